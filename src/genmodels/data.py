@@ -1,0 +1,189 @@
+"""MNIST: find, verify and load it; splits; digits placed on the 3x3 grid; conditions. NumPy only.
+
+Images are float32 of shape (N, 28, 28, 1) in [0, 1]; labels are int32 of shape (N,), 0 to 9.
+"""
+
+import hashlib
+import os
+import zipfile
+import zlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+SIDE = 28  # pixels of a digit's side
+GRID = 3  # cells along each side of the canvas
+STRIDE = 14  # pixels between neighbouring cells: half a digit, so that cells overlap
+CANVAS = SIDE + (GRID - 1) * STRIDE  # 56 pixels
+LABELS = 10
+VALIDATION = 5_000  # the last ones of the training set
+
+SHA256 = {
+    "x_train": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
+    "y_train": "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
+    "x_test": "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
+    "y_test": "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
+}
+_REMEDY = "restore it with `git checkout -- data/mnist/mnist.npz`, or delete it from Keras's cache, and try again"
+# A slice of the data for the quick mode: enough to run every line of code, far too little to learn from.
+SMOKE_SIZES = {"train": 1_024, "validation": 256, "test": 1_000}
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images (N, 28, 28, 1) in [0, 1] with their labels (N,)."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self):
+        return len(self.labels)
+
+    def first(self, digit):
+        """The first image of `digit` (0-9), shape (28, 28, 1). Raises ValueError where there is none."""
+        found = np.flatnonzero(self.labels == digit)
+        if not found.size:
+            raise ValueError(f"expected a digit that occurs in this split, got {digit!r}")
+        return self.images[found[0]]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """MNIST in the project's splits: 55 000 train, 5 000 validation, 10 000 test."""
+
+    train: Split
+    validation: Split
+    test: Split
+
+
+def smoke_budget():
+    """Whether GENMODELS_BUDGET asks for the quick mode. Raises ValueError for a value it does not know."""
+    budget = os.environ.get("GENMODELS_BUDGET", "full")
+    if budget not in ("full", "smoke"):
+        raise ValueError(f"GENMODELS_BUDGET must be 'full' or 'smoke', got {budget!r}")
+    return budget == "smoke"
+
+
+def checkout():
+    """The root of the checkout that this package runs from, or None for an installed package."""
+    root = Path(__file__).resolve().parents[2]
+    return root if (root / "pyproject.toml").is_file() and (root / "notebooks").is_dir() else None
+
+
+def find():
+    """Path of data/mnist/mnist.npz in a checkout; None outside one, where `load` asks keras.datasets.mnist."""
+    root = checkout()
+    return root / "data" / "mnist" / "mnist.npz" if root else None
+
+
+def read(path):
+    """The four uint8 arrays of the .npz file at `path`, verified.
+
+    Raises FileNotFoundError where there is no file, ValueError where it cannot be read or holds something else.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: expected the MNIST file, found nothing; {_REMEDY}")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in SHA256}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f"{path}: expected an .npz archive with {', '.join(SHA256)}, got an unreadable one ({error}); {_REMEDY}"
+        ) from error
+    return verify(arrays, path)
+
+
+def download():
+    """The same four arrays from keras.datasets.mnist (kept in Keras's own cache), verified."""
+    from keras.datasets import mnist
+
+    (x_train, y_train), (x_test, y_test) = mnist.load_data()
+    arrays = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
+    return verify(arrays, "keras.datasets.mnist")
+
+
+def verify(arrays, source):
+    """Returns `arrays` if each has the SHA-256 of the real MNIST; raises ValueError, naming `source`, otherwise."""
+    for name, expected in SHA256.items():
+        found = hashlib.sha256(np.ascontiguousarray(arrays[name]).tobytes()).hexdigest()
+        if found != expected:
+            raise ValueError(f"{source}: {name} expected SHA-256 {expected}, got {found}; {_REMEDY}")
+    return arrays
+
+
+def _split(images, labels, size):
+    scaled = images[:size, ..., None].astype("float32") / 255.0
+    return Split(scaled, labels[:size].astype("int32"))
+
+
+@lru_cache(maxsize=2)
+def _load(path, smoke):
+    arrays = read(path) if path else download()
+    sizes = SMOKE_SIZES if smoke else {"train": None, "validation": None, "test": None}
+    x, y = arrays["x_train"], arrays["y_train"]
+    return Dataset(
+        train=_split(x[:-VALIDATION], y[:-VALIDATION], sizes["train"]),
+        validation=_split(x[-VALIDATION:], y[-VALIDATION:], sizes["validation"]),
+        test=_split(arrays["x_test"], arrays["y_test"], sizes["test"]),
+    )
+
+
+def load(path=None):
+    """MNIST as a Dataset, verified; under GENMODELS_BUDGET=smoke the first images of each split only.
+
+    path: the .npz file; by default the one that `find` gives. Errors: those of `read`.
+    """
+    return _load(path or find(), smoke_budget())
+
+
+def quantise(images):
+    """Images with each value set to 0 (below 0.5) or 1 (from 0.5 on); same shape, float32."""
+    return (np.asarray(images) >= 0.5).astype("float32")
+
+
+def conditions(labels, pos_x, pos_y):
+    """Conditions [label, pos_x, pos_y] as int32 of shape (N, 3).
+
+    labels: 0-9. pos_x (column, from the left), pos_y (row, from the top): 0-2. Integers or arrays of them, broadcast
+    against each other. Raises ValueError for anything else.
+    """
+    columns = [
+        _whole_numbers("label", labels, LABELS),
+        _whole_numbers("pos_x", pos_x, GRID),
+        _whole_numbers("pos_y", pos_y, GRID),
+    ]
+    return np.stack(np.broadcast_arrays(*map(np.atleast_1d, columns)), axis=-1).astype("int32")
+
+
+def all_positions():
+    """The nine cells of the grid, row by row: int32 of shape (9, 2), columns pos_x and pos_y."""
+    rows, columns = np.divmod(np.arange(GRID * GRID), GRID)
+    return np.stack([columns, rows], axis=-1).astype("int32")
+
+
+def place(images, positions):
+    """Puts each digit on an empty 56x56 canvas, 14 * position pixels from the left and from the top.
+
+    images: (N, 28, 28, 1). positions: (N, 2) whole numbers 0-2, columns pos_x and pos_y. Returns (N, 56, 56, 1), dtype of
+    images. Raises ValueError for other shapes or a position off the grid.
+    """
+    images, positions = np.asarray(images), _whole_numbers("position", positions, GRID)
+    if images.shape[1:] != (SIDE, SIDE, 1) or positions.shape != (len(images), 2):
+        raise ValueError(
+            f"expected images (N, {SIDE}, {SIDE}, 1) and positions (N, 2), got {images.shape} and {positions.shape}"
+        )
+    canvas = np.zeros((len(images), CANVAS, CANVAS, 1), images.dtype)
+    for pos_x, pos_y in all_positions():
+        here = np.flatnonzero((positions == (pos_x, pos_y)).all(axis=1))
+        top, left = STRIDE * pos_y, STRIDE * pos_x
+        canvas[here, top : top + SIDE, left : left + SIDE] = images[here]
+    return canvas
+
+
+def _whole_numbers(name, values, limit):
+    values = np.asarray(values)
+    if values.dtype.kind not in "iu" or (values.size and not (0 <= values.min() and values.max() < limit)):
+        raise ValueError(f"{name} must be a whole number from 0 to {limit - 1}, got {values.tolist()!r:.80}")
+    return values

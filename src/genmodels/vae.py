@@ -1,0 +1,75 @@
+"""The variational autoencoder, plain and conditional."""
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from genmodels.distributions import bernoulli_log_likelihood, kl_closed_form, kl_monte_carlo, sample_gaussian
+from genmodels.networks import dense_decoder, dense_encoder
+
+KL_FORMS = {"monte_carlo": kl_monte_carlo, "closed_form": kl_closed_form}
+
+
+@keras.saving.register_keras_serializable("genmodels")
+class VAE(keras.Model):
+    """A variational autoencoder with Gaussian q(z|x), standard normal p(z) and Bernoulli pixels.
+
+    Takes quantised images (B, 28, 28, 1) in {0, 1}. latent_dim: axes of z, >= 1. hidden_units: widths of the encoder's
+    hidden layers; the decoder mirrors them. kl: how the loss computes KL(q(z|x) || p(z)), "closed_form" or
+    "monte_carlo". kl_weight: what multiplies it; 1 gives the evidence lower bound, more gives a beta-VAE. seed: of the
+    noise drawn in `fit` and `evaluate`.
+    Source: Kingma & Welling, "Auto-Encoding Variational Bayes", 2014; kl_weight: Higgins et al., "beta-VAE", 2017.
+    """
+
+    context = 0  # length of what the encoder and the decoder take beside image and z
+
+    def __init__(
+        self, *, latent_dim=2, hidden_units=(512, 256), kl="closed_form", kl_weight=1.0, seed=None, **kwargs
+    ):
+        super().__init__(**kwargs)
+        if latent_dim < 1:
+            raise ValueError(f"latent_dim must be >= 1, got {latent_dim}")
+        if kl not in KL_FORMS:
+            raise ValueError(f"kl must be one of {', '.join(KL_FORMS)}, got {kl!r}")
+        self.latent_dim, self.hidden_units = latent_dim, tuple(hidden_units)
+        self.kl, self.kl_weight, self.seed = kl, kl_weight, seed
+        self.encoder = dense_encoder(2 * latent_dim, self.hidden_units, context=self.context)
+        self.decoder = dense_decoder(latent_dim, self.hidden_units[::-1], context=self.context)
+        self.noise = keras.random.SeedGenerator(seed)
+        self.negative_elbo = keras.metrics.Mean("negative_elbo")
+        self.reconstruction = keras.metrics.Mean("reconstruction")
+        self.kl_divergence = keras.metrics.Mean("kl")
+
+    def call(self, images, training=False):
+        """A dict of logits (B, 28, 28, 1) and z_mean, z_log_var, z, each (B, latent_dim); z is drawn afresh."""
+        z_mean, z_log_var = ops.split(self.encoder(images), 2, axis=-1)
+        z = sample_gaussian(z_mean, z_log_var, self.noise)
+        return {"logits": self.decoder(z), "z_mean": z_mean, "z_log_var": z_log_var, "z": z}
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """-(logpx_z + logpz - logqz_x), the last two as KL_FORMS[self.kl] has them; nats, averaged over the batch."""
+        logpx_z = bernoulli_log_likelihood(self._target(x), y_pred["logits"])
+        kl = KL_FORMS[self.kl](y_pred["z_mean"], y_pred["z_log_var"], y_pred["z"])
+        self.reconstruction.update_state(-logpx_z)
+        self.kl_divergence.update_state(kl)
+        self.negative_elbo.update_state(kl - logpx_z)
+        return ops.mean(self.kl_weight * kl - logpx_z)
+
+    def _target(self, x):
+        return x
+
+    def encode(self, images):
+        """Mean and log-variance of q(z|x), two arrays (N, latent_dim), for images (N, 28, 28, 1)."""
+        return np.split(self.encoder.predict(images, batch_size=1000, verbose=0), 2, axis=-1)
+
+    def decode(self, z):
+        """Pixel probabilities (N, 28, 28, 1) for z (N, latent_dim)."""
+        return ops.convert_to_numpy(ops.sigmoid(self.decoder.predict(z, batch_size=1000, verbose=0)))
+
+    def sample(self, count, seed):
+        """`count` images of pixel probabilities (count, 28, 28, 1), z drawn from N(0, I) with `seed`."""
+        return self.decode(np.random.default_rng(seed).standard_normal((count, self.latent_dim), "float32"))
+
+    def get_config(self):
+        names = ("latent_dim", "hidden_units", "kl", "kl_weight", "seed")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
