@@ -182,6 +182,13 @@ def place(images, positions):
     return canvas
 
 
+def on_canvas(split, chosen, rng):
+    """Canvases (B, 56, 56, 1) and conditions (B, 3) of the images `chosen` (B,), each in a cell drawn with `rng`."""
+    positions = rng.integers(0, GRID, (len(chosen), 2))
+    placed = place(split.images[chosen], positions)
+    return placed, conditions(split.labels[chosen], positions[:, 0], positions[:, 1])
+
+
 def _whole_numbers(name, values, limit):
     values = np.asarray(values)
     if values.dtype.kind not in "iu" or (values.size and not (0 <= values.min() and values.max() < limit)):

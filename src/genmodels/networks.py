@@ -1,14 +1,20 @@
 """Builders of the small networks inside the models: encoders, decoders, generator, discriminator, classifier.
 
-Every image is (B, 28, 28, 1). Networks that draw return logits, never probabilities.
+A digit is (B, 28, 28, 1), a canvas (B, 56, 56, 1). Networks that draw return logits, never probabilities.
 """
 
 import keras
-from keras import layers
+import numpy as np
+from keras import layers, ops
 
 SHAPE = (28, 28, 1)
 PIXELS = 28 * 28
 LABELS = 10
+GRID = 3  # cells along each side of the canvas
+STRIDE = 14  # pixels between neighbouring cells
+CANVAS = SHAPE[0] + (GRID - 1) * STRIDE
+SHARPNESS = 30.0
+CONDITION = LABELS + 2 * GRID  # one-hot label, one-hot pos_x, one-hot pos_y
 
 
 def _hidden(x, units, normalise):
@@ -48,6 +54,67 @@ def dense_decoder(latent_dim, hidden_units, *, context=0, normalise=False, name=
         x = layers.Concatenate()(inputs)
     x = layers.Dense(PIXELS)(_hidden(x, hidden_units, normalise))
     return keras.Model(inputs, layers.Reshape(SHAPE)(x), name=name)
+
+
+@keras.saving.register_keras_serializable("genmodels")
+class CellWindow(layers.Layer):
+    """A 28x28 window on the 56x56 canvas whose place is learned from [pos_x, pos_y].
+
+    On each axis a softmax over the three possible offsets says where the window is; the layer is not told which offset a
+    position means. The same weights therefore draw, or read, the digit in all nine cells.
+    Source: the read and write attention of Gregor et al., "DRAW: A Recurrent Neural Network For Image Generation", 2015,
+    section 3.2, with three fixed offsets in place of a Gaussian filter bank.
+    """
+
+    def __init__(self, write, **kwargs):
+        super().__init__(**kwargs)
+        self.write = write
+        self.columns = layers.Dense(GRID, use_bias=False, kernel_initializer="zeros", name="columns")
+        self.rows = layers.Dense(GRID, use_bias=False, kernel_initializer="zeros", name="rows")
+
+    def build(self, image_shape, position_shape):
+        self.columns.build((None, GRID))
+        self.rows.build((None, GRID))
+        if self.write:
+            self.background = self.add_weight(shape=(), initializer=keras.initializers.Constant(-7.0), name="background")
+
+    def compute_output_shape(self, image_shape, position_shape):
+        return (image_shape[0], CANVAS, CANVAS, 1) if self.write else (image_shape[0], *SHAPE)
+
+    def call(self, image, position):
+        """Reads (B, 56, 56, 1) -> (B, 28, 28, 1), or writes logits the other way; position: (B, 6), one-hot x and y."""
+        across = self._offsets(ops.softmax(SHARPNESS * self.columns(position[:, :GRID])))
+        down = self._offsets(ops.softmax(SHARPNESS * self.rows(position[:, GRID:])))
+        image = image[..., 0]
+        if self.write:
+            image = ops.matmul(down, ops.matmul(image, ops.swapaxes(across, 1, 2))) + self.background
+        else:
+            image = ops.matmul(ops.swapaxes(down, 1, 2), ops.matmul(image, across))
+        return image[..., None]
+
+    def _offsets(self, weights):
+        """Weights of three offsets (B, 3) -> matrices (B, 56, 28) that shift a line of 28 pixels by their mixture."""
+        shifts = np.stack([np.eye(CANVAS, SHAPE[0], -STRIDE * cell, dtype="float32") for cell in range(GRID)])
+        return ops.reshape(ops.matmul(weights, shifts.reshape(GRID, -1)), (-1, CANVAS, SHAPE[0]))
+
+    def get_config(self):
+        return {**super().get_config(), "write": self.write}
+
+
+def canvas_encoder(outputs, hidden_units):
+    """Canvas (B, 56, 56, 1) and condition (B, 16), one-hot -> (B, outputs): reads the window, then a dense encoder."""
+    canvas, condition = keras.Input((CANVAS, CANVAS, 1)), keras.Input((CONDITION,))
+    digit = CellWindow(write=False, name="read")(canvas, condition[:, LABELS:])
+    encode = dense_encoder(outputs, hidden_units, context=LABELS, name="digit_encoder")
+    return keras.Model([canvas, condition], encode([digit, condition[:, :LABELS]]), name="encoder")
+
+
+def canvas_decoder(latent_dim, hidden_units):
+    """z (B, latent_dim) and condition (B, 16), one-hot -> logits (B, 56, 56, 1): a dense decoder, then the window."""
+    z, condition = keras.Input((latent_dim,)), keras.Input((CONDITION,))
+    digit = dense_decoder(latent_dim, hidden_units, context=LABELS, name="digit_decoder")([z, condition[:, :LABELS]])
+    canvas = CellWindow(write=True, name="write")(digit, condition[:, LABELS:])
+    return keras.Model([z, condition], canvas, name="decoder")
 
 
 def generator(noise_dim, channels=64):

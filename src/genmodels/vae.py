@@ -2,10 +2,10 @@
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import ops
 
 from genmodels.distributions import bernoulli_log_likelihood, kl_closed_form, kl_monte_carlo, sample_gaussian
-from genmodels.networks import dense_decoder, dense_encoder
+from genmodels.networks import GRID, LABELS, canvas_decoder, canvas_encoder, dense_decoder, dense_encoder
 
 KL_FORMS = {"monte_carlo": kl_monte_carlo, "closed_form": kl_closed_form}
 
@@ -21,7 +21,7 @@ class VAE(keras.Model):
     Source: Kingma & Welling, "Auto-Encoding Variational Bayes", 2014; kl_weight: Higgins et al., "beta-VAE", 2017.
     """
 
-    context = 0  # length of what the encoder and the decoder take beside image and z
+    build_encoder, build_decoder = staticmethod(dense_encoder), staticmethod(dense_decoder)
 
     def __init__(
         self, *, latent_dim=2, hidden_units=(512, 256), kl="closed_form", kl_weight=1.0, seed=None, **kwargs
@@ -33,8 +33,8 @@ class VAE(keras.Model):
             raise ValueError(f"kl must be one of {', '.join(KL_FORMS)}, got {kl!r}")
         self.latent_dim, self.hidden_units = latent_dim, tuple(hidden_units)
         self.kl, self.kl_weight, self.seed = kl, kl_weight, seed
-        self.encoder = dense_encoder(2 * latent_dim, self.hidden_units, context=self.context)
-        self.decoder = dense_decoder(latent_dim, self.hidden_units[::-1], context=self.context)
+        self.encoder = self.build_encoder(2 * latent_dim, self.hidden_units)
+        self.decoder = self.build_decoder(latent_dim, self.hidden_units[::-1])
         self.noise = keras.random.SeedGenerator(seed)
         self.negative_elbo = keras.metrics.Mean("negative_elbo")
         self.reconstruction = keras.metrics.Mean("reconstruction")
@@ -48,23 +48,25 @@ class VAE(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """-(logpx_z + logpz - logqz_x), the last two as KL_FORMS[self.kl] has them; nats, averaged over the batch."""
-        logpx_z = bernoulli_log_likelihood(self._target(x), y_pred["logits"])
+        images = x[0] if isinstance(x, (tuple, list)) else x
+        logpx_z = bernoulli_log_likelihood(images, y_pred["logits"])
         kl = KL_FORMS[self.kl](y_pred["z_mean"], y_pred["z_log_var"], y_pred["z"])
         self.reconstruction.update_state(-logpx_z)
         self.kl_divergence.update_state(kl)
         self.negative_elbo.update_state(kl - logpx_z)
         return ops.mean(self.kl_weight * kl - logpx_z)
 
-    def _target(self, x):
-        return x
-
     def encode(self, images):
         """Mean and log-variance of q(z|x), two arrays (N, latent_dim), for images (N, 28, 28, 1)."""
         return np.split(self.encoder.predict(images, batch_size=1000, verbose=0), 2, axis=-1)
 
+    def decode_logits(self, z):
+        """Logits (N, 28, 28, 1) of the pixel probabilities for z (N, latent_dim)."""
+        return self.decoder.predict(z, batch_size=1000, verbose=0)
+
     def decode(self, z):
         """Pixel probabilities (N, 28, 28, 1) for z (N, latent_dim)."""
-        return ops.convert_to_numpy(ops.sigmoid(self.decoder.predict(z, batch_size=1000, verbose=0)))
+        return ops.convert_to_numpy(ops.sigmoid(self.decode_logits(z)))
 
     def sample(self, count, seed):
         """`count` images of pixel probabilities (count, 28, 28, 1), z drawn from N(0, I) with `seed`."""
@@ -73,3 +75,47 @@ class VAE(keras.Model):
     def get_config(self):
         names = ("latent_dim", "hidden_units", "kl", "kl_weight", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+@keras.saving.register_keras_serializable("genmodels")
+class ConditionalVAE(VAE):
+    """A VAE on the 56x56 canvas whose encoder and decoder are told the condition [label, pos_x, pos_y].
+
+    Takes a pair: quantised canvases (B, 56, 56, 1) and conditions (B, 3), whole numbers, label 0-9, positions 0-2, as
+    `genmodels.data.conditions` makes them. Arguments as for VAE.
+    Source: Sohn, Lee & Yan, "Learning Structured Output Representation using Deep Conditional Generative Models", 2015.
+    """
+
+    build_encoder, build_decoder = staticmethod(canvas_encoder), staticmethod(canvas_decoder)
+
+    def call(self, inputs, training=False):
+        """As VAE.call, with logits (B, 56, 56, 1)."""
+        canvases, condition = inputs[0], one_hot_condition(inputs[1])
+        z_mean, z_log_var = ops.split(self.encoder([canvases, condition]), 2, axis=-1)
+        z = sample_gaussian(z_mean, z_log_var, self.noise)
+        return {"logits": self.decoder([z, condition]), "z_mean": z_mean, "z_log_var": z_log_var, "z": z}
+
+    def encode(self, canvases, conditions):
+        """Mean and log-variance of q(z|x, condition), two arrays (N, latent_dim)."""
+        inputs = [canvases, ops.convert_to_numpy(one_hot_condition(conditions))]
+        return np.split(self.encoder.predict(inputs, batch_size=1000, verbose=0), 2, axis=-1)
+
+    def decode_logits(self, z, conditions):
+        """Logits (N, 56, 56, 1) of the pixel probabilities for z (N, latent_dim) and conditions (N, 3)."""
+        inputs = [z, ops.convert_to_numpy(one_hot_condition(conditions))]
+        return self.decoder.predict(inputs, batch_size=1000, verbose=0)
+
+    def decode(self, z, conditions):
+        """Pixel probabilities (N, 56, 56, 1) for z (N, latent_dim) and conditions (N, 3)."""
+        return ops.convert_to_numpy(ops.sigmoid(self.decode_logits(z, conditions)))
+
+    def sample(self, conditions, seed):
+        """One image of pixel probabilities (N, 56, 56, 1) per condition (N, 3), z drawn from N(0, I) with `seed`."""
+        z = np.random.default_rng(seed).standard_normal((len(conditions), self.latent_dim), "float32")
+        return self.decode(z, conditions)
+
+
+def one_hot_condition(conditions):
+    """[label, pos_x, pos_y] as one-hot vectors side by side: (B, 3) -> (B, 16)."""
+    label, pos_x, pos_y = ops.unstack(ops.cast(conditions, "int32"), 3, axis=1)
+    return ops.concatenate([ops.one_hot(label, LABELS), ops.one_hot(pos_x, GRID), ops.one_hot(pos_y, GRID)], axis=1)

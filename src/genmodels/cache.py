@@ -1,0 +1,116 @@
+"""Where results are kept, what they depend on, and how a file is replaced without ever being half written."""
+
+import ast
+import hashlib
+import json
+import os
+import tempfile
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import filelock
+import platformdirs
+
+from genmodels import data
+
+PACKAGE = Path(__file__).parent
+LIBRARIES = ("keras", "matplotlib", "numpy", "tensorflow")
+
+
+def directory():
+    """The cache folder: GENMODELS_CACHE, or .cache/ in a checkout, or the user's cache folder."""
+    if chosen := os.environ.get("GENMODELS_CACHE"):
+        return Path(chosen)
+    root = data.checkout()
+    return root / ".cache" / "genmodels" if root else Path(platformdirs.user_cache_dir("genmodels"))
+
+
+def digest(value):
+    """SHA-256, in hexadecimal, of anything that JSON can hold."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def environment_digest():
+    """What every result depends on beside code and settings: the data, the libraries and the size of the run."""
+    return digest([data.SHA256, {name: version(name) for name in LIBRARIES}, data.smoke_budget()])
+
+
+def code_digest(*names):
+    """Digest of code of this package, as it runs: comments, docstrings and layout do not count.
+
+    names: "vae" for a module, with the package's modules that it imports at its top, and theirs; "experiments:build_vae"
+    for one function, with the modules that it imports inside. Raises ValueError for a name that is not there.
+    """
+    waiting, seen = list(names), {}
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        body = _statements(name)
+        seen[name] = [ast.unparse(statement) for statement in body]
+        waiting += _imports(body if ":" not in name else ast.walk(body[0]))
+    return digest(seen)
+
+
+def notebook_imports(code):
+    """The modules of this package that notebook code imports, as `code_digest` takes them."""
+    return _imports(ast.walk(ast.parse(code)))
+
+
+def _statements(name):
+    module, _, function = name.partition(":")
+    path = PACKAGE / f"{module}.py"
+    if not path.is_file():
+        raise ValueError(f"expected a module of genmodels, got {module!r}")
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    if not function:
+        return tree.body
+    found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function]
+    if not found:
+        raise ValueError(f"expected a function of genmodels.{module}, got {function!r}")
+    return found
+
+
+def _imports(nodes):
+    """Modules of this package that the statements among `nodes` import."""
+    found = []
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module == "genmodels":
+            found += [alias.name for alias in node.names if (PACKAGE / f"{alias.name}.py").is_file()]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("genmodels."):
+            found.append(node.module.removeprefix("genmodels."))
+    return found
+
+
+@contextmanager
+def replacing(path):
+    """Gives a temporary path beside `path` to write to; moves it to `path` when the block ends without an error."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
+        temporary = Path(folder) / path.name
+        yield temporary
+        os.replace(temporary, path)
+
+
+def read_json(path, default=None):
+    """The contents of a JSON file; `default` where there is no such file."""
+    path = Path(path)
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else default
+
+
+def write_json(path, value):
+    """Writes `value` as JSON with sorted keys, all at once."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def lock(name):
+    """A lock between processes that share this cache; use it in a `with` statement."""
+    folder = directory() / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return filelock.FileLock(folder / f"{name}.lock")

@@ -1,0 +1,128 @@
+"""The conditional generative adversarial network."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops, random
+
+from genmodels.networks import LABELS, discriminator, generator
+
+
+def _cross_entropy(logits, target):
+    """Mean binary cross-entropy of real/fake logits (B,) against one target, 0 or 1."""
+    return ops.mean(ops.softplus(logits) - target * logits)
+
+
+@keras.saving.register_keras_serializable("genmodels")
+class ConditionalGAN(keras.Model):
+    """A conditional GAN: noise and label in, one digit out.
+
+    Trained on images (B, 28, 28, 1) in [0, 1] as x and labels (B,), 0-9, as y. The discriminator sees the label by
+    projection and also learns to name it; both networks are rewarded for images whose label it can name. `generate` draws
+    with a running average of the generator's weights, which is steadier than the last step's.
+    noise_dim: axes of the noise, >= 1. channels: width of the networks. classifier_weight: weight of the label term.
+    average_decay: of the running average, in [0, 1). seed: of the noise drawn in `fit`.
+    Source: Goodfellow et al., "Generative Adversarial Nets", 2014 (non-saturating loss, section 3); Mirza & Osindero,
+    "Conditional Generative Adversarial Nets", 2014; Odena, Olah & Shlens, 2017 (label term); Yazici et al., "The Unusual
+    Effectiveness of Averaging in GAN Training", 2019.
+    """
+
+    def __init__(
+        self, *, noise_dim=64, channels=64, classifier_weight=0.5, average_decay=0.999, seed=None, **kwargs
+    ):
+        super().__init__(**kwargs)
+        if noise_dim < 1:
+            raise ValueError(f"noise_dim must be >= 1, got {noise_dim}")
+        self.noise_dim, self.channels = noise_dim, channels
+        self.classifier_weight, self.average_decay, self.seed = classifier_weight, average_decay, seed
+        self.generator = generator(noise_dim, channels)
+        self.discriminator = discriminator(channels)
+        self.averaged_generator = generator(noise_dim, channels)
+        self.averaged_generator.trainable = False
+        self.averaged_generator.set_weights(self.generator.get_weights())
+        self.noise = keras.random.SeedGenerator(seed)
+        names = ("generator_loss", "discriminator_loss", "discriminator_accuracy")
+        self.trackers = [keras.metrics.Mean(name) for name in names]
+
+    def compile(self, generator_optimizer, discriminator_optimizer, **kwargs):
+        """Takes an optimiser for each network; other arguments as for keras.Model.compile."""
+        super().compile(**kwargs)
+        self.generator_optimizer = generator_optimizer
+        self.discriminator_optimizer = discriminator_optimizer
+        generator_optimizer.build(self.generator.trainable_variables)
+        discriminator_optimizer.build(self.discriminator.trainable_variables)
+
+    def get_compile_config(self):
+        names = ("generator_optimizer", "discriminator_optimizer")
+        return {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in names}
+
+    def compile_from_config(self, config):
+        self.compile(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
+
+    def call(self, inputs, training=False):
+        """Images (B, 28, 28, 1) in (0, 1) from noise (B, noise_dim) and one-hot labels (B, 10)."""
+        return ops.sigmoid(self.averaged_generator(inputs))
+
+    def _draw(self, label, training):
+        noise = random.normal((ops.shape(label)[0], self.noise_dim), seed=self.noise)
+        return ops.sigmoid(self.generator([noise, label], training=training))
+
+    def discriminator_loss(self, images, label, fakes, training=True):
+        """Real images are to be called real and named, fakes are to be called fake. Returns loss and accuracy, scalars."""
+        real, real_names = self.discriminator([images, label], training=training)
+        fake, _ = self.discriminator([fakes, label], training=training)
+        naming = ops.mean(ops.categorical_crossentropy(label, real_names, from_logits=True))
+        loss = _cross_entropy(real, 1.0) + _cross_entropy(fake, 0.0) + self.classifier_weight * naming
+        accuracy = 0.5 * (ops.mean(ops.cast(real > 0, "float32")) + ops.mean(ops.cast(fake <= 0, "float32")))
+        return loss, accuracy
+
+    def generator_loss(self, fakes, label, training=True):
+        """Fakes are to be called real and to be named right. Returns a scalar."""
+        fake, names = self.discriminator([fakes, label], training=training)
+        naming = ops.mean(ops.categorical_crossentropy(label, names, from_logits=True))
+        return _cross_entropy(fake, 1.0) + self.classifier_weight * naming
+
+    def train_step(self, data):
+        """One step of the discriminator, then one of the generator, on the same batch of labels."""
+        images, label = data[0], ops.one_hot(ops.cast(data[1], "int32"), LABELS)
+        fakes = self._draw(label, training=True)
+        with tf.GradientTape() as tape:
+            d_loss, accuracy = self.discriminator_loss(images, label, fakes)
+        weights = self.discriminator.trainable_variables
+        self.discriminator_optimizer.apply(tape.gradient(d_loss, weights), weights)
+        with tf.GradientTape() as tape:
+            g_loss = self.generator_loss(self._draw(label, training=True), label)
+        weights = self.generator.trainable_variables
+        self.generator_optimizer.apply(tape.gradient(g_loss, weights), weights)
+        for average, latest in zip(self.averaged_generator.variables, self.generator.variables):
+            average.assign(self.average_decay * average + (1 - self.average_decay) * latest)
+        return self._track(len_of(images), g_loss, d_loss, accuracy)
+
+    def test_step(self, data):
+        """The same losses without a step."""
+        images, label = data[0], ops.one_hot(ops.cast(data[1], "int32"), LABELS)
+        fakes = self._draw(label, training=False)
+        d_loss, accuracy = self.discriminator_loss(images, label, fakes, training=False)
+        return self._track(len_of(images), self.generator_loss(fakes, label, training=False), d_loss, accuracy)
+
+    def _track(self, count, *values):
+        for tracker, value in zip(self.trackers, values):
+            tracker.update_state(value, sample_weight=count)
+        return {tracker.name: tracker.result() for tracker in self.trackers}
+
+    def generate(self, labels, seed):
+        """One image (N, 28, 28, 1) in (0, 1) for each label (N,), 0-9; noise drawn with `seed`."""
+        labels = np.asarray(labels)
+        if labels.ndim != 1 or labels.dtype.kind not in "iu" or not np.isin(labels, range(LABELS)).all():
+            raise ValueError(f"labels must be whole numbers from 0 to 9 of shape (N,), got {labels!r:.80}")
+        noise = np.random.default_rng(seed).standard_normal((len(labels), self.noise_dim), "float32")
+        one_hot = np.eye(LABELS, dtype="float32")[labels]
+        return self.predict([noise, one_hot], batch_size=1000, verbose=0)
+
+    def get_config(self):
+        names = ("noise_dim", "channels", "classifier_weight", "average_decay", "seed")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def len_of(batch):
+    return ops.cast(ops.shape(batch)[0], "float32")

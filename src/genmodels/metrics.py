@@ -1,0 +1,85 @@
+"""Numbers that say how good a model is. Every function returns plain Python floats, ready for JSON."""
+
+import numpy as np
+from keras import ops
+
+from genmodels.data import CANVAS, GRID, LABELS, SIDE, STRIDE
+from genmodels.distributions import bernoulli_log_likelihood, kl_closed_form, kl_monte_carlo
+
+
+def mean_and_error(values):
+    """Mean of per-example values (N,) and the standard error of that mean (standard deviation / sqrt(N))."""
+    values = np.asarray(values, "float64")
+    return {"mean": float(values.mean()), "error": float(values.std(ddof=1) / np.sqrt(len(values)))}
+
+
+def squared_error(images, reconstructions):
+    """Squared error per pixel, averaged over images (N, 28, 28, 1); error: of that mean over the images."""
+    return mean_and_error(np.square(images - reconstructions).mean(axis=(1, 2, 3)))
+
+
+def elbo_terms(model, images, seed, conditions=None):
+    """Terms of the evidence lower bound with one z for each image: a dict of arrays (N,), nats.
+
+    Keys: reconstruction (-log p(x|z)), kl_closed_form, kl_monte_carlo, all at the same z drawn with `seed`. images:
+    quantised, (N, 28, 28, 1), or canvases (N, 56, 56, 1) with their conditions (N, 3) for a ConditionalVAE.
+    Source: Kingma & Welling, "Auto-Encoding Variational Bayes", 2014, equations 6 and 7.
+    """
+    condition = [] if conditions is None else [conditions]
+    z_mean, z_log_var = model.encode(images, *condition)
+    noise = np.random.default_rng(seed).standard_normal(z_mean.shape, "float32")
+    z = z_mean + np.exp(0.5 * z_log_var) * noise
+    logits = model.decode_logits(z, *condition)
+    return {
+        "reconstruction": -ops.convert_to_numpy(bernoulli_log_likelihood(images, logits)),
+        "kl_closed_form": ops.convert_to_numpy(kl_closed_form(z_mean, z_log_var)),
+        "kl_monte_carlo": ops.convert_to_numpy(kl_monte_carlo(z_mean, z_log_var, z)),
+    }
+
+
+def label_accuracy(judge, images, labels):
+    """Share of images (N, 28, 28, 1) that the judge gives their label (N,): overall, and a list for each digit 0-9.
+
+    A digit that does not occur has None in the list.
+    """
+    right = judge.classify(images) == labels
+    by_digit = [float(right[labels == digit].mean()) if (labels == digit).any() else None for digit in range(LABELS)]
+    return {"overall": float(right.mean()), "by_digit": by_digit, "count": len(right)}
+
+
+def crop(canvases, conditions):
+    """The 28x28 cell of each canvas (N, 56, 56, 1) at its condition's position: (N, 28, 28, 1)."""
+    corners = STRIDE * np.asarray(conditions)[:, 1:]
+    return np.stack([canvas[y : y + SIDE, x : x + SIDE] for canvas, (x, y) in zip(canvases, corners)])
+
+
+def found_positions(canvases):
+    """The cell whose centre is nearest to the ink's centre of mass, on canvases (N, 56, 56, 1): (N, 2), pos_x and pos_y.
+
+    Cells overlap, so that the ink of one digit can lie within two of them; the centre of mass tells them apart.
+    """
+    ink = np.asarray(canvases, "float64")[..., 0]
+    lines = np.arange(CANVAS) + 0.5
+    total = np.maximum(ink.sum(axis=(1, 2)), 1e-12)
+    centre = np.stack([(ink.sum(axis=1) * lines).sum(1), (ink.sum(axis=2) * lines).sum(1)], axis=1) / total[:, None]
+    return np.clip(np.rint((centre - SIDE / 2) / STRIDE), 0, GRID - 1).astype("int32")
+
+
+def conditional_accuracy(judge, canvases, conditions):
+    """How well canvases (N, 56, 56, 1), pixel probabilities, obey their conditions (N, 3). Shares from 0 to 1.
+
+    Canvases are quantised first. label: the judge names the digit in the asked cell right; position: the ink's centre of
+    mass is nearest to the centre of the asked cell; both: the two at once; ink_inside: mean share of ink in that cell.
+    """
+    drawn = (np.asarray(canvases) >= 0.5).astype("float32")
+    cells = crop(drawn, conditions)
+    label = judge.classify(cells) == conditions[:, 0]
+    position = (found_positions(drawn) == conditions[:, 1:]).all(axis=1)
+    inside = cells.sum(axis=(1, 2, 3)) / np.maximum(drawn.sum(axis=(1, 2, 3)), 1)
+    return {
+        "label": float(label.mean()),
+        "position": float(position.mean()),
+        "both": float((label & position).mean()),
+        "ink_inside": float(inside.mean()),
+        "count": len(label),
+    }

@@ -1,0 +1,109 @@
+"""Training any keras.Model: shuffled batches, one progress bar, the same weights every time."""
+
+import sys
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+
+def prepare(seed):
+    """Makes what follows in this process repeatable: one thread, deterministic operations, one seed for everything.
+
+    One thread, because sums over several threads depend on how many cores a machine has; independent runs side by side
+    use the cores better anyway. Raises RuntimeError where TensorFlow already runs with more threads.
+    """
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:
+        if tf.config.threading.get_intra_op_parallelism_threads() != 1:
+            raise RuntimeError(
+                "expected TensorFlow to be unused or on one thread, but it already runs with several; "
+                "call genmodels.experiments.trained before any other TensorFlow code of this process"
+            ) from None
+    tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(seed)
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches of `count` examples in a new order each epoch; a short last batch is kept.
+
+    make: a function of indices (B,) and a np.random.Generator that returns one batch as `fit` takes it. The order and
+    whatever `make` draws follow from the seed and the epoch alone.
+    """
+
+    def __init__(self, count, batch_size, make, *, seed):
+        super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be >= 1, got {batch_size}")
+        self.count, self.batch_size, self.make, self.seed = count, batch_size, make, seed
+        self.epoch = -1
+        self.on_epoch_end()
+
+    def on_epoch_end(self):
+        self.epoch += 1
+        self.order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
+
+    def __len__(self):
+        return -(-self.count // self.batch_size)
+
+    def __getitem__(self, index):
+        indices = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        return self.make(indices, np.random.default_rng([self.seed, self.epoch, index]))
+
+
+class Progress(keras.callbacks.Callback):
+    """A bar with epoch, loss and time left on a terminal; elsewhere, such as in a log, a line for each epoch."""
+
+    def __init__(self, name, position=0):
+        super().__init__()
+        self.name, self.position = name, position
+
+    def on_train_begin(self, logs=None):
+        self.total = self.params["epochs"] * self.params["steps"]
+        self.start = time.monotonic()
+        self.bar = tqdm(total=self.total, desc=self.name, position=self.position, unit="step", disable=None)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+        self.bar.set_description(f"{self.name}, epoch {epoch + 1}/{self.params['epochs']}")
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.bar.update(self.epoch * self.params["steps"] + batch + 1 - self.bar.n)
+        self.bar.set_postfix_str(self._losses(logs), refresh=False)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.bar.disable:
+            done = (epoch + 1) / self.params["epochs"]
+            left = (time.monotonic() - self.start) * (1 - done) / done
+            line = f"{self.name}: epoch {epoch + 1}/{self.params['epochs']}, {self._losses(logs)}, {left:.0f} s left"
+            print(line, file=sys.stderr, flush=True)
+
+    def on_train_end(self, logs=None):
+        self.bar.close()
+
+    @staticmethod
+    def _losses(logs):
+        return ", ".join(f"{name} {float(value):.4g}" for name, value in logs.items() if name.endswith("loss"))
+
+
+def fit(model, batches, *, epochs, name, position=0, validation=None):
+    """Trains a compiled model; returns its history, {metric: one float per epoch}.
+
+    batches: a Batches. validation: arrays for the model's `evaluate`, or None. name, position: of the progress bar.
+    """
+    history = model.fit(
+        batches, epochs=epochs, validation_data=validation, shuffle=False, verbose=0, callbacks=[Progress(name, position)]
+    )
+    return {metric: [float(value) for value in values] for metric, values in history.history.items()}
+
+
+def adam(learning_rate, steps):
+    """Adam whose learning rate falls to 0 over `steps` along half a cosine.
+
+    Source: Kingma & Ba, "Adam", 2015; Loshchilov & Hutter, "SGDR", 2017, equation 5 without restarts.
+    """
+    return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps))
