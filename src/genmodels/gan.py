@@ -43,6 +43,7 @@ class ConditionalGAN(keras.Model):
         self.noise = keras.random.SeedGenerator(seed)
         names = ("generator_loss", "discriminator_loss", "discriminator_accuracy")
         self.trackers = [keras.metrics.Mean(name) for name in names]
+        self.built = True  # the three networks have their weights already
 
     def compile(self, generator_optimizer, discriminator_optimizer, **kwargs):
         """Takes an optimiser for each network; other arguments as for keras.Model.compile."""

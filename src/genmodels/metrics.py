@@ -37,6 +37,13 @@ def elbo_terms(model, images, seed, conditions=None):
     }
 
 
+def negative_elbo(terms):
+    """-ELBO from what `elbo_terms` gives, with the KL in closed form: its mean and error, and the means of its parts; nats."""
+    total = terms["reconstruction"] + terms["kl_closed_form"]
+    parts = {"reconstruction": terms["reconstruction"], "kl": terms["kl_closed_form"]}
+    return mean_and_error(total) | {name: float(values.mean()) for name, values in parts.items()}
+
+
 def label_accuracy(judge, images, labels):
     """Share of images (N, 28, 28, 1) that the judge gives their label (N,): overall, and a list for each digit 0-9.
 
@@ -45,6 +52,37 @@ def label_accuracy(judge, images, labels):
     right = judge.classify(images) == labels
     by_digit = [float(right[labels == digit].mean()) if (labels == digit).any() else None for digit in range(LABELS)]
     return {"overall": float(right.mean()), "by_digit": by_digit, "count": len(right)}
+
+
+def confident_share(judge, images, threshold=0.9):
+    """Share of images (N, 28, 28, 1) for which the judge gives some digit a probability of at least `threshold`."""
+    probabilities = ops.convert_to_numpy(ops.softmax(judge.predict(images, batch_size=500, verbose=0)))
+    return float((probabilities.max(axis=1) >= threshold).mean())
+
+
+def grey_share(images, margin=0.1):
+    """Blur: share of pixels strictly between `margin` and 1 - `margin` among those of at least `margin`, from 0 to 1.
+
+    images: (N, 28, 28, 1) in [0, 1]. A pure black-and-white drawing has 0.
+    """
+    images = np.asarray(images)
+    return float(((images > margin) & (images < 1 - margin)).sum() / max((images > margin).sum(), 1))
+
+
+def code_spread(codes, box=0.25, reach=3.0):
+    """Where codes (N, 2) lie in the plane, in the unit of the axes.
+
+    smallest, largest: over both axes. inside_grid: share of codes in [-4, 4]^2. filled: share of boxes of side `box` in
+    [-reach, reach]^2 that hold at least one code.
+    """
+    edges = np.linspace(-reach, reach, round(2 * reach / box) + 1)
+    counts, _, _ = np.histogram2d(codes[:, 0], codes[:, 1], bins=[edges, edges])
+    return {
+        "smallest": float(codes.min()),
+        "largest": float(codes.max()),
+        "inside_grid": float((np.abs(codes) <= 4).all(axis=1).mean()),
+        "filled": float((counts > 0).mean()),
+    }
 
 
 def crop(canvases, conditions):
@@ -83,3 +121,24 @@ def conditional_accuracy(judge, canvases, conditions):
         "ink_inside": float(inside.mean()),
         "count": len(label),
     }
+
+
+def relative_diversity(images, labels, real, seed=0):
+    """Diversity within a label: mean distance between images of one digit, as a share of that of real images.
+
+    images: (N, 28, 28, 1) with labels (N,); real: a Split. The distance is Euclidean, over pixels, between random pairs of
+    one digit drawn with `seed`. Returns the mean over digits and a list for each digit; 1 is as diverse as real, 0 the same
+    image each time.
+    """
+    rng = np.random.default_rng(seed)
+    by_digit = []
+    for digit in range(LABELS):
+        distances = [_pair_distance(group, rng) for group in (images[labels == digit], real.images[real.labels == digit])]
+        by_digit.append(float(distances[0] / distances[1]))
+    return {"overall": float(np.mean(by_digit)), "by_digit": by_digit}
+
+
+def _pair_distance(images, rng):
+    """Mean distance between random pairs: each image against the next in a random order, so that none meets itself."""
+    shuffled = images[rng.permutation(len(images))]
+    return np.sqrt(np.square(shuffled - np.roll(shuffled, 1, axis=0)).sum(axis=(1, 2, 3))).mean()

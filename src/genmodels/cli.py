@@ -1,0 +1,169 @@
+"""The command line: `genmodels --help`. TensorFlow is imported only by the commands that need a model."""
+
+import functools
+import os
+import warnings
+
+import click
+
+from genmodels import cache, experiments, report
+
+# TensorFlow's start-up messages tell the people who run this nothing.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+JOBS = click.option(
+    "--jobs", type=click.IntRange(1), default=2, show_default=True, help="How many at once; each takes one core and 1 GB."
+)
+
+
+def _plain_errors(command):
+    """Turns the errors that a user can mend into one line."""
+
+    @functools.wraps(command)
+    def wrapped(*args, **kwargs):
+        try:
+            return command(*args, **kwargs)
+        except (ValueError, OSError, report.ReportError) as error:
+            raise click.ClickException(str(error)) from error
+
+    return wrapped
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="genmodels")
+def main():
+    """Classic generative models on MNIST, and the report written from them.
+
+    GENMODELS_BUDGET=smoke runs everything on a slice of the data in seconds, into the folder draft/.
+    """
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+
+
+@main.command("runs")
+def list_runs():
+    """List the runs of the report and their state."""
+    for name, run in experiments.RUNS.items():
+        state = "trained" if experiments.is_trained(name) else "to train"
+        click.echo(f"{name:10} {state:9} {run.settings()['epochs']:3} epochs  seed {run.seed}  {run.summary}")
+
+
+@main.command()
+@click.argument("names", metavar="[RUN]...", nargs=-1)
+@JOBS
+@_plain_errors
+def train(names, jobs):
+    """Train the named runs, or all, where the cache does not have them yet."""
+    experiments.train_all(names or experiments.RUNS, jobs)
+
+
+@main.command()
+@JOBS
+@_plain_errors
+def figures(jobs):
+    """Train what is missing and run the notebooks whose figures are out of date."""
+    _refresh_figures(jobs)
+
+
+@main.command("report")
+@JOBS
+@_plain_errors
+def build_report(jobs):
+    """Train what is missing, run the notebooks that need it, and build the PDF."""
+    changed = _refresh_figures(jobs)
+    if report.pdf_is_fresh() and not changed:
+        click.echo(f"Nothing has changed: {_shown(report.pdf_path())} is up to date.")
+    else:
+        click.echo(f"Wrote {_shown(report.build_pdf())}")
+
+
+@main.command()
+@JOBS
+@_plain_errors
+def notebooks(jobs):
+    """Run all four notebooks and store in them the outputs that nbval compares."""
+    experiments.train_all(experiments.RUNS, jobs)
+    report.run_notebooks(report.NOTEBOOKS, _run_keys(), jobs)
+    for name in report.NOTEBOOKS:
+        report.store_checked_outputs(name)
+
+
+def _run_keys():
+    return {name: experiments.key(name) for name in experiments.RUNS}
+
+
+def _refresh_figures(jobs):
+    """Brings models, figures and numbers up to date; tells whether a notebook had to run."""
+    keys = _run_keys()
+    stale = [name for name in report.NOTEBOOKS if not report.is_fresh(name, keys)]
+    if stale:
+        wanted = {run for name in stale for run in report.notebook_runs(name)}
+        experiments.train_all(wanted, jobs)
+        report.run_notebooks(stale, keys, jobs)
+    return bool(stale)
+
+
+def _shown(path):
+    return os.path.relpath(path)
+
+
+@main.group()
+def sample():
+    """Draw images with a trained model, as one PNG."""
+
+
+def _sample_options(command):
+    for option in (
+        click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), help="PNG file to write."),
+        click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the noise."),
+        click.option("-n", "--count", type=click.IntRange(1, 10_000), default=16, show_default=True, help="Images."),
+    ):
+        command = option(command)
+    return command
+
+
+LABEL = click.option("--label", type=click.IntRange(0, 9), required=True, help="The digit, 0-9.")
+
+
+@sample.command("gan")
+@LABEL
+@_sample_options
+@_plain_errors
+def sample_gan(label, count, seed, output):
+    """Digits with a given label from the conditional GAN."""
+    _draw("gan", output, lambda model: model.generate([label] * count, seed))
+
+
+@sample.command("vae")
+@click.option("--kl", type=click.Choice(["mc", "kl"]), default="kl", show_default=True, help="Loss it was trained with.")
+@_sample_options
+@_plain_errors
+def sample_vae(kl, count, seed, output):
+    """Digits from the prior of the two-dimensional VAE: Monte-Carlo (mc) or closed-form (kl) loss."""
+    _draw(f"vae_{kl}", output, lambda model: model.sample(count, seed))
+
+
+@sample.command("cvae")
+@LABEL
+@click.option("--position", type=click.IntRange(0, 2), nargs=2, required=True, help="pos_x and pos_y, 0-2 each.")
+@click.option("--latent-dim", type=click.Choice(["2", "25", "100"]), default="25", show_default=True)
+@_sample_options
+@_plain_errors
+def sample_cvae(label, position, latent_dim, count, seed, output):
+    """Canvases with a given label and position from the conditional VAE."""
+    _draw(f"cvae_{latent_dim}", output, lambda model: model.sample([[label, *position]] * count, seed))
+
+
+def _draw(run, output, draw):
+    """Saves what `draw` makes with the model of a run as one PNG, the images edge to edge."""
+    import numpy as np
+
+    from genmodels.figures import plot_mosaic
+
+    images = draw(experiments.trained(run).model)
+    width = int(np.ceil(len(images) ** 0.5))
+    rows = -(-len(images) // width)
+    padded = np.concatenate([images, np.zeros((rows * width - len(images), *images.shape[1:]))])
+    with cache.replacing(output) as temporary:
+        plot_mosaic(padded.reshape(rows, width, *images.shape[1:])).savefig(temporary, format="png", dpi=200)
+    click.echo(f"Wrote {output}")
+
+

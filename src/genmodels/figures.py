@@ -1,0 +1,232 @@
+"""The report's figures, in Polish: arrays in, a matplotlib Figure out. Nothing is shown or saved here.
+
+Digits are drawn as dark ink on white paper. Images are arrays (..., 28, 28) or (..., 28, 28, 1) in [0, 1], canvases the same
+with 56 pixels a side.
+"""
+
+from functools import wraps
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+
+WIDTH = 6.3  # inches: the text width of an A4 page
+LIMIT = 4  # the decoded grid covers [-LIMIT, LIMIT] on both axes
+STYLE = {"font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "axes.linewidth": 0.6, "mathtext.fontset": "cm"}
+# One colour a digit in every figure: M. A. Petroff, "Accessible Color Sequences for Data Visualization", 2021.
+COLOURS = matplotlib.color_sequences["petroff10"]
+MARK = "#c44900"  # outlines of asked cells
+UNIT = "odch. std."
+
+
+def _styled(draw):
+    @wraps(draw)
+    def in_style(*args, **kwargs):
+        with matplotlib.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return in_style
+
+
+def _figure(height):
+    return Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def _flat(images):
+    """Images without the channel axis."""
+    images = np.asarray(images)
+    return images[..., 0] if images.shape[-1] == 1 else images
+
+
+def _show(axes, image, title="", size=None):
+    axes.imshow(_flat(image), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(title, fontsize=size)
+
+
+def _image_table(images, *, columns="", rows="", height=None):
+    """Figure and axes of a table of images (rows, columns, 28, 28), with texts above its columns and left of its rows."""
+    count, width = len(images), len(images[0])
+    figure = _figure(height or (WIDTH - 0.9) / width * count + 0.3)
+    table = figure.subplots(count, width, squeeze=False)
+    for line, line_axes in zip(images, table):
+        for image, axes in zip(line, line_axes):
+            _show(axes, image)
+    for axes, text in zip(table[0], columns):
+        axes.set_title(text)
+    for axes, text in zip(table[:, 0], rows):
+        axes.set_ylabel(text, rotation=0, ha="right", va="center")
+    return figure, table
+
+
+def _latent_axes(axes, limit):
+    axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
+    axes.set(xlabel=f"$z_1$ [{UNIT}]", ylabel=f"$z_2$ [{UNIT}]")
+
+
+@_styled
+def plot_latent_space(codes, labels):
+    """Codes (N, 2) in the latent plane, coloured by label (N,), each digit written at the median of its codes.
+
+    Both axes reach to the first whole number that no code exceeds; the dashed square is the decoded grid's.
+    """
+    codes, labels = np.asarray(codes), np.asarray(labels)
+    figure = _figure(WIDTH)
+    axes = figure.subplots()
+    order = np.random.default_rng(0).permutation(len(codes))  # so that no digit lies on top for being last
+    axes.scatter(*codes[order].T, s=3, linewidths=0, alpha=0.7, c=[COLOURS[label] for label in labels[order]])
+    for digit in np.unique(labels):
+        middle = np.median(codes[labels == digit], axis=0)
+        outline = [withStroke(linewidth=3, foreground="white")]
+        axes.text(*middle, str(digit), size=15, weight="bold", ha="center", va="center", path_effects=outline)
+        axes.scatter([], [], s=30, color=COLOURS[digit], label=str(digit))
+    axes.add_patch(Rectangle((-LIMIT, -LIMIT), 2 * LIMIT, 2 * LIMIT, fill=False, linestyle="--", linewidth=0.8))
+    _latent_axes(axes, max(LIMIT + 1, np.ceil(np.abs(codes).max())))
+    axes.legend(title="cyfra", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    return figure
+
+
+def latent_grid(count):
+    """Points (count * count, 2) of a regular grid over [-LIMIT, LIMIT]^2, in the order in which a picture is read."""
+    line = np.linspace(-LIMIT, LIMIT, count, dtype="float32")
+    z_1, z_2 = np.meshgrid(line, line[::-1])
+    return np.stack([z_1.ravel(), z_2.ravel()], axis=1)
+
+
+def interpolate(start, end, count=5):
+    """`count` equally spaced points (count, latent_dim) from `start` to `end` (latent_dim,), both included."""
+    share = np.linspace(0, 1, count, dtype="float32")[:, None]
+    return (1 - share) * start + share * end
+
+
+@_styled
+def plot_latent_images(images):
+    """Images (n * n, 28, 28) decoded from the points of `latent_grid(n)`, each drawn where its point is."""
+    images = _flat(images)
+    count = round(len(images) ** 0.5)
+    mosaic = np.concatenate(np.concatenate(images.reshape(count, count, 28, 28), axis=1), axis=1)
+    edge = LIMIT * count / (count - 1)  # the outermost points are the centres of the outermost images
+    figure = _figure(WIDTH)
+    axes = figure.subplots()
+    axes.imshow(mosaic, cmap="gray_r", vmin=0, vmax=1, extent=(-edge, edge, -edge, edge), interpolation="nearest")
+    _latent_axes(axes, edge)
+    axes.set(xticks=range(-LIMIT, LIMIT + 1), yticks=range(-LIMIT, LIMIT + 1))
+    return figure
+
+
+@_styled
+def plot_pairs(images, labels):
+    """Two pairs of images (2, 2, 28, 28) with their labels (2, 2)."""
+    figure = _figure(1.8)
+    for axes, image, label in zip(figure.subplots(1, 4), _flat(images).reshape(4, 28, 28), np.ravel(labels)):
+        _show(axes, image, f"cyfra {label}")
+    figure.axes[0].set_xlabel("para 1", loc="right")
+    figure.axes[2].set_xlabel("para 2", loc="right")
+    return figure
+
+
+@_styled
+def plot_interpolations(images, labels):
+    """Decoded points between the codes of each pair: images (2, 5, 28, 28), labels of the ends (2, 2)."""
+    figure, table = _image_table(_flat(images), columns=["koniec", "1/4", "1/2 (średnia)", "3/4", "koniec"])
+    for line, (first, last) in zip(table, labels):
+        line[0].set_xlabel(f"kod cyfry {first}")
+        line[-1].set_xlabel(f"kod cyfry {last}")
+    return figure
+
+
+@_styled
+def plot_training_result(originals, reconstructions, samples):
+    """A row each of originals, their reconstructions and prior samples, every one (n, 28, 28)."""
+    rows = ["oryginał", "rekonstrukcja", "próbka z $p(z)$"]
+    return _image_table([_flat(images) for images in (originals, reconstructions, samples)], rows=rows)[0]
+
+
+@_styled
+def plot_kl_formulas():
+    """KL divergence of two normal distributions: the general line, and the line for P = N(0, 1)."""
+    general = (
+        r"$D_{\mathrm{KL}}\left(\mathcal{N}(\mu_q,\sigma_q^2)\;\Vert\;\mathcal{N}(\mu_p,\sigma_p^2)\right)"
+        r"=\ln\frac{\sigma_p}{\sigma_q}+\frac{\sigma_q^2+(\mu_q-\mu_p)^2}{2\sigma_p^2}-\frac{1}{2}$"
+    )
+    special = (
+        r"$D_{\mathrm{KL}}\left(\mathcal{N}(\mu,\sigma^2)\;\Vert\;\mathcal{N}(0,1)\right)"
+        r"=\frac{1}{2}\left(\mu^2+\sigma^2-\ln\sigma^2-1\right)$"
+    )
+    figure = Figure(figsize=(WIDTH, 1.5))
+    figure.text(0.5, 0.72, general, size=14, ha="center", va="center")
+    figure.text(0.5, 0.25, special, size=14, ha="center", va="center")
+    return figure
+
+
+def _outline(axes, pos_x, pos_y):
+    corner = (14 * pos_x - 0.5, 14 * pos_y - 0.5)
+    axes.add_patch(Rectangle(corner, 28, 28, fill=False, edgecolor=MARK, linewidth=0.8, linestyle=":"))
+
+
+@_styled
+def plot_conditional_samples(canvases, conditions):
+    """Canvases (rows, 10, 56, 56) in columns by label, with conditions (rows, 10, 3); asked cells are outlined."""
+    figure, table = _image_table(_flat(canvases), columns=[str(label) for label in conditions[0][:, 0]])
+    for axes, (_, pos_x, pos_y) in zip(table.ravel(), np.reshape(conditions, (-1, 3))):
+        _outline(axes, pos_x, pos_y)
+    return figure
+
+
+@_styled
+def plot_canvas(canvas, condition):
+    """One canvas (56, 56) with its condition (3,); axes in pixels."""
+    label, pos_x, pos_y = condition
+    figure = _figure(2.9)
+    axes = figure.subplots()
+    _show(axes, canvas, f"etykieta {label}, pos_x = {pos_x}, pos_y = {pos_y}")
+    _outline(axes, pos_x, pos_y)
+    ticks = np.arange(0, 57, 14)
+    axes.set(xticks=ticks - 0.5, yticks=ticks - 0.5, xlabel="x [piksele]", ylabel="y [piksele]")
+    axes.set(xticklabels=ticks, yticklabels=ticks)
+    return figure
+
+
+@_styled
+def plot_positions(canvases, conditions):
+    """Nine canvases (9, 56, 56) laid out as the cells that their conditions (9, 3) ask for."""
+    figure = _figure(5.4)
+    for axes, canvas, (_, pos_x, pos_y) in zip(figure.subplots(3, 3).ravel(), canvases, conditions):
+        _show(axes, canvas, f"pos_x = {pos_x}, pos_y = {pos_y}")
+        _outline(axes, pos_x, pos_y)
+    return figure
+
+
+@_styled
+def plot_digit_rows(images):
+    """Images (10, n, 28, 28), a row for each digit 0-9."""
+    figure, table = _image_table(_flat(images), height=5.0)
+    for digit, line in enumerate(table):
+        line[0].set_ylabel(str(digit), rotation=0, ha="right", va="center", color=COLOURS[digit], weight="bold")
+    return figure
+
+
+@_styled
+def plot_digits(images):
+    """One image (10, 28, 28) of each digit 0-9, in a row."""
+    return _image_table([_flat(images)], columns=[str(digit) for digit in range(10)])[0]
+
+
+@_styled
+def plot_mosaic(images):
+    """Images (rows, n, side, side) edge to edge, without frames or texts."""
+    images = _flat(images)
+    mosaic = np.concatenate(np.concatenate(images, axis=1), axis=1)
+    figure = Figure(figsize=(WIDTH, WIDTH * mosaic.shape[0] / mosaic.shape[1]))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.imshow(mosaic, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+    axes.axis("off")
+    return figure
+
+
+def mark_as_draft(figure):
+    """Writes SZKIC across a figure made in the quick mode."""
+    style = {"size": 40, "color": "red", "alpha": 0.35, "weight": "bold", "rotation": 20}
+    figure.text(0.5, 0.5, "SZKIC", ha="center", va="center", **style)
