@@ -109,9 +109,12 @@ def notebook_code(name):
 
 
 def notebook_runs(name):
-    """Names of the runs that a notebook asks `experiments.trained` for."""
+    """Names of the runs that a notebook asks `experiments.trained` for, each written out as a string."""
     calls = [node for node in ast.walk(ast.parse(notebook_code(name))) if isinstance(node, ast.Call)]
-    return [call.args[0].value for call in calls if ast.unparse(call.func) == "experiments.trained"]
+    asked = [call.args[0] for call in calls if ast.unparse(call.func) == "experiments.trained"]
+    if odd := [ast.unparse(run) for run in asked if not isinstance(run, ast.Constant)]:
+        raise ReportError(f"notebooks/{name}.ipynb: expected experiments.trained with a plain string, got {odd[0]}")
+    return [run.value for run in asked]
 
 
 def _notebook_key(name, run_keys):

@@ -1,0 +1,50 @@
+# Everything runs through .venv, which is made from requirements.lock when needed. `python -m` instead of scripts, because
+# scripts carry the environment's path in their first line and that breaks in folders with spaces.
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+export PYTHONUTF8 ?= 1
+ifeq ($(OS),Windows_NT)
+  PY := .venv/Scripts/python.exe
+else
+  PY := .venv/bin/python
+endif
+SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+SMOKE := GENMODELS_BUDGET=smoke
+
+.DEFAULT_GOAL := help
+.PHONY: help report test notebooks figures lint clean
+
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+report: .venv/installed ## train, run the notebooks, write report/generative_models.pdf; only what is out of date
+	@$(PY) -m genmodels report
+
+test: .venv/installed ## the tests, and the four notebooks through nbval in the quick mode
+	$(PY) -m pytest
+	@$(SMOKE) $(PY) -m genmodels train
+	$(SMOKE) $(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks
+
+notebooks: .venv/installed ## run all notebooks and store the outputs that nbval compares
+	@$(PY) -m genmodels notebooks
+
+figures: .venv/installed ## bring data/report/ up to date, without the PDF
+	@$(PY) -m genmodels figures
+
+lint: .venv/installed ## ruff, and the directions of imports
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -c "from importlinter.cli import lint_imports_command as main; main()"
+
+clean: ## remove the environment, trained models, drafts and the PDF; figures and numbers stay
+	rm -rf .venv .cache draft report/*.pdf
+
+.venv/installed: requirements.lock pyproject.toml
+	@for python in "$(PYTHON)" python3 python3.13 python3.12 python3.11 python3.10 python; do \
+	  [ -n "$$python" ] && "$$python" -c "$(SUPPORTED)" 2>/dev/null && found="$$python" && break; \
+	done; \
+	[ -n "$$found" ] || { echo "make: expected Python 3.10 to 3.13 (say which: make PYTHON=/path/to/python), found none" >&2; exit 1; }; \
+	echo "Setting up .venv with $$("$$found" --version); 3 GB, a few minutes"; \
+	"$$found" -m venv --clear .venv
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,142 @@
+-- Pandoc filter of the report, for Typst and for LaTeX:
+--   {{zadanie_1.mse.mean:.4f}}   a number from metrics.json, in Polish (format as in string.format; % gives per cent)
+--   @fig-x, [-@fig-x]            "Rysunek 3", "3"
+--   ![Caption](file){#fig-x alt="..."}   a numbered figure that keeps its alternative text
+--   ::: obok                     the figures inside stand side by side
+--   \newpage                     a new page
+-- Metadata: `results`, the folder of figures and metrics.json (default ../data/report); `cover`, the cover picture.
+
+local RESULTS = '../data/report'
+local NBSP = '\u{a0}'
+local metrics, results
+
+local function is(format) return FORMAT:match(format) ~= nil end
+local function raw(text) return pandoc.RawBlock(is 'latex' and 'latex' or 'typst', text) end
+local function stop(message) error('\n\n  report: ' .. message .. '\n', 0) end
+
+local function lookup(key)
+  local value = metrics
+  for part in key:gmatch '[^.]+' do
+    if type(value) ~= 'table' then value = nil break end
+    value = value[tonumber(part) and tonumber(part) + 1 or part]
+  end
+  if value == nil or type(value) == 'table' then
+    stop('no number "' .. key .. '" in ' .. results .. '/metrics.json')
+  end
+  return value
+end
+
+-- 1234.5 -> 1 234,5 with non-breaking spaces
+local function polish(value, format)
+  if format == '' then format = math.type(value) == 'integer' and 'd' or '.2f' end
+  local percent = format:match '^(.*)%%$'
+  local text
+  if percent then
+    text = string.format('%' .. percent .. 'f', 100 * value)
+  elseif format == 'd' then
+    text = string.format('%d', math.tointeger(value) or stop 'format d takes a whole number')
+  else
+    text = string.format('%' .. format, value)
+  end
+  local sign, whole, rest = text:match '^(%-?)(%d+)(.*)$'
+  if #whole > 4 then whole = whole:reverse():gsub('(%d%d%d)', '%1 '):reverse():gsub('^ ', ''):gsub(' ', NBSP) end
+  return (sign == '-' and '−' or '') .. whole .. rest:gsub('%.', ',') .. (percent and NBSP .. '%' or '')
+end
+
+local function fill(text)
+  return (text:gsub('{{([%w_.]+):?([^}]*)}}', function(key, format) return polish(lookup(key), format) end))
+end
+
+local function relocate(path) return (path:gsub('^%.%./data/report', (results:gsub('%%', '%%%%')))) end
+
+local function quoted(text) return '"' .. text:gsub('[\\"]', '\\%0') .. '"' end
+
+local function inlines(content, format)
+  return (pandoc.write(pandoc.Pandoc { pandoc.Plain(content) }, format):gsub('%s+$', ''))
+end
+
+local function picture(figure)
+  local image
+  figure:walk { Image = function(found) image = found end }
+  local alt = image.attributes.alt or pandoc.utils.stringify(figure.caption.long)
+  return relocate(image.src), alt, image.attributes.width or '100%'
+end
+
+local function caption(figure) return pandoc.utils.blocks_to_inlines(figure.caption.long) end
+
+local function typst_figure(figure)
+  local path, alt, width = picture(figure)
+  return string.format('#figure(image(%s, width: %s, alt: %s), caption: [%s]) <%s>',
+    quoted(path), width, quoted(alt), inlines(caption(figure), 'typst'), figure.identifier)
+end
+
+local function latex_picture(figure)
+  local path, _, width = picture(figure)
+  return string.format('\\includegraphics[width=%.2f\\linewidth]{%s}\\caption{%s}\\label{%s}',
+    tonumber(width:match '%d+') / 100, path, inlines(caption(figure), 'latex'), figure.identifier)
+end
+
+local function Figure(figure)
+  if is 'typst' then return raw(typst_figure(figure)) end
+  if is 'latex' then return raw('\\begin{figure}[H]\\centering' .. latex_picture(figure) .. '\\end{figure}') end
+end
+
+local function side_by_side(div)
+  local cells = {}
+  div:walk { Figure = function(figure)
+    cells[#cells + 1] = is 'typst' and '[' .. typst_figure(figure) .. ']'
+      or '\\begin{minipage}[t]{' .. '%s' .. '\\linewidth}\\centering' .. latex_picture(figure) .. '\\end{minipage}'
+  end }
+  if is 'typst' then
+    return raw('#grid(columns: ' .. #cells .. ', gutter: 1em, ' .. table.concat(cells, ', ') .. ')')
+  end
+  local width = string.format('%.3f', 0.97 / #cells)
+  for index, cell in ipairs(cells) do cells[index] = cell:gsub('{%%s\\linewidth}', '{' .. width .. '\\linewidth}') end
+  return raw('\\begin{figure}[H]' .. table.concat(cells, '\\hfill ') .. '\\end{figure}')
+end
+
+local function Div(div)
+  if div.classes:includes 'obok' and (is 'typst' or is 'latex') then return side_by_side(div), false end
+end
+
+local function Cite(cite)
+  local citation = cite.citations[1]
+  if not citation.id:match '^fig%-' then return end
+  local bare = citation.mode == 'SuppressAuthor'
+  if is 'typst' then
+    return pandoc.RawInline('typst', '#ref(<' .. citation.id .. '>' .. (bare and ', supplement: none)' or ')'))
+  elseif is 'latex' then
+    return pandoc.RawInline('latex', (bare and '' or 'Rysunek~') .. '\\ref{' .. citation.id .. '}')
+  end
+end
+
+local function RawBlock(block)
+  if block.format == 'tex' and block.text:match '^\\newpage%s*$' and is 'typst' then return raw '#pagebreak(weak: true)' end
+end
+
+local function read_metrics(meta)
+  results = meta.results and pandoc.utils.stringify(meta.results) or RESULTS
+  local file = io.open(results .. '/metrics.json')
+  if not file then stop('there is no ' .. results .. '/metrics.json; the notebooks write it') end
+  metrics = pandoc.json.decode(file:read 'a', false)
+  file:close()
+end
+
+-- LaTeX's own title page has no place for these; Typst's template takes them from the metadata.
+local function latex_title(doc)
+  local function text(key) return inlines(pandoc.utils.blocks_to_inlines { pandoc.Plain(doc.meta[key]) }, 'latex') end
+  doc.meta.author = pandoc.MetaInlines { pandoc.RawInline('latex', text 'author' .. '\\\\ ' .. text 'programme') }
+  doc.meta.subtitle = pandoc.MetaInlines { pandoc.RawInline('latex', text 'course') }
+  local cover = doc.meta.cover and pandoc.utils.stringify(doc.meta.cover) or results .. '/cover.png'
+  doc.blocks:insert(1, raw('\\begin{center}\\includegraphics[width=\\linewidth]{' .. cover .. '}\\end{center}'))
+end
+
+function Pandoc(doc)
+  read_metrics(doc.meta)
+  doc = doc:walk {
+    Str = function(str) return str.text:find('{{', 1, true) and pandoc.Str(fill(str.text)) or nil end,
+    Math = function(math) math.text = fill(math.text) return math end,
+  }
+  if is 'latex' then latex_title(doc) end
+  return doc:walk { traverse = 'topdown', Div = Div, Figure = Figure, Cite = Cite, RawBlock = RawBlock }
+end

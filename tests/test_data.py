@@ -1,0 +1,128 @@
+import hashlib
+import sys
+import types
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genmodels import data
+
+
+def test_splits_have_the_documented_sizes_ranges_and_types():
+    mnist = data.load()
+    assert [len(split) for split in (mnist.train, mnist.validation, mnist.test)] == [55_000, 5_000, 10_000]
+    for split in (mnist.train, mnist.validation, mnist.test):
+        assert split.images.shape == (len(split), 28, 28, 1) and split.images.dtype == np.float32
+        assert split.images.min() == 0 and split.images.max() == 1
+        assert set(split.labels) == set(range(10))
+
+
+def test_validation_is_the_end_of_the_training_set():
+    mnist, raw = data.load(), data.read(data.find())
+    joined = np.concatenate([mnist.train.labels, mnist.validation.labels])
+    assert np.array_equal(joined, raw["y_train"])
+
+
+def test_quick_mode_gives_the_first_images_of_each_split(smoke):
+    quick = data.load()
+    assert np.array_equal(quick.train.labels, data.read(data.find())["y_train"][: len(quick.train)])
+    assert len(quick.test) == data.SMOKE_SIZES["test"]
+
+
+def test_unknown_budget_is_refused(monkeypatch):
+    monkeypatch.setenv("GENMODELS_BUDGET", "tiny")
+    with pytest.raises(ValueError, match=r"must be 'full' or 'smoke', got 'tiny'"):
+        data.load()
+
+
+def test_missing_file_is_named_with_a_remedy(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"gone\.npz: expected the MNIST file.*git checkout"):
+        data.read(tmp_path / "gone.npz")
+
+
+@pytest.mark.parametrize("keep", [0, 10, 1000, 5_000_000, 11_000_000])
+def test_truncated_file_is_refused(tmp_path, keep):
+    path = tmp_path / "mnist.npz"
+    path.write_bytes(data.find().read_bytes()[:keep])
+    with pytest.raises(ValueError, match=r"mnist\.npz: expected an \.npz archive"):
+        data.read(path)
+
+
+def test_altered_pixel_is_found(tmp_path):
+    arrays = data.read(data.find())
+    arrays["x_test"] = arrays["x_test"].copy()
+    arrays["x_test"][5, 5, 5] ^= 1
+    np.savez(tmp_path / "altered.npz", **arrays)
+    with pytest.raises(ValueError, match=r"altered\.npz: x_test expected SHA-256 6d87418d.*got"):
+        data.read(tmp_path / "altered.npz")
+
+
+def test_pickled_arrays_are_refused(tmp_path):
+    np.savez(tmp_path / "objects.npz", **{name: np.array([{}], dtype=object) for name in data.SHA256})
+    with pytest.raises(ValueError, match="expected an .npz archive"):
+        data.read(tmp_path / "objects.npz")
+
+
+def test_outside_a_checkout_keras_supplies_the_data_and_it_is_verified(monkeypatch):
+    arrays = data.read(data.find())
+    pairs = (arrays["x_train"], arrays["y_train"]), (arrays["x_test"], arrays["y_test"])
+    source = types.SimpleNamespace(load_data=lambda: pairs)
+    monkeypatch.setitem(sys.modules, "keras.datasets", types.SimpleNamespace(mnist=source))
+    assert hashlib.sha256(data.download()["y_test"].tobytes()).hexdigest() == data.SHA256["y_test"]
+    pairs[1][1][0] += 1
+    with pytest.raises(ValueError, match=r"keras\.datasets\.mnist: y_test"):
+        data.download()
+
+
+def test_quantise_splits_at_a_half():
+    assert data.quantise([0.0, 0.49, 0.5, 1.0]).tolist() == [0, 0, 1, 1]
+
+
+def test_first_gives_the_first_image_of_a_digit():
+    test = data.load().test
+    assert np.array_equal(test.first(7), test.images[0])
+    with pytest.raises(ValueError, match="expected a digit that occurs"):
+        test.first(12)
+
+
+@given(st.integers(0, 2), st.integers(0, 2))
+def test_placed_digit_is_found_at_its_offset_and_nothing_elsewhere(pos_x, pos_y):
+    digit = np.random.default_rng(0).random((1, 28, 28, 1), "float32")
+    canvas = data.place(digit, [[pos_x, pos_y]])
+    assert canvas.shape == (1, 56, 56, 1)
+    assert np.array_equal(canvas[:, 14 * pos_y : 14 * pos_y + 28, 14 * pos_x : 14 * pos_x + 28], digit)
+    assert np.count_nonzero(canvas) == np.count_nonzero(digit)
+
+
+def test_place_refuses_positions_off_the_grid_and_wrong_shapes():
+    digit = np.zeros((1, 28, 28, 1), "float32")
+    with pytest.raises(ValueError, match="position must be a whole number from 0 to 2"):
+        data.place(digit, [[0, 3]])
+    with pytest.raises(ValueError, match=r"expected images \(N, 28, 28, 1\)"):
+        data.place(digit[..., 0], [[0, 0]])
+
+
+def test_conditions_broadcast():
+    assert data.conditions(3, [0, 1, 2], 1).tolist() == [[3, 0, 1], [3, 1, 1], [3, 2, 1]]
+
+
+@pytest.mark.parametrize(
+    ("label", "pos_x", "pos_y", "message"),
+    [(10, 0, 0, "label .* 0 to 9"), (-1, 0, 0, "label"), (1.0, 0, 0, "label"), (1, 3, 0, "pos_x"), (1, 0, -1, "pos_y")],
+)
+def test_conditions_refuse_what_is_off_the_scale(label, pos_x, pos_y, message):
+    with pytest.raises(ValueError, match=message):
+        data.conditions(label, pos_x, pos_y)
+
+
+def test_all_positions_are_the_nine_cells_row_by_row():
+    assert data.all_positions()[:4].tolist() == [[0, 0], [1, 0], [2, 0], [0, 1]]
+    assert len({tuple(cell) for cell in data.all_positions()}) == 9
+
+
+def test_on_canvas_puts_each_digit_in_the_cell_that_its_condition_names(digits, rng):
+    canvases, conditions = data.on_canvas(digits, np.arange(20), rng)
+    assert np.array_equal(canvases, data.place(digits.images[:20], conditions[:, 1:]))
+    assert np.array_equal(conditions[:, 0], digits.labels[:20])

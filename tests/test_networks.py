@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+from genmodels import data, networks
+
+
+def test_builders_have_the_documented_shapes(rng):
+    images = rng.random((3, 28, 28, 1), "float32")
+    labels = np.eye(10, dtype="float32")[[1, 2, 3]]
+    assert networks.dense_encoder(4, (8,))(images).shape == (3, 4)
+    assert networks.dense_decoder(2, (8,), normalise=True)(rng.random((3, 2))).shape == (3, 28, 28, 1)
+    assert networks.generator(5, 8)([rng.random((3, 5)), labels]).shape == (3, 28, 28, 1)
+    logit, names = networks.discriminator(8)([images, labels])
+    assert (logit.shape, names.shape) == ((3,), (3, 10))
+    assert networks.classifier()(images).shape == (3, 10)
+
+
+def test_normalised_codes_have_no_scale_or_shift_of_their_own():
+    last = networks.dense_encoder(2, (8,), normalise_output=True).layers[-1]
+    assert not last.trainable_variables and len(last.non_trainable_variables) == 2
+
+
+@pytest.mark.parametrize("cell", data.all_positions().tolist())
+def test_window_that_knows_the_grid_writes_and_reads_where_data_places(cell, rng):
+    """With weights that name the offsets, the window is data.place and its inverse: a second way to compute both."""
+    digit = rng.normal(size=(1, 28, 28, 1)).astype("float32")
+    position = np.concatenate([np.eye(3)[[cell[0]]], np.eye(3)[[cell[1]]]], axis=1).astype("float32")
+    read, write = networks.CellWindow(write=False), networks.CellWindow(write=True)
+    for window, image in ((read, np.zeros((1, 56, 56, 1), "float32")), (write, digit)):
+        window(image, position)
+        window.columns.set_weights([np.eye(3)])
+        window.rows.set_weights([np.eye(3)])
+    write.background.assign(0.0)
+    placed = data.place(digit, [cell])
+    np.testing.assert_allclose(write(digit, position), placed, atol=1e-5)
+    np.testing.assert_allclose(read(placed, position), digit, atol=1e-5)
+
+
+def test_window_starts_with_no_idea_of_the_grid(rng):
+    write = networks.CellWindow(write=True)
+    digit = rng.random((1, 28, 28, 1), "float32")
+    canvases = [write(digit, np.concatenate([x, y])[None]) for x in np.eye(3) for y in np.eye(3)]
+    np.testing.assert_allclose(np.ptp(canvases, axis=0), 0, atol=1e-6)
