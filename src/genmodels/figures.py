@@ -15,8 +15,11 @@ from matplotlib.patheffects import withStroke
 WIDTH = 6.3  # inches: the text width of an A4 page
 LIMIT = 4  # the decoded grid covers [-LIMIT, LIMIT] on both axes
 STYLE = {"font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "axes.linewidth": 0.6, "mathtext.fontset": "cm"}
-# One colour a digit in every figure: M. A. Petroff, "Accessible Color Sequences for Data Visualization", 2021.
-COLOURS = matplotlib.color_sequences["petroff10"]
+# One colour a digit in every figure: P. Tol's "muted" scheme, made for colour-blind readers, and black.
+COLOURS = (
+    *("#332288", "#cc6677", "#117733", "#88ccee", "#882255"),
+    *("#999933", "#44aa99", "#000000", "#aa4499", "#ddaa33"),
+)
 MARK = "#c44900"  # outlines of asked cells
 UNIT = "odch. std."
 
@@ -40,10 +43,9 @@ def _flat(images):
     return images[..., 0] if images.shape[-1] == 1 else images
 
 
-def _show(axes, image, title="", size=None):
+def _show(axes, image, title=""):
     axes.imshow(_flat(image), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
-    axes.set(xticks=[], yticks=[])
-    axes.set_title(title, fontsize=size)
+    axes.set(xticks=[], yticks=[], title=title)
 
 
 def _image_table(images, *, columns="", rows="", height=None):
@@ -73,7 +75,7 @@ def plot_latent_space(codes, labels):
     Both axes reach to the first whole number that no code exceeds; the dashed square is the decoded grid's.
     """
     codes, labels = np.asarray(codes), np.asarray(labels)
-    figure = _figure(WIDTH)
+    figure = _figure(0.87 * WIDTH)
     axes = figure.subplots()
     order = np.random.default_rng(0).permutation(len(codes))  # so that no digit lies on top for being last
     axes.scatter(*codes[order].T, s=3, linewidths=0, alpha=0.7, c=[COLOURS[label] for label in labels[order]])
@@ -119,11 +121,11 @@ def plot_latent_images(images):
 @_styled
 def plot_pairs(images, labels):
     """Two pairs of images (2, 2, 28, 28) with their labels (2, 2)."""
-    figure = _figure(1.8)
-    for axes, image, label in zip(figure.subplots(1, 4), _flat(images).reshape(4, 28, 28), np.ravel(labels)):
-        _show(axes, image, f"cyfra {label}")
-    figure.axes[0].set_xlabel("para 1", loc="right")
-    figure.axes[2].set_xlabel("para 2", loc="right")
+    figure = _figure(2.2)
+    for number, half in enumerate(figure.subfigures(1, 2)):
+        half.suptitle(f"para {number + 1}")
+        for axes, image, label in zip(half.subplots(1, 2), images[number], labels[number]):
+            _show(axes, image, f"cyfra {label}")
     return figure
 
 
@@ -202,7 +204,7 @@ def plot_positions(canvases, conditions):
 @_styled
 def plot_digit_rows(images):
     """Images (10, n, 28, 28), a row for each digit 0-9."""
-    figure, table = _image_table(_flat(images), height=5.0)
+    figure, table = _image_table(_flat(images), height=4.1)
     for digit, line in enumerate(table):
         line[0].set_ylabel(str(digit), rotation=0, ha="right", va="center", color=COLOURS[digit], weight="bold")
     return figure
