@@ -1,0 +1,85 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from genmodels import cache, experiments
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A copy of the package's source, to be edited."""
+    copy = tmp_path / "package"
+    shutil.copytree(cache.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(cache, "PACKAGE", copy)
+    return copy
+
+
+def edit(path, old, new):
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_comments_and_docstrings_do_not_count_but_code_does(package):
+    before = cache.code_digest("vae")
+    edit(package / "vae.py", '"""The variational', '"""# The well-known variational')
+    edit(package / "vae.py", "import keras\n", "import keras  # a comment\n\n")
+    assert cache.code_digest("vae") == before
+    edit(package / "vae.py", "kl_weight * kl", "kl_weight * 2 * kl")
+    assert cache.code_digest("vae") != before
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "changed"),
+    [
+        ("vae.py", "kl - logpx_z)", "kl - 2 * logpx_z)", {"vae_mc", "vae_kl", "cvae_2", "cvae_25", "cvae_100"}),
+        ("gan.py", "1 - self.average_decay", "2 - self.average_decay", {"gan"}),
+        ("judge.py", "< 0.5", "< 0.6", {"judge"}),
+        ("autoencoder.py", "ops.square(x - y_pred)", "ops.square(y_pred - x)", {"ae"}),
+        ("figures.py", "LIMIT = 4", "LIMIT = 5", set()),
+        ("metrics.py", "values.mean()", "values.sum()", set()),
+    ],
+)
+def test_an_edit_retrains_exactly_the_runs_that_use_it(package, module, old, new, changed):
+    before = {name: experiments.key(name) for name in experiments.RUNS}
+    edit(package / module, old, new)
+    after = {name: experiments.key(name) for name in experiments.RUNS}
+    assert {name for name in before if before[name] != after[name]} == changed
+
+
+def test_digest_follows_imports_into_other_modules(package):
+    before = cache.code_digest("vae")
+    edit(package / "distributions.py", "-0.5 *", "-0.25 *")
+    assert cache.code_digest("vae") != before
+
+
+def test_unknown_module_and_function_are_refused():
+    with pytest.raises(ValueError, match="expected a module of genmodels, got 'vea'"):
+        cache.code_digest("vea")
+    with pytest.raises(ValueError, match=r"expected a function of genmodels\.experiments, got 'nothing'"):
+        cache.code_digest("experiments:nothing")
+
+
+def test_quick_mode_has_keys_of_its_own(monkeypatch):
+    before = cache.environment_digest()
+    monkeypatch.setenv("GENMODELS_BUDGET", "smoke")
+    assert cache.environment_digest() != before
+
+
+def test_replacing_keeps_the_old_file_when_writing_fails(tmp_path):
+    path = tmp_path / "numbers.json"
+    cache.write_json(path, {"a": 1})
+    with pytest.raises(RuntimeError), cache.replacing(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert cache.read_json(path) == {"a": 1}
+    assert [entry.name for entry in tmp_path.iterdir() if entry.name != "cache"] == ["numbers.json"]
+
+
+def test_cache_folder_can_be_chosen_and_defaults_to_the_checkout(monkeypatch, tmp_path):
+    assert cache.directory() == tmp_path / "cache"
+    monkeypatch.delenv("GENMODELS_CACHE")
+    assert cache.directory() == Path(cache.data.checkout()) / ".cache" / "genmodels"
+    monkeypatch.setattr(cache.data, "checkout", lambda: None)
+    assert cache.directory().name == "genmodels" and ".cache/genmodels" in cache.directory().as_posix()

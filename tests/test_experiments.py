@@ -1,0 +1,72 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from genmodels import cache, experiments
+
+
+@pytest.fixture
+def quick(monkeypatch, smoke):
+    """One small run, trained in seconds."""
+    run = dataclasses.replace(experiments.RUNS["vae_kl"], options={"hidden_units": (16,)})
+    monkeypatch.setattr(experiments, "RUNS", {"vae_kl": run})
+    return run
+
+
+def test_settings_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        experiments.RUNS["ae"].epochs = 1
+    with pytest.raises(TypeError):
+        experiments.RUNS["ae"] = None
+
+
+def test_unknown_run_is_refused():
+    with pytest.raises(ValueError, match="run must be one of gan, .*got 'vea'"):
+        experiments.trained("vea")
+
+
+def test_second_call_comes_from_the_cache(quick, monkeypatch):
+    first = experiments.trained("vae_kl")
+    assert experiments.is_trained("vae_kl")
+    monkeypatch.setattr(experiments, "train", lambda *_: pytest.fail("trained again"))
+    second = experiments.trained("vae_kl")
+    assert np.array_equal(first.model.sample(3, seed=0), second.model.sample(3, seed=0))
+    assert first.history == second.history
+
+
+def test_training_from_nothing_twice_gives_the_same_bits(quick):
+    models = [experiments.train(quick)[0] for _ in range(2)]
+    assert all(np.array_equal(*pair) for pair in zip(*(model.get_weights() for model in models)))
+
+
+@pytest.mark.parametrize("change", [{"seed": 2}, {"learning_rate": 1e-4}, {"options": {"hidden_units": (17,)}}])
+def test_a_changed_setting_is_another_run(quick, monkeypatch, change):
+    before = experiments.key("vae_kl")
+    monkeypatch.setattr(experiments, "RUNS", {"vae_kl": dataclasses.replace(quick, **change)})
+    assert experiments.key("vae_kl") != before
+
+
+def test_a_new_summary_is_not(quick, monkeypatch):
+    before = experiments.key("vae_kl")
+    monkeypatch.setattr(experiments, "RUNS", {"vae_kl": dataclasses.replace(quick, summary="other words")})
+    assert experiments.key("vae_kl") == before
+
+
+def test_a_run_that_fails_leaves_nothing_behind(quick, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("lost")
+
+    monkeypatch.setattr(experiments, "train", fail)
+    with pytest.raises(RuntimeError, match="lost"):
+        experiments.trained("vae_kl")
+    assert not experiments.is_trained("vae_kl")
+    assert not list(cache.directory().glob("runs/*"))
+
+
+@pytest.mark.parametrize("name", list(experiments.RUNS))
+def test_every_run_trains_saves_and_loads_in_the_quick_mode(name, smoke):
+    done = experiments.trained(name)
+    assert done.model.count_params() > 0
+    assert done.history and all(len(values) == 1 for values in done.history.values())
+    assert np.isfinite([values[0] for values in done.history.values()]).all()

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from genmodels import data, figures
+
+CONDITIONS = data.conditions(np.arange(10), 1, 2)
+POSITIONS = data.conditions(3, *data.all_positions().T)
+
+
+def random(*shape):
+    return np.random.default_rng(0).random(shape, "float32")
+
+
+DRAWINGS = {
+    "latent_space": lambda: figures.plot_latent_space(random(50, 2), np.arange(50) % 10),
+    "latent_images": lambda: figures.plot_latent_images(random(16, 28, 28, 1)),
+    "pairs": lambda: figures.plot_pairs(random(2, 2, 28, 28, 1), [[9, 7], [1, 8]]),
+    "interpolations": lambda: figures.plot_interpolations(random(2, 5, 28, 28), [[9, 7], [1, 8]]),
+    "training": lambda: figures.plot_training_result(random(4, 28, 28, 1), random(4, 28, 28, 1), random(4, 28, 28, 1)),
+    "formulas": figures.plot_kl_formulas,
+    "conditional": lambda: figures.plot_conditional_samples(random(1, 10, 56, 56), CONDITIONS[None]),
+    "canvas": lambda: figures.plot_canvas(random(56, 56, 1), CONDITIONS[4]),
+    "positions": lambda: figures.plot_positions(random(9, 56, 56, 1), POSITIONS),
+    "digit_rows": lambda: figures.plot_digit_rows(random(10, 3, 28, 28)),
+    "digits": lambda: figures.plot_digits(random(10, 28, 28)),
+    "mosaic": lambda: figures.plot_mosaic(random(2, 3, 28, 28, 1)),
+}
+
+
+def texts(figure):
+    return {text.get_text() for text in figure.findobj(match=lambda artist: hasattr(artist, "get_text"))}
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_a_figure_comes_back_and_is_the_same_picture_every_time(name, tmp_path):
+    pictures = []
+    for index in range(2):
+        figure = DRAWINGS[name]()
+        assert isinstance(figure, Figure)
+        figure.savefig(tmp_path / f"{index}.png", metadata={"Software": None})
+        pictures.append((tmp_path / f"{index}.png").read_bytes())
+    assert pictures[0] == pictures[1] and len(pictures[0]) > 1000
+
+
+def test_ten_different_colours():
+    assert len(set(figures.COLOURS)) == 10
+
+
+def test_the_grid_is_drawn_as_it_is_read_with_z2_upwards():
+    grid = figures.latent_grid(3)
+    assert grid[0].tolist() == [-4, 4] and grid[2].tolist() == [4, 4] and grid[-1].tolist() == [4, -4]
+    images = np.zeros((9, 28, 28))
+    images[2] = 1  # the point (4, 4)
+    mosaic = figures.plot_latent_images(images).axes[0].images[0].get_array()
+    assert mosaic[:28, -28:].min() == 1 and mosaic.sum() == 28 * 28
+
+
+def test_each_decoded_image_is_centred_on_its_point():
+    left, right, _, _ = figures.plot_latent_images(np.zeros((25, 28, 28))).axes[0].images[0].get_extent()
+    assert left + (right - left) / 5 / 2 == pytest.approx(-4)
+
+
+def test_interpolation_is_even_and_its_middle_is_the_mean():
+    points = figures.interpolate(np.array([0.0, 4.0]), np.array([8.0, 0.0]))
+    assert points[[0, 2, 4]].tolist() == [[0, 4], [4, 2], [8, 0]]
+    assert np.ptp(np.diff(points, axis=0), axis=0).tolist() == [0, 0]
+
+
+def test_axes_reach_every_code_and_the_whole_grid():
+    assert figures.plot_latent_space(np.array([[7.2, 0.0]]), np.array([3])).axes[0].get_xlim() == (-8, 8)
+    assert figures.plot_latent_space(np.array([[0.1, 0.0]]), np.array([3])).axes[0].get_xlim() == (-5, 5)
+
+
+def test_texts_are_polish_and_axes_have_units():
+    assert {"oryginał", "rekonstrukcja"} <= texts(DRAWINGS["training"]())
+    assert "$z_1$ [odch. std.]" in texts(DRAWINGS["latent_space"]())
+    assert "x [piksele]" in texts(DRAWINGS["canvas"]())
+
+
+def test_drafts_are_marked():
+    figure = figures.plot_kl_formulas()
+    figures.mark_as_draft(figure)
+    assert "SZKIC" in texts(figure)

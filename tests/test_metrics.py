@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+from scipy import spatial, special, stats
+
+from genmodels import data, metrics
+from genmodels.vae import VAE, ConditionalVAE
+
+
+class Oracle:
+    """A judge that reads the label off the sum of ink: a digit d has d pixels of ink and is certain of it."""
+
+    def classify(self, images):
+        return np.rint(images.sum(axis=(1, 2, 3))).astype(int) % 10
+
+    def predict(self, images, **_):
+        return 20 * np.eye(10)[self.classify(images)]
+
+
+def ink(labels):
+    """Images (N, 28, 28, 1) with as many black pixels in the middle as the label says."""
+    images = np.zeros((len(labels), 28, 28, 1), "float32")
+    for image, label in zip(images, labels):
+        image[14, 9 : 9 + label] = 1
+    return images
+
+
+def test_mean_and_error_are_scipys(rng):
+    values = rng.normal(size=50)
+    found = metrics.mean_and_error(values)
+    assert found["mean"] == pytest.approx(values.mean()) and found["error"] == pytest.approx(stats.sem(values))
+
+
+def test_squared_error_is_per_pixel():
+    images = np.zeros((2, 28, 28, 1))
+    found = metrics.squared_error(images, images + np.array([0.1, 0.3]).reshape(2, 1, 1, 1))
+    assert found["mean"] == pytest.approx((0.01 + 0.09) / 2)
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_elbo_terms_are_scipys(conditional, digits, rng):
+    binary = data.Split(data.quantise(digits.images[:9]), digits.labels[:9])
+    if conditional:
+        model, inputs = ConditionalVAE(hidden_units=(8,)), data.on_canvas(binary, np.arange(9), rng)
+    else:
+        model, inputs = VAE(hidden_units=(8,)), (binary.images,)
+    images, condition = inputs[0], inputs[1:]
+    terms = metrics.elbo_terms(model, images, 7, *condition)
+    z_mean, z_log_var = model.encode(images, *condition)
+    z = z_mean + np.exp(z_log_var / 2) * np.random.default_rng(7).standard_normal(z_mean.shape, "float32")
+    probability = special.expit(model.decode_logits(z, *condition).astype("float64"))
+    expected = -stats.bernoulli.logpmf(images, probability).sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(terms["reconstruction"], expected, rtol=1e-4)
+    density = stats.norm.logpdf(z, z_mean, np.exp(z_log_var / 2)) - stats.norm.logpdf(z)
+    np.testing.assert_allclose(terms["kl_monte_carlo"], density.sum(axis=1), atol=1e-3)
+    total = metrics.negative_elbo(terms)
+    assert total["mean"] == pytest.approx(total["reconstruction"] + total["kl"])
+
+
+def test_elbo_does_not_depend_on_the_batch(digits):
+    model, images = VAE(hidden_units=(8,)), data.quantise(digits.images)
+    kl = metrics.elbo_terms(model, images, 0)["kl_closed_form"]
+    parts = [metrics.elbo_terms(model, images[cut], 0)["kl_closed_form"] for cut in (slice(0, 50), slice(50, 128))]
+    np.testing.assert_allclose(kl, np.concatenate(parts), rtol=1e-4)
+
+
+def test_label_accuracy_counts_by_digit():
+    labels = np.array([1, 1, 2, 3])
+    found = metrics.label_accuracy(Oracle(), ink([1, 2, 2, 3]), labels)
+    assert found["overall"] == 0.75 and found["count"] == 4
+    assert found["by_digit"][1:4] == [0.5, 1.0, 1.0] and found["by_digit"][0] is None
+
+
+def test_confident_share_uses_the_judges_probability():
+    assert metrics.confident_share(Oracle(), ink([1, 2])) == 1.0
+    assert metrics.confident_share(Oracle(), ink([1, 2]), threshold=1.1) == 0.0
+
+
+def test_grey_share_is_zero_for_black_and_white_and_one_for_grey():
+    assert metrics.grey_share(ink([3, 4])) == 0
+    assert metrics.grey_share(np.full((1, 28, 28, 1), 0.5)) == 1
+    assert metrics.grey_share(np.zeros((1, 28, 28, 1))) == 0
+
+
+def test_code_spread_of_known_points():
+    found = metrics.code_spread(np.array([[0.1, 0.1], [0.1, 0.1], [5.0, -1.0], [-3.5, 1.0]]))
+    assert (found["smallest"], found["largest"], found["inside_grid"]) == (-3.5, 5.0, 0.75)
+    assert found["filled"] == pytest.approx(1 / 24**2)
+
+
+def test_positions_of_real_placed_digits_are_found(digits, rng):
+    canvases, conditions = data.on_canvas(digits, np.arange(128), rng)
+    assert (metrics.found_positions(data.quantise(canvases)) == conditions[:, 1:]).all()
+
+
+def test_crop_undoes_place(digits, rng):
+    canvases, conditions = data.on_canvas(digits, np.arange(30), rng)
+    assert np.array_equal(metrics.crop(canvases, conditions), digits.images[:30])
+
+
+def test_conditional_accuracy_tells_label_and_position_apart():
+    labels = np.array([4, 4, 5, 5])
+    asked = data.conditions(labels, [0, 0, 1, 1], [0, 0, 2, 2])
+    drawn_at = np.array([[0, 0], [2, 2], [1, 2], [1, 2]])
+    found = metrics.conditional_accuracy(Oracle(), data.place(ink([4, 4, 5, 6]), drawn_at), asked)
+    assert found["position"] == 0.75  # the second one stands elsewhere
+    assert found["label"] == 0.5  # the second cell is empty, the last digit is another
+    assert found["both"] == 0.5 and found["ink_inside"] == 0.75
+
+
+def test_diversity_is_zero_for_one_image_repeated_and_one_for_the_real_ones(digits):
+    repeated = np.stack([digits.first(label) for label in digits.labels])
+    assert metrics.relative_diversity(repeated, digits.labels, digits)["overall"] == 0
+    real = metrics.relative_diversity(digits.images, digits.labels, digits)["overall"]
+    assert real == pytest.approx(1, abs=0.15)
+
+
+def test_pair_distance_is_near_the_mean_over_all_pairs(digits):
+    group = digits.images[digits.labels == 1]
+    everything = spatial.distance.pdist(group.reshape(len(group), -1)).mean()
+    draws = [metrics._pair_distance(group, np.random.default_rng(seed)) for seed in range(200)]
+    assert np.mean(draws) == pytest.approx(everything, rel=0.02)

@@ -1,0 +1,58 @@
+import keras
+import numpy as np
+import pytest
+
+from genmodels.training import Batches, adam, fit, prepare
+
+
+def batches(seed=0, count=10, batch_size=4):
+    return Batches(count, batch_size, lambda chosen, rng: (chosen, rng.random(len(chosen))), seed=seed)
+
+
+def test_each_epoch_meets_every_example_once_and_keeps_the_short_last_batch():
+    given = batches()
+    sizes = [len(given[index][0]) for index in range(len(given))]
+    assert sizes == [4, 4, 2]
+    assert sorted(np.concatenate([given[index][0] for index in range(3)])) == list(range(10))
+
+
+def test_order_and_noise_follow_from_seed_and_epoch_alone():
+    first, second = batches(), batches()
+    second[2]  # whatever was asked before does not matter
+    for ours, theirs in zip(first[1], second[1]):
+        assert np.array_equal(ours, theirs)
+    second.on_epoch_end()
+    assert not np.array_equal(first.order, second.order)
+    assert not np.array_equal(first.order, batches(seed=1).order)
+
+
+def test_batch_size_below_one_is_refused():
+    with pytest.raises(ValueError, match="batch_size must be >= 1, got 0"):
+        batches(batch_size=0)
+
+
+def test_learning_rate_falls_to_zero():
+    schedule = adam(2e-3, 100).get_config()["learning_rate"]
+    rate = keras.optimizers.schedules.deserialize(schedule)
+    assert [float(rate(step)) for step in (0, 50, 100)] == pytest.approx([2e-3, 1e-3, 0], abs=1e-7)
+
+
+def small_fit(digits):
+    prepare(11)
+    model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+    model.compile(adam(1e-3, 24), loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    given = Batches(128, 32, lambda chosen, rng: (digits.images[chosen], digits.labels[chosen]), seed=1)
+    return fit(model, given, epochs=6, name="small"), model
+
+
+def test_two_runs_give_the_same_weights_bit_for_bit(digits, capsys):
+    (history, first), (_, second) = small_fit(digits), small_fit(digits)
+    assert all(np.array_equal(ours, theirs) for ours, theirs in zip(first.get_weights(), second.get_weights()))
+    assert len(history["loss"]) == 6 and history["loss"][-1] < history["loss"][0]
+
+
+def test_progress_says_what_how_far_and_how_long_still(digits, capsys):
+    small_fit(digits)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 6
+    assert lines[0].startswith("small: epoch 1/6, loss ") and lines[-1].endswith("0 s left")
