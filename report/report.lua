@@ -18,7 +18,7 @@ local function lookup(key)
   local value = metrics
   for part in key:gmatch '[^.]+' do
     if type(value) ~= 'table' then value = nil break end
-    value = value[tonumber(part) and tonumber(part) + 1 or part]
+    value = value[part] or value[(tonumber(part) or -1) + 1] -- a key, or a place in a list counted from 0
   end
   if value == nil or type(value) == 'table' then
     stop('no number "' .. key .. '" in ' .. results .. '/metrics.json')
@@ -28,7 +28,7 @@ end
 
 -- 1234.5 -> 1 234,5 with non-breaking spaces
 local function polish(value, format)
-  if format == '' then format = math.type(value) == 'integer' and 'd' or '.2f' end
+  if format == '' then format = math.tointeger(value) and 'd' or '.2f' end
   local percent = format:match '^(.*)%%$'
   local text
   if percent then
