@@ -14,7 +14,7 @@ HEADINGS += [f"Zadanie {task}" for task in ("1.1", "1.2", "1.3", "2.1", "2.2", "
 def problems(pdf):
     """What is wrong with the PDF, one text a finding."""
     reader = PdfReader(pdf)
-    text = "\n".join(page.extract_text() for page in reader.pages)
+    text = "\n".join(page.extract_text() for page in reader.pages).replace("\u00a0", " ")
     captions = {int(number) for number in re.findall(r"Rysunek (\d+):", text)}
     images = sum(len(page.images) for page in reader.pages)
     if captions != set(range(1, 20)):

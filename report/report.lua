@@ -4,9 +4,10 @@
 --   ![Caption](file){#fig-x alt="..."}   a numbered figure that keeps its alternative text
 --   ::: obok                     the figures inside stand side by side
 --   \newpage                     a new page
--- Metadata: `results`, the folder of figures and metrics.json (default ../data/report); `cover`, the cover picture.
+-- Metadata: `results`, the folder of figures and metrics.json (default ../data/report).
 
 local RESULTS = '../data/report'
+local LOGO = RESULTS .. '/Znak_graficzny_AGH.svg.png' -- not ours to ship; where it exists it takes the cover's place
 local NBSP = '\u{a0}'
 local metrics, results
 
@@ -122,13 +123,18 @@ local function read_metrics(meta)
   file:close()
 end
 
+local function cover()
+  local logo = io.open(LOGO)
+  if logo then logo:close() return LOGO end
+  return results .. '/cover.png'
+end
+
 -- LaTeX's own title page has no place for these; Typst's template takes them from the metadata.
 local function latex_title(doc)
   local function text(key) return inlines(pandoc.utils.blocks_to_inlines { pandoc.Plain(doc.meta[key]) }, 'latex') end
   doc.meta.author = pandoc.MetaInlines { pandoc.RawInline('latex', text 'author' .. '\\\\ ' .. text 'programme') }
   doc.meta.subtitle = pandoc.MetaInlines { pandoc.RawInline('latex', text 'course') }
-  local cover = doc.meta.cover and pandoc.utils.stringify(doc.meta.cover) or results .. '/cover.png'
-  doc.blocks:insert(1, raw('\\begin{center}\\includegraphics[width=\\linewidth]{' .. cover .. '}\\end{center}'))
+  doc.blocks:insert(1, raw('\\begin{center}\\includegraphics[width=.8\\linewidth]{' .. cover() .. '}\\end{center}'))
 end
 
 function Pandoc(doc)
@@ -138,5 +144,6 @@ function Pandoc(doc)
     Math = function(math) math.text = fill(math.text) return math end,
   }
   if is 'latex' then latex_title(doc) end
+  if is 'typst' then doc.meta.cover = pandoc.MetaInlines { pandoc.RawInline('typst', cover()) } end
   return doc:walk { traverse = 'topdown', Div = Div, Figure = Figure, Cite = Cite, RawBlock = RawBlock }
 end

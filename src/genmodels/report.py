@@ -7,6 +7,7 @@ import ast
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -177,7 +178,8 @@ def _run_notebook(name, run_keys):
     command += ["--output-dir", str(target.parent), f"--ExecutePreprocessor.timeout={CELL_SECONDS}"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace")
     if done.returncode:
-        raise ReportError(f"notebooks/{name}.ipynb failed:\n{done.stdout[-3000:]}")
+        log = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)  # nbconvert colours its errors
+        raise ReportError(f"notebooks/{name}.ipynb failed:\n{log.rpartition('nbclient.exceptions.')[2].strip()[-3000:]}")
     cache.write_json(_stamp_path(name), [key, _contents(name)])
     print(f"{name}: done in {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
 
@@ -222,10 +224,8 @@ def build_pdf():
     import typst
 
     key, folder = _pdf_key(), root() / "report"
-    cover = logo() if logo().is_file() else output() / "cover.png"
-    options = {"results": output(), "cover": cover}
     arguments = ["--defaults=pandoc.yaml", "--template=template.typ"]
-    arguments += [f"--metadata={name}:{os.path.relpath(path, folder)}" for name, path in options.items()]
+    arguments += [f"--metadata=results:{Path(os.path.relpath(output(), folder)).as_posix()}"]
     arguments += ["--metadata=draft:true"] if data.smoke_budget() else []
     source = folder / ".generative_models.typ"
     try:

@@ -1,0 +1,195 @@
+import json
+import shutil
+
+import nbformat
+import pytest
+from pypdf import PdfReader
+
+from genmodels import cache, data, figures, report
+
+KEYS = {name: "key" for name in ("gan", "cvae_25", "cvae_100", "cvae_2", "ae", "vae_mc", "vae_kl", "judge")}
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A checkout of its own, in a folder with a space and a Polish letter: report/, notebooks/ and data/report/."""
+    root = tmp_path / "kopia źródeł"
+    for folder in ("report", "notebooks", "data/report"):
+        shutil.copytree(data.checkout() / folder, root / folder, ignore=shutil.ignore_patterns("*.pdf", ".*"))
+    monkeypatch.setattr(data, "checkout", lambda: root)
+    return root
+
+
+@pytest.fixture
+def source(checkout):
+    """Replaces the text of the report; returns a function that builds it and gives the text of the PDF."""
+
+    def build(body):
+        text = f'---\ntitle: Próba\nauthor: Ktoś\nprogramme: P\ncourse: C\nlang: pl\ncover-alt: x\n---\n\n{body}\n'
+        (checkout / "report" / "generative_models.md").write_text(text, encoding="utf-8")
+        return text_of(report.build_pdf())
+
+    return build
+
+
+def text_of(pdf):
+    """The text of a PDF, with plain spaces."""
+    return "\n".join(page.extract_text() for page in PdfReader(pdf).pages).replace("\u00a0", " ")
+
+
+def numbers(checkout, **sections):
+    cache.write_json(checkout / "data" / "report" / "metrics.json", sections)
+
+
+def test_the_real_report_builds_with_nineteen_figures_in_their_order(checkout):
+    text = text_of(report.build_pdf())
+    assert all(f"Rysunek {number}:" in text for number in range(1, 20)) and "Rysunek 20" not in text
+    markdown = (checkout / "report" / "generative_models.md").read_text(encoding="utf-8")
+    names = [name for files in report.FIGURES.values() for name in files][:-1]
+    places = [markdown.index(f"../data/report/{name}") for name in names]
+    assert places == sorted(places)
+    assert "{{" not in text and "Zadanie 3.3" in text and "Bibliografia" in text
+
+
+def test_the_same_inputs_give_the_same_bytes(checkout):
+    first = report.build_pdf().read_bytes()
+    assert report.build_pdf().read_bytes() == first
+
+
+def test_numbers_are_written_in_polish(checkout, source):
+    numbers(checkout, a={"big": 12345.678, "share": 0.98765, "count": 10000, "list": [1.5, -2.25], "25": {"x": 3.0}})
+    text = source("A{{a.big:.1f}}B {{a.share:.1%}}C {{a.count}}D {{a.list.1:.2f}}E {{a.25.x}}F, $x = {{a.list.0:.1f}}$")
+    assert all(part in text for part in ("A12 345,7B", "98,8 %C", "10 000D", "−2,25E", "3F"))
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("{{a.nothing}}", 'no number "a.nothing"'),
+        ("![x](../data/report/no.png){#fig-x alt='y'}", "no.png"),
+        ("@fig-none", "fig-none"),
+    ],
+)
+def test_a_mistake_in_the_text_is_named_and_the_last_good_pdf_stays(checkout, source, body, message):
+    source("Dobry tekst.")
+    good = report.pdf_path().read_bytes()
+    with pytest.raises(report.ReportError, match=message):
+        source(body)
+    assert report.pdf_path().read_bytes() == good
+    assert not report.pdf_is_fresh()
+    assert not list((checkout / "report").glob(".*"))
+
+
+def test_missing_numbers_are_named(checkout):
+    (checkout / "data" / "report" / "metrics.json").unlink()
+    with pytest.raises(report.ReportError, match=r"there is no \.\./data/report/metrics\.json; the notebooks write it"):
+        report.build_pdf()
+
+
+def test_references_and_page_breaks(source):
+    figure = "![Podpis.](../data/report/cover.png){#fig-okladka width=30% alt='opis'}"
+    text = source(f"@fig-okladka, numer [-@fig-okladka].\n\n\\newpage\n\n{figure}")
+    assert "Rysunek 1, numer 1." in text and "Rysunek 1: Podpis." in text
+
+
+def test_the_universitys_mark_takes_the_cover_where_it_exists(checkout):
+    plain = report.build_pdf().read_bytes()
+    shutil.copy(report.output() / "2_pairs_ae.png", report.logo())
+    assert not report.pdf_is_fresh()
+    assert report.build_pdf().read_bytes() != plain
+
+
+def test_pdf_is_stale_after_any_of_its_sources_changes(checkout):
+    report.build_pdf()
+    assert report.pdf_is_fresh()
+    for path in ("report/generative_models.md", "report/template.typ", "report/references.bib", "report/report.lua"):
+        original = (checkout / path).read_text(encoding="utf-8")
+        (checkout / path).write_text(original + "\n\n", encoding="utf-8")
+        assert not report.pdf_is_fresh(), path
+        (checkout / path).write_text(original, encoding="utf-8")
+        assert report.pdf_is_fresh()
+    report.pdf_path().write_bytes(b"broken")
+    assert not report.pdf_is_fresh()
+
+
+def test_save_knows_the_figures_and_marks_drafts(checkout, monkeypatch):
+    saved = report.save(figures.plot_kl_formulas(), "kld_formulas.png")
+    assert saved.path == checkout / "data" / "report" / "kld_formulas.png"
+    final = saved._repr_png_()
+    assert final.startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match=r"figure must be one of latent_space_AE\.png.*got 'other\.png'"):
+        report.save(figures.plot_kl_formulas(), "other.png")
+    monkeypatch.setenv("GENMODELS_BUDGET", "smoke")
+    draft = report.save(figures.plot_kl_formulas(), "kld_formulas.png")
+    assert draft.path == checkout / "draft" / "kld_formulas.png" and draft._repr_png_() != final
+    assert saved._repr_png_() == final
+
+
+def test_draft_pdf_goes_to_its_own_folder_and_says_so(checkout, smoke):
+    shutil.copytree(checkout / "data" / "report", checkout / "draft")
+    path = report.build_pdf()
+    assert path == checkout / "draft" / "generative_models.pdf"
+    assert "SZKIC" in PdfReader(path).pages[2].extract_text()
+
+
+def test_record_keeps_the_other_sections(checkout):
+    numbers(checkout, first={"x": 1})
+    report.record("second", {"y": [0.5]})
+    assert cache.read_json(report.output() / "metrics.json") == {"first": {"x": 1}, "second": {"y": [0.5]}}
+
+
+def small_notebook(checkout, code):
+    """Puts a small notebook in the place of the first one; returns its name."""
+    name = report.NOTEBOOKS[0]
+    cells = [nbformat.v4.new_code_cell(cell) for cell in code]
+    cells[0].metadata["tags"] = [report.CHECKED]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), report.notebook_path(name))
+    return name
+
+
+def test_a_notebook_runs_in_its_own_folder_and_is_fresh_until_something_changes(checkout):
+    name = small_notebook(checkout, ["import os\nprint(os.path.basename(os.getcwd()))", "1 + 1"])
+    assert not report.is_fresh(name, KEYS)
+    report.run_notebooks([name], KEYS, jobs=1)
+    assert "notebooks" in report.executed_path(name).read_text()
+    assert report.is_fresh(name, KEYS)
+    (report.output() / "grid_ae.png").write_bytes(b"another picture")
+    assert not report.is_fresh(name, KEYS)
+
+
+def test_checked_outputs_alone_are_stored(checkout):
+    name = small_notebook(checkout, ["print('fact')", "print('picture')"])
+    report.run_notebooks([name], KEYS, jobs=1)
+    report.store_checked_outputs(name)
+    first, second = nbformat.read(report.notebook_path(name), as_version=4).cells
+    assert first.outputs[0].text == "fact\n" and not second.outputs and first.execution_count is None
+
+
+def test_a_failing_notebook_is_named_with_its_error(checkout):
+    name = small_notebook(checkout, ["x = 1", "raise KeyError('lost')"])
+    with pytest.raises(report.ReportError, match=rf"notebooks/{name}\.ipynb failed:(.|\n)*KeyError: 'lost'"):
+        report.run_notebooks([name], KEYS, jobs=1)
+    assert not report.is_fresh(name, KEYS)
+
+
+def test_a_notebook_depends_on_its_runs_and_its_code_but_not_on_comments(checkout):
+    name = report.NOTEBOOKS[3]
+    before = report._notebook_key(name, KEYS)
+    assert report._notebook_key(name, {**KEYS, "ae": "other"}) == before
+    assert report._notebook_key(name, {**KEYS, "gan": "other"}) != before
+    notebook = json.loads(report.notebook_path(name).read_text(encoding="utf-8"))
+    notebook["cells"][1]["source"].append("\n# a comment")
+    report.notebook_path(name).write_text(json.dumps(notebook), encoding="utf-8")
+    assert report._notebook_key(name, KEYS) == before
+
+
+def test_runs_must_be_named_in_plain_strings(checkout):
+    name = small_notebook(checkout, ["experiments.trained(f'cvae_{2}')"])
+    with pytest.raises(report.ReportError, match="plain string"):
+        report.notebook_runs(name)
+
+
+def test_an_installed_package_has_no_report(monkeypatch):
+    monkeypatch.setattr(data, "checkout", lambda: None)
+    with pytest.raises(report.ReportError, match="expected to run from a checkout"):
+        report.output()
