@@ -8,7 +8,9 @@ from pypdf import PdfReader
 
 PDF = Path(__file__).parents[1] / "report" / "generative_models.pdf"
 HEADINGS = ["Zadanie 1", "Zadanie 2", "Zadanie 3", "Zadanie 4", "Bibliografia"]
-HEADINGS += [f"Zadanie {task}" for task in ("1.1", "1.2", "1.3", "2.1", "2.2", "2.3", "2.4", "2.5", "3.1", "3.2", "3.3")]
+HEADINGS += [
+    f"Zadanie {task}" for task in ("1.1", "1.2", "1.3", "2.1", "2.2", "2.3", "2.4", "2.5", "3.1", "3.2", "3.3")
+]
 
 
 def problems(pdf):
@@ -21,7 +23,9 @@ def problems(pdf):
         yield f"expected captions of figures 1 to 19, got {sorted(captions)}"
     if images < 20:
         yield f"expected at least 20 pictures (the cover and 19 figures), got {images}"
-    yield from (f"expected the heading {heading!r}, got none" for heading in HEADINGS if f"\n{heading}" not in f"\n{text}")
+    yield from (
+        f"expected the heading {heading!r}, got none" for heading in HEADINGS if f"\n{heading}" not in f"\n{text}"
+    )
     if "{{" in text:
         yield "expected every number filled in, got {{"
 

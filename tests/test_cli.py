@@ -20,7 +20,9 @@ def imported_by(code):
     return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
 
 
-@pytest.mark.parametrize("code", ["import genmodels", "import genmodels.cli", "from genmodels import experiments, report"])
+@pytest.mark.parametrize(
+    "code", ["import genmodels", "import genmodels.cli", "from genmodels import experiments, report"]
+)
 def test_nothing_heavy_is_imported_before_a_model_is_needed(code):
     assert imported_by(code).isdisjoint(HEAVY)
 

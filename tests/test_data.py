@@ -61,7 +61,7 @@ def test_altered_pixel_is_found(tmp_path):
 
 def test_pickled_arrays_are_refused(tmp_path):
     np.savez(tmp_path / "objects.npz", **{name: np.array([{}], dtype=object) for name in data.SHA256})
-    with pytest.raises(ValueError, match="expected an .npz archive"):
+    with pytest.raises(ValueError, match=r"expected an \.npz archive"):
         data.read(tmp_path / "objects.npz")
 
 

@@ -1,5 +1,7 @@
 """The maths against scipy, numerical integration and sampling."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -43,7 +45,7 @@ def test_kl_of_two_gaussians_is_the_integral(mean_q, log_var_q, mean_p, log_var_
     edges = mean_q + q.std() * np.array([-12, 0, 12])
     expected = sum(
         integrate.quad(lambda x: q.pdf(x) * (q.logpdf(x) - p.logpdf(x)), low, high, limit=200)[0]
-        for low, high in zip(edges, edges[1:])
+        for low, high in itertools.pairwise(edges)
     )
     found = distributions.kl_gaussians(*(array([[value]]) for value in (mean_q, log_var_q, mean_p, log_var_p)))
     np.testing.assert_allclose(found[0], expected, rtol=1e-3, atol=1e-3)
@@ -81,7 +83,9 @@ def test_monte_carlo_kl_may_be_negative_for_one_example():
 
 def test_samples_have_the_asked_mean_and_variance():
     count = 20_000
-    z = distributions.sample_gaussian(np.full((count, 1), 2, "float32"), np.full((count, 1), np.log(0.25), "float32"), 1)
+    z = distributions.sample_gaussian(
+        np.full((count, 1), 2, "float32"), np.full((count, 1), np.log(0.25), "float32"), 1
+    )
     assert stats.kstest(z.numpy().ravel(), stats.norm(2, 0.5).cdf).pvalue > 1e-4
 
 

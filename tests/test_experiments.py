@@ -22,7 +22,7 @@ def test_settings_are_frozen():
 
 
 def test_unknown_run_is_refused():
-    with pytest.raises(ValueError, match="run must be one of gan, .*got 'vea'"):
+    with pytest.raises(ValueError, match=r"run must be one of gan, .*got 'vea'"):
         experiments.trained("vea")
 
 

@@ -25,7 +25,7 @@ def source(checkout):
     """Replaces the text of the report; returns a function that builds it and gives the text of the PDF."""
 
     def build(body):
-        text = f'---\ntitle: Próba\nauthor: Ktoś\nprogramme: P\ncourse: C\nlang: pl\ncover-alt: x\n---\n\n{body}\n'
+        text = f"---\ntitle: Próba\nauthor: Ktoś\nprogramme: P\ncourse: C\nlang: pl\ncover-alt: x\n---\n\n{body}\n"
         (checkout / "report" / "generative_models.md").write_text(text, encoding="utf-8")
         return text_of(report.build_pdf())
 

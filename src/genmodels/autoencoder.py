@@ -11,7 +11,7 @@ class AE(keras.Model):
     """A deterministic autoencoder with a sigmoid at the end and the squared error as its loss.
 
     Takes images (B, 28, 28, 1) in [0, 1], which are their own target. The codes are batch-normalised, without scale or
-    shift, so that the unit of the latent plane is the codes' standard deviation and [-4, 4] means what it does for a VAE.
+    shift, so the unit of the latent plane is the codes' standard deviation and [-4, 4] means the same as for a VAE.
     latent_dim: axes of the code, >= 1. hidden_units: widths of the encoder's hidden layers; the decoder mirrors them.
     Source: Hinton & Salakhutdinov, "Reducing the Dimensionality of Data with Neural Networks", 2006.
     """

@@ -39,7 +39,7 @@ def environment_digest():
 def code_digest(*names):
     """Digest of code of this package, as it runs: comments, docstrings and layout do not count.
 
-    names: "vae" for a module, with the package's modules that it imports at its top, and theirs; "experiments:build_vae"
+    names: "vae" for a module, with the package's modules imported at its top, and theirs; "experiments:build_vae"
     for one function, with the modules that it imports inside. Raises ValueError for a name that is not there.
     """
     waiting, seen = list(names), {}

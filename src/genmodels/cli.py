@@ -11,7 +11,11 @@ from genmodels import cache, experiments, report
 # TensorFlow's start-up messages tell the people who run this nothing.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 JOBS = click.option(
-    "--jobs", type=click.IntRange(1), default=2, show_default=True, help="How many at once; each takes one core and 1 GB."
+    "--jobs",
+    type=click.IntRange(1),
+    default=2,
+    show_default=True,
+    help="How many at once; each takes one core and 1 GB.",
 )
 
 
@@ -133,7 +137,9 @@ def sample_gan(label, count, seed, output):
 
 
 @sample.command("vae")
-@click.option("--kl", type=click.Choice(["mc", "kl"]), default="kl", show_default=True, help="Loss it was trained with.")
+@click.option(
+    "--kl", type=click.Choice(["mc", "kl"]), default="kl", show_default=True, help="Loss it was trained with."
+)
 @_sample_options
 @_plain_errors
 def sample_vae(kl, count, seed, output):
@@ -165,5 +171,3 @@ def _draw(run, output, draw):
     with cache.replacing(output) as temporary:
         plot_mosaic(padded.reshape(rows, width, *images.shape[1:])).savefig(temporary, format="png", dpi=200)
     click.echo(f"Wrote {output}")
-
-

@@ -166,8 +166,8 @@ def all_positions():
 def place(images, positions):
     """Puts each digit on an empty 56x56 canvas, 14 * position pixels from the left and from the top.
 
-    images: (N, 28, 28, 1). positions: (N, 2) whole numbers 0-2, columns pos_x and pos_y. Returns (N, 56, 56, 1), dtype of
-    images. Raises ValueError for other shapes or a position off the grid.
+    images: (N, 28, 28, 1). positions: (N, 2) whole numbers 0-2, pos_x and pos_y. Returns (N, 56, 56, 1), in the
+    dtype of images. Raises ValueError for other shapes or a position off the grid.
     """
     images, positions = np.asarray(images), _whole_numbers("position", positions, GRID)
     if images.shape[1:] != (SIDE, SIDE, 1) or positions.shape != (len(images), 2):

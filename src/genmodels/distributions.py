@@ -1,7 +1,7 @@
 """The maths of the variational autoencoder: pure functions on Keras tensors, one value per example.
 
-Each function sums over the pixels or the latent axes of an example and returns shape ``(B,)`` in nats. Averaging over the
-batch is left to the caller, so that the mean is one visible step.
+Each function sums over the pixels or the latent axes of an example and returns shape ``(B,)`` in nats. Averaging over
+the batch is left to the caller, so that the mean is one visible step.
 """
 
 import math

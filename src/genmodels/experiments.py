@@ -175,9 +175,7 @@ def train(run, position=0):
     steps = settings["epochs"] * -(-len(splits.train) // run.batch_size)
     model, make_batch, validation = globals()[run.build](settings, splits, steps)
     batches = Batches(len(splits.train), run.batch_size, make_batch, seed=run.seed)
-    history = fit(
-        model, batches, epochs=settings["epochs"], name=run.name, position=position, validation=validation
-    )
+    history = fit(model, batches, epochs=settings["epochs"], name=run.name, position=position, validation=validation)
     return model, history
 
 

@@ -1,7 +1,7 @@
 """The report's figures, in Polish: arrays in, a matplotlib Figure out. Nothing is shown or saved here.
 
-Digits are drawn as dark ink on white paper. Images are arrays (..., 28, 28) or (..., 28, 28, 1) in [0, 1], canvases the same
-with 56 pixels a side.
+Digits are drawn as dark ink on white paper. Images are arrays (..., 28, 28) or (..., 28, 28, 1) in [0, 1], canvases the
+same with 56 pixels a side.
 """
 
 from functools import wraps
@@ -49,7 +49,7 @@ def _show(axes, image, title=""):
 
 
 def _image_table(images, *, columns="", rows="", height=None):
-    """Figure and axes of a table of images (rows, columns, 28, 28), with texts above its columns and left of its rows."""
+    """Figure and axes of a table of images (rows, columns, 28, 28), with texts above and to the left of it."""
     count, width = len(images), len(images[0])
     figure = _figure(height or (WIDTH - 0.9) / width * count + 0.3)
     table = figure.subplots(count, width, squeeze=False)

@@ -18,18 +18,16 @@ class ConditionalGAN(keras.Model):
     """A conditional GAN: noise and label in, one digit out.
 
     Trained on images (B, 28, 28, 1) in [0, 1] as x and labels (B,), 0-9, as y. The discriminator sees the label by
-    projection and also learns to name it; both networks are rewarded for images whose label it can name. `generate` draws
-    with a running average of the generator's weights, which is steadier than the last step's.
+    projection and also learns to name it; both networks are rewarded for images whose label it can name. `generate`
+    draws with a running average of the generator's weights, which is steadier than the last step's.
     noise_dim: axes of the noise, >= 1. channels: width of the networks. classifier_weight: weight of the label term.
     average_decay: of the running average, in [0, 1). seed: of the noise drawn in `fit`.
     Source: Goodfellow et al., "Generative Adversarial Nets", 2014 (non-saturating loss, section 3); Mirza & Osindero,
-    "Conditional Generative Adversarial Nets", 2014; Odena, Olah & Shlens, 2017 (label term); Yazici et al., "The Unusual
-    Effectiveness of Averaging in GAN Training", 2019.
+    "Conditional Generative Adversarial Nets", 2014; Odena, Olah & Shlens, 2017 (label term); Yazici et al., "The
+    Unusual Effectiveness of Averaging in GAN Training", 2019.
     """
 
-    def __init__(
-        self, *, noise_dim=64, channels=64, classifier_weight=0.5, average_decay=0.999, seed=None, **kwargs
-    ):
+    def __init__(self, *, noise_dim=64, channels=64, classifier_weight=0.5, average_decay=0.999, seed=None, **kwargs):
         super().__init__(**kwargs)
         if noise_dim < 1:
             raise ValueError(f"noise_dim must be >= 1, got {noise_dim}")
@@ -69,7 +67,7 @@ class ConditionalGAN(keras.Model):
         return ops.sigmoid(self.generator([noise, label], training=training))
 
     def discriminator_loss(self, images, label, fakes, training=True):
-        """Real images are to be called real and named, fakes are to be called fake. Returns loss and accuracy, scalars."""
+        """Real images are to be called real and named, fakes to be called fake. Returns loss and accuracy, scalars."""
         real, real_names = self.discriminator([images, label], training=training)
         fake, _ = self.discriminator([fakes, label], training=training)
         naming = ops.mean(ops.categorical_crossentropy(label, real_names, from_logits=True))

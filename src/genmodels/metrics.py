@@ -38,7 +38,7 @@ def elbo_terms(model, images, seed, conditions=None):
 
 
 def negative_elbo(terms):
-    """-ELBO from what `elbo_terms` gives, with the KL in closed form: its mean and error, and the means of its parts; nats."""
+    """-ELBO from what `elbo_terms` gives, KL in closed form: its mean and error, and the means of its parts; nats."""
     total = terms["reconstruction"] + terms["kl_closed_form"]
     parts = {"reconstruction": terms["reconstruction"], "kl": terms["kl_closed_form"]}
     return mean_and_error(total) | {name: float(values.mean()) for name, values in parts.items()}
@@ -92,7 +92,7 @@ def crop(canvases, conditions):
 
 
 def found_positions(canvases):
-    """The cell whose centre is nearest to the ink's centre of mass, on canvases (N, 56, 56, 1): (N, 2), pos_x and pos_y.
+    """The cell nearest to the ink's centre of mass on canvases (N, 56, 56, 1): (N, 2), columns pos_x and pos_y.
 
     Cells overlap, so that the ink of one digit can lie within two of them; the centre of mass tells them apart.
     """
@@ -106,8 +106,8 @@ def found_positions(canvases):
 def conditional_accuracy(judge, canvases, conditions):
     """How well canvases (N, 56, 56, 1), pixel probabilities, obey their conditions (N, 3). Shares from 0 to 1.
 
-    Canvases are quantised first. label: the judge names the digit in the asked cell right; position: the ink's centre of
-    mass is nearest to the centre of the asked cell; both: the two at once; ink_inside: mean share of ink in that cell.
+    Canvases are quantised first. label: the judge names the digit in the asked cell right; position: the ink's centre
+    of mass is nearest to the centre of the asked cell; both: the two at once; ink_inside: mean share of ink in it.
     """
     drawn = (np.asarray(canvases) >= 0.5).astype("float32")
     cells = crop(drawn, conditions)
@@ -126,14 +126,16 @@ def conditional_accuracy(judge, canvases, conditions):
 def relative_diversity(images, labels, real, seed=0):
     """Diversity within a label: mean distance between images of one digit, as a share of that of real images.
 
-    images: (N, 28, 28, 1) with labels (N,); real: a Split. The distance is Euclidean, over pixels, between random pairs of
-    one digit drawn with `seed`. Returns the mean over digits and a list for each digit; 1 is as diverse as real, 0 the same
+    images: (N, 28, 28, 1) with labels (N,); real: a Split. The distance is Euclidean, over pixels, between random pairs
+    of one digit drawn with `seed`. Returns the mean over digits and a list by digit; 1 is as diverse as real, 0 one
     image each time.
     """
     rng = np.random.default_rng(seed)
     by_digit = []
     for digit in range(LABELS):
-        distances = [_pair_distance(group, rng) for group in (images[labels == digit], real.images[real.labels == digit])]
+        distances = [
+            _pair_distance(group, rng) for group in (images[labels == digit], real.images[real.labels == digit])
+        ]
         by_digit.append(float(distances[0] / distances[1]))
     return {"overall": float(np.mean(by_digit)), "by_digit": by_digit}
 

@@ -60,10 +60,10 @@ def dense_decoder(latent_dim, hidden_units, *, context=0, normalise=False, name=
 class CellWindow(layers.Layer):
     """A 28x28 window on the 56x56 canvas whose place is learned from [pos_x, pos_y].
 
-    On each axis a softmax over the three possible offsets says where the window is; the layer is not told which offset a
-    position means. The same weights therefore draw, or read, the digit in all nine cells.
-    Source: the read and write attention of Gregor et al., "DRAW: A Recurrent Neural Network For Image Generation", 2015,
-    section 3.2, with three fixed offsets in place of a Gaussian filter bank.
+    On each axis a softmax over the three possible offsets says where the window is; the layer is not told which offset
+    a position means. The same weights therefore draw, or read, the digit in all nine cells.
+    Source: the read and write attention of Gregor et al., "DRAW: A Recurrent Neural Network For Image Generation",
+    2015, section 3.2, with three fixed offsets in place of a Gaussian filter bank.
     """
 
     def __init__(self, write, **kwargs):
@@ -76,7 +76,9 @@ class CellWindow(layers.Layer):
         self.columns.build((None, GRID))
         self.rows.build((None, GRID))
         if self.write:
-            self.background = self.add_weight(shape=(), initializer=keras.initializers.Constant(-7.0), name="background")
+            self.background = self.add_weight(
+                shape=(), initializer=keras.initializers.Constant(-7.0), name="background"
+            )
 
     def compute_output_shape(self, image_shape, position_shape):
         return (image_shape[0], CANVAS, CANVAS, 1) if self.write else (image_shape[0], *SHAPE)
@@ -136,8 +138,8 @@ def discriminator(channels=64):
     """Image (B, 28, 28, 1) and one-hot label (B, 10) -> real/fake logit (B,) and label logits (B, 10).
 
     The label enters by projection: the inner product of its embedding with the features joins the logit.
-    Source: Miyato & Koyama, "cGANs with Projection Discriminator", 2018, equation 3; auxiliary classifier: Odena, Olah &
-    Shlens, "Conditional Image Synthesis with Auxiliary Classifier GANs", 2017.
+    Source: Miyato & Koyama, "cGANs with Projection Discriminator", 2018, equation 3; auxiliary classifier: Odena, Olah
+    & Shlens, "Conditional Image Synthesis with Auxiliary Classifier GANs", 2017.
     """
     image, label = keras.Input(SHAPE), keras.Input((LABELS,))
     x = layers.Conv2D(channels // 2, 4, 2, padding="same")(image)

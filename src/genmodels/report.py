@@ -40,6 +40,7 @@ FIGURES = {
     "zadanie_4_gan": ("gan_results.png", "gan_examples.png", "cover.png"),
 }
 NOTEBOOKS = tuple(FIGURES)
+SOURCES = ("generative_models.md", "pandoc.yaml", "report.lua", "template.typ", "references.bib")
 CHECKED = "nbval-check-output"  # the tag of cells whose outputs nbval compares
 CELL_SECONDS = 1800  # a cell may train a model
 
@@ -179,19 +180,20 @@ def _run_notebook(name, run_keys):
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace")
     if done.returncode:
         log = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)  # nbconvert colours its errors
-        raise ReportError(f"notebooks/{name}.ipynb failed:\n{log.rpartition('nbclient.exceptions.')[2].strip()[-3000:]}")
+        raise ReportError(
+            f"notebooks/{name}.ipynb failed:\n{log.rpartition('nbclient.exceptions.')[2].strip()[-3000:]}"
+        )
     cache.write_json(_stamp_path(name), [key, _contents(name)])
     print(f"{name}: done in {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
 
 
 def store_checked_outputs(name):
-    """Copies the outputs that nbval compares from the executed copy into the notebook; clears all others."""
+    """Copies what the checked cells printed from the executed copy into the notebook; clears all other outputs."""
     notebook, executed = cache.read_json(notebook_path(name)), cache.read_json(executed_path(name))
     for cell, done in zip(notebook["cells"], executed["cells"]):
         if cell["cell_type"] == "code":
-            checked = CHECKED in cell["metadata"].get("tags", [])
-            cell["outputs"] = [{**output, "execution_count": None} if "execution_count" in output else output
-                               for output in done["outputs"] if output.get("name") != "stderr"] if checked else []
+            printed = [output for output in done["outputs"] if output.get("name") == "stdout"]
+            cell["outputs"] = printed if CHECKED in cell["metadata"].get("tags", []) else []
             cell["execution_count"] = None
     with cache.replacing(notebook_path(name)) as temporary:
         temporary.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -199,10 +201,10 @@ def store_checked_outputs(name):
 
 def _pdf_key():
     """Digest of all that the PDF is made from."""
-    sources = [path for path in sorted((root() / "report").iterdir()) if path.suffix in (".md", ".lua", ".typ", ".yaml", ".bib")]
-    files = [*sources, output() / "metrics.json", *(output() / name for names in FIGURES.values() for name in names), logo()]
-    tools = {name: version(name) for name in ("pypandoc_binary", "typst")}
-    return cache.digest([[_checksum(path) for path in files], tools, data.smoke_budget()])
+    sources = (root() / "report" / name for name in SOURCES)
+    figures = (output() / name for names in FIGURES.values() for name in names)
+    checksums = [_checksum(path) for path in (*sources, output() / "metrics.json", *figures, logo())]
+    return cache.digest([checksums, version("pypandoc_binary"), version("typst"), data.smoke_budget()])
 
 
 def logo():
@@ -234,9 +236,7 @@ def build_pdf():
         )
         source.write_text(text, encoding="utf-8")
         with cache.replacing(pdf_path()) as temporary:
-            typst.compile(
-                str(source), output=str(temporary), root=str(root()), ignore_system_fonts=True, timestamp=0
-            )
+            typst.compile(str(source), output=str(temporary), root=str(root()), ignore_system_fonts=True, timestamp=0)
     except (RuntimeError, typst.TypstError) as error:
         raise ReportError(f"report/generative_models.md: {error}") from error
     finally:

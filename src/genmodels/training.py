@@ -96,7 +96,12 @@ def fit(model, batches, *, epochs, name, position=0, validation=None):
     batches: a Batches. validation: arrays for the model's `evaluate`, or None. name, position: of the progress bar.
     """
     history = model.fit(
-        batches, epochs=epochs, validation_data=validation, shuffle=False, verbose=0, callbacks=[Progress(name, position)]
+        batches,
+        epochs=epochs,
+        validation_data=validation,
+        shuffle=False,
+        verbose=0,
+        callbacks=[Progress(name, position)],
     )
     return {metric: [float(value) for value in values] for metric, values in history.history.items()}
 

@@ -23,9 +23,7 @@ class VAE(keras.Model):
 
     build_encoder, build_decoder = staticmethod(dense_encoder), staticmethod(dense_decoder)
 
-    def __init__(
-        self, *, latent_dim=2, hidden_units=(512, 256), kl="closed_form", kl_weight=1.0, seed=None, **kwargs
-    ):
+    def __init__(self, *, latent_dim=2, hidden_units=(512, 256), kl="closed_form", kl_weight=1.0, seed=None, **kwargs):
         super().__init__(**kwargs)
         if latent_dim < 1:
             raise ValueError(f"latent_dim must be >= 1, got {latent_dim}")
