@@ -137,9 +137,23 @@ local function latex_title(doc)
   doc.blocks:insert(1, raw('\\begin{center}\\includegraphics[width=.8\\linewidth]{' .. cover() .. '}\\end{center}'))
 end
 
+-- Polish typography: no line ends in a one-letter word or breaks before ±.
+local function tie(list)
+  for index = 2, #list - 1 do
+    local before, after = list[index - 1], list[index + 1]
+    local orphan = before.t == 'Str' and before.text:match '^[%(„]*[aiouwzAIOUWZ]$'
+    local spread = before.t == 'Str' and before.text == '±' or after.t == 'Str' and after.text == '±'
+    if list[index].t == 'Space' or list[index].t == 'SoftBreak' then
+      if orphan or spread then list[index] = pandoc.Str(NBSP) end
+    end
+  end
+  return list
+end
+
 function Pandoc(doc)
   read_metrics(doc.meta)
   doc = doc:walk {
+    Inlines = tie,
     Str = function(str) return str.text:find('{{', 1, true) and pandoc.Str(fill(str.text)) or nil end,
     Math = function(math) math.text = fill(math.text) return math end,
   }

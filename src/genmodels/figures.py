@@ -75,7 +75,7 @@ def plot_latent_space(codes, labels):
     Both axes reach to the first whole number that no code exceeds; the dashed square is the decoded grid's.
     """
     codes, labels = np.asarray(codes), np.asarray(labels)
-    figure = _figure(0.87 * WIDTH)
+    figure = _figure(WIDTH)
     axes = figure.subplots()
     order = np.random.default_rng(0).permutation(len(codes))  # so that no digit lies on top for being last
     axes.scatter(*codes[order].T, s=3, linewidths=0, alpha=0.7, c=[COLOURS[label] for label in labels[order]])
@@ -86,7 +86,7 @@ def plot_latent_space(codes, labels):
         axes.scatter([], [], s=30, color=COLOURS[digit], label=str(digit))
     axes.add_patch(Rectangle((-LIMIT, -LIMIT), 2 * LIMIT, 2 * LIMIT, fill=False, linestyle="--", linewidth=0.8))
     _latent_axes(axes, max(LIMIT + 1, np.ceil(np.abs(codes).max())))
-    axes.legend(title="cyfra", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    figure.legend(loc="outside upper center", ncols=10, frameon=False, handletextpad=0, columnspacing=1)
     return figure
 
 
