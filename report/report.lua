@@ -134,7 +134,9 @@ local function latex_title(doc)
   local function text(key) return inlines(pandoc.utils.blocks_to_inlines { pandoc.Plain(doc.meta[key]) }, 'latex') end
   doc.meta.author = pandoc.MetaInlines { pandoc.RawInline('latex', text 'author' .. '\\\\ ' .. text 'programme') }
   doc.meta.subtitle = pandoc.MetaInlines { pandoc.RawInline('latex', text 'course') }
-  doc.blocks:insert(1, raw('\\begin{center}\\includegraphics[width=.8\\linewidth]{' .. cover() .. '}\\end{center}'))
+  local image = '\\begin{center}\\includegraphics[width=.8\\linewidth]{' .. cover() .. '}\\end{center}'
+  doc.meta['include-before'] = pandoc.MetaBlocks { raw(image) }
+  doc.blocks:insert(1, raw '\\clearpage')
 end
 
 -- Polish typography: no line ends in a one-letter word or breaks before ±.
