@@ -2,6 +2,8 @@
 # scripts carry the environment's path in their first line and that breaks in folders with spaces.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PYTHONUTF8 ?= 1
+# A copied or renamed checkout keeps an environment that points at the old folder; its own source comes first.
+export PYTHONPATH := $(CURDIR)/src
 ifeq ($(OS),Windows_NT)
   PY := .venv/Scripts/python.exe
 else
@@ -38,7 +40,7 @@ lint: .venv/installed ## ruff, and the directions of imports
 clean: ## remove the environment, trained models, drafts and the PDF; figures and numbers stay
 	rm -rf .venv .cache draft report/*.pdf
 
-.venv/installed: requirements.lock pyproject.toml
+.venv/installed: requirements.lock
 	@for python in "$(PYTHON)" python3 python3.13 python3.12 python3.11 python3.10 python; do \
 	  [ -n "$$python" ] && "$$python" -c "$(SUPPORTED)" 2>/dev/null && found="$$python" && break; \
 	done; \

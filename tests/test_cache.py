@@ -54,6 +54,12 @@ def test_digest_follows_imports_into_other_modules(package):
     assert cache.code_digest("vae") != before
 
 
+def test_edits_after_the_import_are_noticed(package):
+    assert cache.edited_modules() == []
+    edit(package / "vae.py", "kl_weight * kl", "kl_weight * 2 * kl")
+    assert cache.edited_modules() == ["vae.py"]
+
+
 def test_unknown_module_and_function_are_refused():
     with pytest.raises(ValueError, match="expected a module of genmodels, got 'vea'"):
         cache.code_digest("vea")

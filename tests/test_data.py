@@ -38,7 +38,7 @@ def test_unknown_budget_is_refused(monkeypatch):
 
 
 def test_missing_file_is_named_with_a_remedy(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"gone\.npz: expected the MNIST file.*git checkout"):
+    with pytest.raises(data.DataError, match=r"gone\.npz: expected the MNIST file.*git checkout"):
         data.read(tmp_path / "gone.npz")
 
 
@@ -73,6 +73,17 @@ def test_outside_a_checkout_keras_supplies_the_data_and_it_is_verified(monkeypat
     assert hashlib.sha256(data.download()["y_test"].tobytes()).hexdigest() == data.SHA256["y_test"]
     pairs[1][1][0] += 1
     with pytest.raises(ValueError, match=r"keras\.datasets\.mnist: y_test"):
+        data.download()
+
+
+def test_no_network_outside_a_checkout_is_one_clear_error(monkeypatch):
+    def fail():
+        raise Exception("URL fetch failure")
+
+    monkeypatch.setitem(
+        sys.modules, "keras.datasets", types.SimpleNamespace(mnist=types.SimpleNamespace(load_data=fail))
+    )
+    with pytest.raises(data.DataError, match=r"keras\.datasets\.mnist: expected to load MNIST, got: URL fetch failure"):
         data.download()
 
 

@@ -29,7 +29,7 @@ def test_unknown_run_is_refused():
 def test_second_call_comes_from_the_cache(quick, monkeypatch):
     first = experiments.trained("vae_kl")
     assert experiments.is_trained("vae_kl")
-    monkeypatch.setattr(experiments, "train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(experiments, "train", lambda *_, **__: pytest.fail("trained again"))
     second = experiments.trained("vae_kl")
     assert np.array_equal(first.model.sample(3, seed=0), second.model.sample(3, seed=0))
     assert first.history == second.history
@@ -54,7 +54,7 @@ def test_a_new_summary_is_not(quick, monkeypatch):
 
 
 def test_a_run_that_fails_leaves_nothing_behind(quick, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise RuntimeError("lost")
 
     monkeypatch.setattr(experiments, "train", fail)
@@ -62,6 +62,13 @@ def test_a_run_that_fails_leaves_nothing_behind(quick, monkeypatch):
         experiments.trained("vae_kl")
     assert not experiments.is_trained("vae_kl")
     assert not list(cache.directory().glob("runs/*"))
+
+
+def test_weights_of_code_that_was_edited_meanwhile_are_not_kept(quick, monkeypatch):
+    monkeypatch.setattr(cache, "edited_modules", lambda: ["vae.py"])
+    with pytest.raises(RuntimeError, match=r"vae\.py changed while vae_kl was trained; start again"):
+        experiments.trained("vae_kl")
+    assert not experiments.is_trained("vae_kl")
 
 
 @pytest.mark.parametrize("name", list(experiments.RUNS))

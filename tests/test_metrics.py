@@ -92,6 +92,10 @@ def test_positions_of_real_placed_digits_are_found(digits, rng):
     assert (metrics.found_positions(data.quantise(canvases)) == conditions[:, 1:]).all()
 
 
+def test_an_empty_canvas_has_no_position():
+    assert metrics.found_positions(np.zeros((1, 56, 56, 1))).tolist() == [[-1, -1]]
+
+
 def test_crop_undoes_place(digits, rng):
     canvases, conditions = data.on_canvas(digits, np.arange(30), rng)
     assert np.array_equal(metrics.crop(canvases, conditions), digits.images[:30])

@@ -120,3 +120,10 @@ def test_saved_conditional_vae_is_the_same_model(pair, tmp_path):
 def test_one_hot_condition_keeps_label_column_and_row_apart():
     vector = np.asarray(one_hot_condition([[4, 2, 1]]))[0]
     assert np.flatnonzero(vector).tolist() == [4, 10 + 2, 13 + 1]
+
+
+@pytest.mark.parametrize("bad", [[[10, 0, 0]], [[1, 3, 0]], [[1, 0, -1]], [[1.5, 0, 0]], [1, 0, 0], [[1, 0]]])
+def test_what_is_not_a_condition_is_refused(bad):
+    model = conditional()
+    with pytest.raises(ValueError, match=r"conditions must be whole numbers \[label 0-9, pos_x 0-2, pos_y 0-2\]"):
+        model.sample(bad, seed=0)

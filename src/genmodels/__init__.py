@@ -3,7 +3,10 @@
 Importing the package is cheap: names are resolved on first use, so TensorFlow is loaded only by what needs it.
 """
 
+import os
 from importlib import import_module
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # whatever ~/.keras/keras.json says
 
 _EXPORTS = {
     "AE": "autoencoder",

@@ -16,7 +16,7 @@ class AE(keras.Model):
     Source: Hinton & Salakhutdinov, "Reducing the Dimensionality of Data with Neural Networks", 2006.
     """
 
-    def __init__(self, *, latent_dim=2, hidden_units=(512, 512, 256), **kwargs):
+    def __init__(self, *, latent_dim=2, hidden_units=(512, 512, 512, 256), **kwargs):
         super().__init__(**kwargs)
         if latent_dim < 1:
             raise ValueError(f"latent_dim must be >= 1, got {latent_dim}")

@@ -15,7 +15,7 @@ import platformdirs
 from genmodels import data
 
 PACKAGE = Path(__file__).parent
-LIBRARIES = ("keras", "matplotlib", "numpy", "tensorflow")
+LIBRARIES = ("keras", "matplotlib", "numpy", "pillow", "tensorflow")
 
 
 def directory():
@@ -53,6 +53,19 @@ def code_digest(*names):
     return digest(seen)
 
 
+def _sources():
+    return {path.name: path.read_bytes() for path in PACKAGE.glob("*.py")}
+
+
+_AT_IMPORT = _sources()
+
+
+def edited_modules():
+    """Files of the package that changed after this process imported it: what runs here is no longer what they say."""
+    now = _sources()
+    return sorted(name for name in {*now, *_AT_IMPORT} if now.get(name) != _AT_IMPORT.get(name))
+
+
 def notebook_imports(code):
     """The modules of this package that notebook code imports, as `code_digest` takes them."""
     return _imports(ast.walk(ast.parse(code)))
@@ -63,7 +76,7 @@ def _statements(name):
     path = PACKAGE / f"{module}.py"
     if not path.is_file():
         raise ValueError(f"expected a module of genmodels, got {module!r}")
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]

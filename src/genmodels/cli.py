@@ -2,11 +2,10 @@
 
 import functools
 import os
-import warnings
 
 import click
 
-from genmodels import cache, experiments, report
+from genmodels import cache, data, experiments, report
 
 # TensorFlow's start-up messages tell the people who run this nothing.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -20,13 +19,13 @@ JOBS = click.option(
 
 
 def _plain_errors(command):
-    """Turns the errors that a user can mend into one line."""
+    """Turns errors that say what to mend into one line; others, such as a mistake in a model, keep their trace."""
 
     @functools.wraps(command)
     def wrapped(*args, **kwargs):
         try:
             return command(*args, **kwargs)
-        except (ValueError, OSError, report.ReportError) as error:
+        except (data.DataError, report.ReportError) as error:
             raise click.ClickException(str(error)) from error
 
     return wrapped
@@ -39,7 +38,10 @@ def main():
 
     GENMODELS_BUDGET=smoke runs everything on a slice of the data in seconds, into the folder draft/.
     """
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    try:
+        data.smoke_budget()
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 @main.command("runs")
@@ -51,12 +53,12 @@ def list_runs():
 
 
 @main.command()
-@click.argument("names", metavar="[RUN]...", nargs=-1)
+@click.argument("names", metavar="[RUN]...", nargs=-1, type=click.Choice(list(experiments.RUNS)))
 @JOBS
 @_plain_errors
 def train(names, jobs):
     """Train the named runs, or all, where the cache does not have them yet."""
-    experiments.train_all(names or experiments.RUNS, jobs)
+    experiments.train_all(names or experiments.RUNS, jobs=jobs)
 
 
 @main.command()
@@ -84,7 +86,9 @@ def build_report(jobs):
 @_plain_errors
 def notebooks(jobs):
     """Run all four notebooks and store in them the outputs that nbval compares."""
-    experiments.train_all(experiments.RUNS, jobs)
+    if data.smoke_budget():
+        raise report.ReportError("expected a full run to store outputs from, got GENMODELS_BUDGET=smoke")
+    experiments.train_all(experiments.RUNS, jobs=jobs)
     report.run_notebooks(report.NOTEBOOKS, _run_keys(), jobs)
     for name in report.NOTEBOOKS:
         report.store_checked_outputs(name)
@@ -100,7 +104,7 @@ def _refresh_figures(jobs):
     stale = [name for name in report.NOTEBOOKS if not report.is_fresh(name, keys)]
     if stale:
         wanted = {run for name in stale for run in report.notebook_runs(name)}
-        experiments.train_all(wanted, jobs)
+        experiments.train_all(wanted, jobs=jobs)
         report.run_notebooks(stale, keys, jobs)
     return bool(stale)
 
@@ -162,12 +166,15 @@ def _draw(run, output, draw):
     """Saves what `draw` makes with the model of a run as one PNG, the images edge to edge."""
     import numpy as np
 
-    from genmodels.figures import plot_mosaic
+    from genmodels.figures import mark_as_draft, plot_mosaic
 
     images = draw(experiments.trained(run).model)
     width = int(np.ceil(len(images) ** 0.5))
     rows = -(-len(images) // width)
     padded = np.concatenate([images, np.zeros((rows * width - len(images), *images.shape[1:]))])
+    figure = plot_mosaic(padded.reshape(rows, width, *images.shape[1:]))
+    if data.smoke_budget():
+        mark_as_draft(figure)
     with cache.replacing(output) as temporary:
-        plot_mosaic(padded.reshape(rows, width, *images.shape[1:])).savefig(temporary, format="png", dpi=200)
+        figure.savefig(temporary, format="png", dpi=200)
     click.echo(f"Wrote {output}")

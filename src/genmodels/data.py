@@ -26,6 +26,12 @@ SHA256 = {
     "x_test": "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
     "y_test": "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
 }
+
+
+class DataError(ValueError):
+    """The MNIST file is not what it should be; the message names it and says what to do."""
+
+
 _REMEDY = "restore it with `git checkout -- data/mnist/mnist.npz`, or delete it from Keras's cache, and try again"
 # A slice of the data for the quick mode: enough to run every line of code, far too little to learn from.
 SMOKE_SIZES = {"train": 1_024, "validation": 256, "test": 1_000}
@@ -81,35 +87,38 @@ def find():
 def read(path):
     """The four uint8 arrays of the .npz file at `path`, verified.
 
-    Raises FileNotFoundError where there is no file, ValueError where it cannot be read or holds something else.
+    Raises DataError where there is no file, or it cannot be read, or it holds something else.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: expected the MNIST file, found nothing; {_REMEDY}")
+        raise DataError(f"{path}: expected the MNIST file, found nothing; {_REMEDY}")
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in SHA256}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(
+        raise DataError(
             f"{path}: expected an .npz archive with {', '.join(SHA256)}, got an unreadable one ({error}); {_REMEDY}"
         ) from error
     return verify(arrays, path)
 
 
 def download():
-    """The same four arrays from keras.datasets.mnist (kept in Keras's own cache), verified."""
+    """The same four arrays from keras.datasets.mnist (kept in Keras's own cache), verified. Raises DataError."""
     from keras.datasets import mnist
 
-    (x_train, y_train), (x_test, y_test) = mnist.load_data()
+    try:
+        (x_train, y_train), (x_test, y_test) = mnist.load_data()
+    except Exception as error:  # Keras raises a bare Exception where there is no network
+        raise DataError(f"keras.datasets.mnist: expected to load MNIST, got: {error}; {_REMEDY}") from error
     arrays = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
     return verify(arrays, "keras.datasets.mnist")
 
 
 def verify(arrays, source):
-    """Returns `arrays` if each has the SHA-256 of the real MNIST; raises ValueError, naming `source`, otherwise."""
+    """Returns `arrays` if each has the SHA-256 of the real MNIST; raises DataError, naming `source`, otherwise."""
     for name, expected in SHA256.items():
         found = hashlib.sha256(np.ascontiguousarray(arrays[name]).tobytes()).hexdigest()
         if found != expected:
-            raise ValueError(f"{source}: {name} expected SHA-256 {expected}, got {found}; {_REMEDY}")
+            raise DataError(f"{source}: {name} expected SHA-256 {expected}, got {found}; {_REMEDY}")
     return arrays
 
 

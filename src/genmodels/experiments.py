@@ -6,12 +6,13 @@ TensorFlow is imported inside the functions that train or load, so that listing 
 import multiprocessing
 import os
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
+from tqdm import tqdm
 
 from genmodels import cache, data
 
@@ -54,7 +55,7 @@ def _conditional_vae(latent_dim, **options):
         name=f"cvae_{latent_dim}",
         summary=f"conditional VAE, {latent_dim} latent dimensions",
         build="build_conditional_vae",
-        options={"latent_dim": latent_dim, **options},
+        options={"latent_dim": latent_dim, "hidden_units": (512, 256), **options},
         epochs=10,
         batch_size=128,
         learning_rate=1.5e-3,
@@ -66,7 +67,7 @@ def _vae(name, kl, summary):
         name=name,
         summary=summary,
         build="build_vae",
-        options={"latent_dim": 2, "hidden_units": (512, 512, 256), "kl": kl},
+        options={"kl": kl},
         epochs=18,
         batch_size=128,
         learning_rate=1e-3,
@@ -85,12 +86,11 @@ _RUNS = (
     ),
     _conditional_vae(25, kl_weight=3.0),
     _conditional_vae(100, kl_weight=3.0),
-    _conditional_vae(2),
+    _conditional_vae(2, kl_weight=1.0),
     Run(
         name="ae",
         summary="autoencoder, 2 latent dimensions",
         build="build_ae",
-        options={"latent_dim": 2, "hidden_units": (512, 512, 512, 256)},
         epochs=14,
         batch_size=128,
         learning_rate=3e-3,
@@ -133,40 +133,48 @@ def is_trained(name):
     return folder(name).is_dir()
 
 
-def trained(name, position=0):
+def trained(name, *, position=0):
     """The Trained run: from the cache where its settings, code and data are the same, otherwise trained now.
 
-    position: line of its progress bar, counted from 0. Raises ValueError for an unknown name.
+    position: line of its progress bar, counted from 0. Raises ValueError for an unknown name, RuntimeError where the
+    package's source was edited after this process imported it.
     """
-    from genmodels.training import prepare
+    from genmodels.training import use_one_thread
 
-    run = find(name)
-    prepare(run.seed)
-    home = folder(name)
+    run, home = find(name), folder(name)
+    use_one_thread()
     with cache.lock(home.name):  # a second process that wants the same run waits for the first
         if not home.is_dir():
-            _keep(home, *train(run, position))
+            model, history = train(run, position=position)
+            if edited := cache.edited_modules():  # the weights come from the old code, the key from the new
+                raise RuntimeError(f"{', '.join(edited)} changed while {name} was trained; start again")
+            _keep(home, model, history)
     return Trained(run, _load(home / "model.keras"), cache.read_json(home / "history.json"))
 
 
-def train_all(names, jobs=None):
+def train_all(names, *, jobs=None):
     """Trains the named runs that the cache lacks, `jobs` at once (default: one per core), each on one thread.
 
-    Raises the error of the first run that fails, after the others have ended.
+    Raises the error of the first run that fails; runs that have not started then do not.
     """
     missing = [name for name in RUNS if name in {find(name).name for name in names} and not is_trained(name)]
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-    with ProcessPoolExecutor(jobs or os.cpu_count(), mp_context=context) as pool:
+    one_bar_at_a_time = {"initializer": tqdm.set_lock, "initargs": (context.RLock(),)}
+    with ProcessPoolExecutor(jobs or os.cpu_count(), mp_context=context, **one_bar_at_a_time) as pool:
         waiting = [pool.submit(_train_in_worker, name, position) for position, name in enumerate(missing)]
-    for future in waiting:
-        future.result()
+        try:
+            for future in as_completed(waiting):
+                future.result()
+        except BaseException:  # Ctrl-C too
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _train_in_worker(name, position):
-    trained(name, position)
+    trained(name, position=position)
 
 
-def train(run, position=0):
+def train(run, *, position=0):
     """Trains a run from nothing; returns the model and its history."""
     from genmodels.training import Batches, fit, prepare
 

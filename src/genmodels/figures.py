@@ -6,7 +6,7 @@ same with 56 pixels a side.
 
 from functools import wraps
 
-import matplotlib
+import matplotlib.style
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -27,7 +27,7 @@ UNIT = "odch. std."
 def _styled(draw):
     @wraps(draw)
     def in_style(*args, **kwargs):
-        with matplotlib.rc_context(STYLE):
+        with matplotlib.style.context(["default", STYLE]):  # whatever the user's own matplotlibrc says
             return draw(*args, **kwargs)
 
     return in_style

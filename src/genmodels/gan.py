@@ -82,7 +82,10 @@ class ConditionalGAN(keras.Model):
         return _cross_entropy(fake, 1.0) + self.classifier_weight * naming
 
     def train_step(self, data):
-        """One step of the discriminator, then one of the generator, on the same batch of labels."""
+        """One step of the discriminator, then one of the generator, on the same batch of labels.
+
+        The generator's step moves the statistics of the discriminator's batch normalisation, but none of its weights.
+        """
         images, label = data[0], ops.one_hot(ops.cast(data[1], "int32"), LABELS)
         fakes = self._draw(label, training=True)
         with tf.GradientTape() as tape:
@@ -95,14 +98,14 @@ class ConditionalGAN(keras.Model):
         self.generator_optimizer.apply(tape.gradient(g_loss, weights), weights)
         for average, latest in zip(self.averaged_generator.variables, self.generator.variables):
             average.assign(self.average_decay * average + (1 - self.average_decay) * latest)
-        return self._track(len_of(images), g_loss, d_loss, accuracy)
+        return self._track(_len_of(images), g_loss, d_loss, accuracy)
 
     def test_step(self, data):
         """The same losses without a step."""
         images, label = data[0], ops.one_hot(ops.cast(data[1], "int32"), LABELS)
         fakes = self._draw(label, training=False)
         d_loss, accuracy = self.discriminator_loss(images, label, fakes, training=False)
-        return self._track(len_of(images), self.generator_loss(fakes, label, training=False), d_loss, accuracy)
+        return self._track(_len_of(images), self.generator_loss(fakes, label, training=False), d_loss, accuracy)
 
     def _track(self, count, *values):
         for tracker, value in zip(self.trackers, values):
@@ -123,5 +126,5 @@ class ConditionalGAN(keras.Model):
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
-def len_of(batch):
+def _len_of(batch):
     return ops.cast(ops.shape(batch)[0], "float32")

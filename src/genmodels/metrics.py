@@ -54,13 +54,13 @@ def label_accuracy(judge, images, labels):
     return {"overall": float(right.mean()), "by_digit": by_digit, "count": len(right)}
 
 
-def confident_share(judge, images, threshold=0.9):
+def confident_share(judge, images, *, threshold=0.9):
     """Share of images (N, 28, 28, 1) for which the judge gives some digit a probability of at least `threshold`."""
     probabilities = ops.convert_to_numpy(ops.softmax(judge.predict(images, batch_size=500, verbose=0)))
     return float((probabilities.max(axis=1) >= threshold).mean())
 
 
-def grey_share(images, margin=0.1):
+def grey_share(images, *, margin=0.1):
     """Blur: share of pixels strictly between `margin` and 1 - `margin` among those of at least `margin`, from 0 to 1.
 
     images: (N, 28, 28, 1) in [0, 1]. A pure black-and-white drawing has 0.
@@ -69,7 +69,7 @@ def grey_share(images, margin=0.1):
     return float(((images > margin) & (images < 1 - margin)).sum() / max((images > margin).sum(), 1))
 
 
-def code_spread(codes, box=0.25, reach=3.0):
+def code_spread(codes, *, box=0.25, reach=3.0):
     """Where codes (N, 2) lie in the plane, in the unit of the axes.
 
     smallest, largest: over both axes. inside_grid: share of codes in [-4, 4]^2. filled: share of boxes of side `box` in
@@ -94,13 +94,16 @@ def crop(canvases, conditions):
 def found_positions(canvases):
     """The cell nearest to the ink's centre of mass on canvases (N, 56, 56, 1): (N, 2), columns pos_x and pos_y.
 
-    Cells overlap, so that the ink of one digit can lie within two of them; the centre of mass tells them apart.
+    Cells overlap, so that the ink of one digit can lie within two of them; the centre of mass tells them apart. A
+    canvas without ink has -1, -1.
     """
     ink = np.asarray(canvases, "float64")[..., 0]
     lines = np.arange(CANVAS) + 0.5
-    total = np.maximum(ink.sum(axis=(1, 2)), 1e-12)
-    centre = np.stack([(ink.sum(axis=1) * lines).sum(1), (ink.sum(axis=2) * lines).sum(1)], axis=1) / total[:, None]
-    return np.clip(np.rint((centre - SIDE / 2) / STRIDE), 0, GRID - 1).astype("int32")
+    total = ink.sum(axis=(1, 2))[:, None]
+    moments = np.stack([(ink.sum(axis=1) * lines).sum(1), (ink.sum(axis=2) * lines).sum(1)], axis=1)
+    centre = moments / np.where(total > 0, total, 1)
+    cells = np.clip(np.rint((centre - SIDE / 2) / STRIDE), 0, GRID - 1).astype("int32")
+    return np.where(total > 0, cells, -1)
 
 
 def conditional_accuracy(judge, canvases, conditions):
@@ -123,7 +126,7 @@ def conditional_accuracy(judge, canvases, conditions):
     }
 
 
-def relative_diversity(images, labels, real, seed=0):
+def relative_diversity(images, labels, real, *, seed=0):
     """Diversity within a label: mean distance between images of one digit, as a share of that of real images.
 
     images: (N, 28, 28, 1) with labels (N,); real: a Split. The distance is Euclidean, over pixels, between random pairs

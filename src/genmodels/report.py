@@ -81,6 +81,8 @@ def pdf_path():
 
 def save(figure, name):
     """Saves a figure as a PNG of the report under one of the names in FIGURES; returns it for the notebook to show."""
+    import matplotlib.style
+
     from genmodels.figures import mark_as_draft
 
     known = [file for files in FIGURES.values() for file in files]
@@ -88,7 +90,7 @@ def save(figure, name):
         raise ValueError(f"figure must be one of {', '.join(known)}, got {name!r}")
     if data.smoke_budget():
         mark_as_draft(figure)
-    with cache.replacing(output() / name) as temporary:
+    with cache.replacing(output() / name) as temporary, matplotlib.style.context("default"):
         figure.savefig(temporary, dpi=200, metadata={"Software": None})
     return SavedFigure(output() / name)
 
@@ -177,6 +179,7 @@ def _run_notebook(name, run_keys):
     target.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", str(notebook_path(name))]
     command += ["--output-dir", str(target.parent), f"--ExecutePreprocessor.timeout={CELL_SECONDS}"]
+    command += ["--KernelManager.transport=ipc"] if os.name == "posix" else []  # works where there is no network at all
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace")
     if done.returncode:
         log = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)  # nbconvert colours its errors
@@ -229,7 +232,7 @@ def build_pdf():
     arguments = ["--defaults=pandoc.yaml", "--template=template.typ"]
     arguments += [f"--metadata=results:{Path(os.path.relpath(output(), folder)).as_posix()}"]
     arguments += ["--metadata=draft:true"] if data.smoke_budget() else []
-    source = folder / ".generative_models.typ"
+    source = folder / f".generative_models-{os.getpid()}.typ"  # two builds at once do not share it
     try:
         text = pypandoc.convert_file(
             "generative_models.md", "typst", format="markdown", extra_args=arguments, cworkdir=str(folder)

@@ -9,21 +9,31 @@ import tensorflow as tf
 from tqdm import tqdm
 
 
-def prepare(seed):
-    """Makes what follows in this process repeatable: one thread, deterministic operations, one seed for everything.
+def use_one_thread():
+    """Keeps TensorFlow to one thread of the CPU; tells whether it is, which it cannot be once it has run with more.
 
     One thread, because sums over several threads depend on how many cores a machine has; independent runs side by side
-    use the cores better anyway. Raises RuntimeError where TensorFlow already runs with more threads.
+    use the cores better anyway.
     """
     try:
+        tf.config.set_visible_devices([], "GPU")
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
-    except RuntimeError:
-        if tf.config.threading.get_intra_op_parallelism_threads() != 1:
-            raise RuntimeError(
-                "expected TensorFlow to be unused or on one thread, but it already runs with several; "
-                "call genmodels.experiments.trained before any other TensorFlow code of this process"
-            ) from None
+    except RuntimeError:  # TensorFlow is already in use
+        return tf.config.threading.get_intra_op_parallelism_threads() == 1
+    return True
+
+
+def prepare(seed):
+    """Makes the training that follows repeatable: one thread, deterministic operations, one seed for everything.
+
+    Raises RuntimeError where TensorFlow already runs with more threads.
+    """
+    if not use_one_thread():
+        raise RuntimeError(
+            "expected TensorFlow to be unused or on one thread, but it already runs with several; "
+            "call genmodels.experiments.trained before any other TensorFlow code of this process"
+        )
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(seed)
 

@@ -23,7 +23,9 @@ class VAE(keras.Model):
 
     build_encoder, build_decoder = staticmethod(dense_encoder), staticmethod(dense_decoder)
 
-    def __init__(self, *, latent_dim=2, hidden_units=(512, 256), kl="closed_form", kl_weight=1.0, seed=None, **kwargs):
+    def __init__(
+        self, *, latent_dim=2, hidden_units=(512, 512, 256), kl="closed_form", kl_weight=1.0, seed=None, **kwargs
+    ):
         super().__init__(**kwargs)
         if latent_dim < 1:
             raise ValueError(f"latent_dim must be >= 1, got {latent_dim}")
@@ -62,9 +64,9 @@ class VAE(keras.Model):
         """Logits (N, 28, 28, 1) of the pixel probabilities for z (N, latent_dim)."""
         return self.decoder.predict(z, batch_size=1000, verbose=0)
 
-    def decode(self, z):
-        """Pixel probabilities (N, 28, 28, 1) for z (N, latent_dim)."""
-        return ops.convert_to_numpy(ops.sigmoid(self.decode_logits(z)))
+    def decode(self, *inputs):
+        """Pixel probabilities (N, 28, 28, 1) for what `decode_logits` takes."""
+        return ops.convert_to_numpy(ops.sigmoid(self.decode_logits(*inputs)))
 
     def sample(self, count, seed):
         """`count` images of pixel probabilities (count, 28, 28, 1), z drawn from N(0, I) with `seed`."""
@@ -95,17 +97,11 @@ class ConditionalVAE(VAE):
 
     def encode(self, canvases, conditions):
         """Mean and log-variance of q(z|x, condition), two arrays (N, latent_dim)."""
-        inputs = [canvases, ops.convert_to_numpy(one_hot_condition(conditions))]
-        return np.split(self.encoder.predict(inputs, batch_size=1000, verbose=0), 2, axis=-1)
+        return super().encode([canvases, _checked_one_hot(conditions)])
 
     def decode_logits(self, z, conditions):
         """Logits (N, 56, 56, 1) of the pixel probabilities for z (N, latent_dim) and conditions (N, 3)."""
-        inputs = [z, ops.convert_to_numpy(one_hot_condition(conditions))]
-        return self.decoder.predict(inputs, batch_size=1000, verbose=0)
-
-    def decode(self, z, conditions):
-        """Pixel probabilities (N, 56, 56, 1) for z (N, latent_dim) and conditions (N, 3)."""
-        return ops.convert_to_numpy(ops.sigmoid(self.decode_logits(z, conditions)))
+        return super().decode_logits([z, _checked_one_hot(conditions)])
 
     def sample(self, conditions, seed):
         """One image of pixel probabilities (N, 56, 56, 1) per condition (N, 3), z drawn from N(0, I) with `seed`."""
@@ -117,3 +113,14 @@ def one_hot_condition(conditions):
     """[label, pos_x, pos_y] as one-hot vectors side by side: (B, 3) -> (B, 16)."""
     label, pos_x, pos_y = ops.unstack(ops.cast(conditions, "int32"), 3, axis=1)
     return ops.concatenate([ops.one_hot(label, LABELS), ops.one_hot(pos_x, GRID), ops.one_hot(pos_y, GRID)], axis=1)
+
+
+def _checked_one_hot(conditions):
+    """The same as an array; raises ValueError for what is not a condition (one_hot would make zeros of it)."""
+    conditions = np.asarray(conditions)
+    whole = conditions.dtype.kind in "iu" and conditions.ndim == 2 and conditions.shape[1] == 3
+    if not whole or (conditions < 0).any() or (conditions >= (LABELS, GRID, GRID)).any():
+        raise ValueError(
+            f"conditions must be whole numbers [label 0-9, pos_x 0-2, pos_y 0-2] of shape (N, 3), got {conditions!r:.70}"
+        )
+    return ops.convert_to_numpy(one_hot_condition(conditions))
