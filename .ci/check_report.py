@@ -1,4 +1,4 @@
-"""Checks the built report: the nineteen figures, all headings, no number left to fill in, and the quality it promises."""
+"""Checks the built report: nineteen figures, all headings, no number left to fill in, the quality it promises."""
 
 import json
 import re

@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -179,8 +180,12 @@ def _run_notebook(name, run_keys):
     target.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", str(notebook_path(name))]
     command += ["--output-dir", str(target.parent), f"--ExecutePreprocessor.timeout={CELL_SECONDS}"]
-    command += ["--KernelManager.transport=ipc"] if os.name == "posix" else []  # works where there is no network at all
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace")
+    with tempfile.TemporaryDirectory() as sockets:
+        if os.name == "posix":  # files instead of TCP, so that it works where there is no network at all
+            command += ["--KernelManager.transport=ipc", f"--KernelManager.ip={sockets}/kernel"]
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace"
+        )
     if done.returncode:
         log = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)  # nbconvert colours its errors
         raise ReportError(

@@ -121,6 +121,7 @@ def _checked_one_hot(conditions):
     whole = conditions.dtype.kind in "iu" and conditions.ndim == 2 and conditions.shape[1] == 3
     if not whole or (conditions < 0).any() or (conditions >= (LABELS, GRID, GRID)).any():
         raise ValueError(
-            f"conditions must be whole numbers [label 0-9, pos_x 0-2, pos_y 0-2] of shape (N, 3), got {conditions!r:.70}"
+            "conditions must be whole numbers [label 0-9, pos_x 0-2, pos_y 0-2] of shape (N, 3), "
+            f"got {conditions!r:.80}"
         )
     return ops.convert_to_numpy(one_hot_condition(conditions))
