@@ -84,9 +84,6 @@ _RUNS = (
         batch_size=64,
         learning_rate=4e-4,
     ),
-    _conditional_vae(25, kl_weight=3.0),
-    _conditional_vae(100, kl_weight=3.0),
-    _conditional_vae(2, kl_weight=1.0),
     Run(
         name="ae",
         summary="autoencoder, 2 latent dimensions",
@@ -97,6 +94,9 @@ _RUNS = (
     ),
     _vae("vae_mc", "monte_carlo", "VAE, 2 latent dimensions, Monte-Carlo KL"),
     _vae("vae_kl", "closed_form", "VAE, 2 latent dimensions, closed-form KL"),
+    _conditional_vae(25, kl_weight=3.0),
+    _conditional_vae(100, kl_weight=3.0),
+    _conditional_vae(2, kl_weight=1.0),
     Run(
         name="judge",
         summary="digit classifier, trained on real images only",

@@ -246,7 +246,8 @@ def build_pdf():
         with cache.replacing(pdf_path()) as temporary:
             typst.compile(str(source), output=str(temporary), root=str(root()), ignore_system_fonts=True, timestamp=0)
     except (RuntimeError, typst.TypstError) as error:
-        raise ReportError(f"report/generative_models.md: {error}") from error
+        ours = re.search(r"report: (.+)", str(error))  # what the filter says, without its stack
+        raise ReportError(f"report/generative_models.md: {ours[1] if ours else error}") from error
     finally:
         source.unlink(missing_ok=True)
     cache.write_json(_stamp_path("pdf"), [key, _checksum(pdf_path())])
