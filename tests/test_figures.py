@@ -82,3 +82,9 @@ def test_drafts_are_marked():
     figure = figures.plot_kl_formulas()
     figures.mark_as_draft(figure)
     assert "SZKIC" in texts(figure)
+
+
+def test_a_digit_is_written_where_it_outnumbers_the_others():
+    codes = np.repeat([[-2.0, -2.0], [3.0, 3.0], [-2.0, -2.0]], [30, 20, 25], axis=0)
+    labels = np.repeat([0, 0, 1], [30, 20, 25])
+    assert figures.plot_latent_space(codes, labels).axes[0].texts[0].get_position() == (3.0, 3.0)
