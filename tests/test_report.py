@@ -162,7 +162,8 @@ def test_checked_outputs_alone_are_stored(checkout):
     report.run_notebooks([name], KEYS, jobs=1)
     report.store_checked_outputs(name)
     first, second = nbformat.read(report.notebook_path(name), as_version=4).cells
-    assert first.outputs[0].text == "fact\n" and not second.outputs and first.execution_count is None
+    assert first.outputs[0].text == "fact\n" and first.execution_count == 1
+    assert not second.outputs and second.execution_count is None
 
 
 def test_a_failing_notebook_is_named_with_its_error(checkout):

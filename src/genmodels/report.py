@@ -200,9 +200,10 @@ def store_checked_outputs(name):
     notebook, executed = cache.read_json(notebook_path(name)), cache.read_json(executed_path(name))
     for cell, done in zip(notebook["cells"], executed["cells"]):
         if cell["cell_type"] == "code":
+            checked = CHECKED in cell["metadata"].get("tags", [])
             printed = [output for output in done["outputs"] if output.get("name") == "stdout"]
-            cell["outputs"] = printed if CHECKED in cell["metadata"].get("tags", []) else []
-            cell["execution_count"] = None
+            cell["outputs"] = printed if checked else []
+            cell["execution_count"] = done["execution_count"] if checked else None  # nbval takes no output without it
     with cache.replacing(notebook_path(name)) as temporary:
         temporary.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
