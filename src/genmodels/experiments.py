@@ -171,7 +171,10 @@ def train_all(names, *, jobs=None):
 
 
 def _train_in_worker(name, position):
-    trained(name, position=position)
+    try:
+        trained(name, position=position)
+    except KeyboardInterrupt:
+        os._exit(130)  # the pool would take it for the result of this run and go on with the next one
 
 
 def train(run, *, position=0):
