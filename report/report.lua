@@ -83,16 +83,13 @@ local function Figure(figure)
 end
 
 local function side_by_side(div)
-  local cells = {}
-  div:walk { Figure = function(figure)
-    cells[#cells + 1] = is 'typst' and '[' .. typst_figure(figure) .. ']'
-      or '\\begin{minipage}[t]{' .. '%s' .. '\\linewidth}\\centering' .. latex_picture(figure) .. '\\end{minipage}'
-  end }
+  local figures = div.content:filter(function(block) return block.t == 'Figure' end)
   if is 'typst' then
+    local cells = figures:map(function(figure) return '[' .. typst_figure(figure) .. ']' end)
     return raw('#grid(columns: ' .. #cells .. ', gutter: 1em, ' .. table.concat(cells, ', ') .. ')')
   end
-  local width = string.format('%.3f', 0.97 / #cells)
-  for index, cell in ipairs(cells) do cells[index] = cell:gsub('{%%s\\linewidth}', '{' .. width .. '\\linewidth}') end
+  local start = string.format('\\begin{minipage}[t]{%.3f\\linewidth}\\centering', 0.97 / #figures)
+  local cells = figures:map(function(figure) return start .. latex_picture(figure) .. '\\end{minipage}' end)
   return raw('\\begin{figure}[H]' .. table.concat(cells, '\\hfill ') .. '\\end{figure}')
 end
 

@@ -15,7 +15,8 @@ from matplotlib.patheffects import withStroke
 WIDTH = 6.3  # inches: the text width of an A4 page
 LIMIT = 4  # the decoded grid covers [-LIMIT, LIMIT] on both axes
 STYLE = {"font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "axes.linewidth": 0.6, "mathtext.fontset": "cm"}
-# One colour a digit in every figure: P. Tol's "muted" scheme, made for colour-blind readers, and black.
+# One colour a digit in every figure: eight of P. Tol's "muted" scheme and one of his "high-contrast" scheme (#ddaa33),
+# both made for colour-blind readers, and black.
 COLOURS = (
     *("#332288", "#cc6677", "#117733", "#88ccee", "#882255"),
     *("#999933", "#44aa99", "#000000", "#aa4499", "#ddaa33"),
@@ -41,6 +42,11 @@ def _flat(images):
     """Images without the channel axis."""
     images = np.asarray(images)
     return images[..., 0] if images.shape[-1] == 1 else images
+
+
+def _mosaic(images):
+    """Images (rows, n, side, side) edge to edge as one."""
+    return np.concatenate(np.concatenate(images, axis=1), axis=1)
 
 
 def _show(axes, image, title=""):
@@ -126,7 +132,7 @@ def plot_latent_images(images):
     """Images (n * n, 28, 28) decoded from the points of `latent_grid(n)`, each drawn where its point is."""
     images = _flat(images)
     count = round(len(images) ** 0.5)
-    mosaic = np.concatenate(np.concatenate(images.reshape(count, count, 28, 28), axis=1), axis=1)
+    mosaic = _mosaic(images.reshape(count, count, 28, 28))
     edge = LIMIT * count / (count - 1)  # the outermost points are the centres of the outermost images
     figure = _figure(WIDTH)
     axes = figure.subplots()
@@ -237,8 +243,7 @@ def plot_digits(images):
 @_styled
 def plot_mosaic(images):
     """Images (rows, n, side, side) edge to edge, without frames or texts."""
-    images = _flat(images)
-    mosaic = np.concatenate(np.concatenate(images, axis=1), axis=1)
+    mosaic = _mosaic(_flat(images))
     figure = Figure(figsize=(WIDTH, WIDTH * mosaic.shape[0] / mosaic.shape[1]))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(mosaic, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")

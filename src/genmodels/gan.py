@@ -18,8 +18,8 @@ class ConditionalGAN(keras.Model):
     """A conditional GAN: noise and label in, one digit out.
 
     Trained on images (B, 28, 28, 1) in [0, 1] as x and labels (B,), 0-9, as y. The discriminator sees the label by
-    projection and also learns to name it; both networks are rewarded for images whose label it can name. `generate`
-    draws with a running average of the generator's weights, which is steadier than the last step's.
+    projection and also learns to name it from real images; the generator is rewarded for images that it names right.
+    `generate` draws with a running average of the generator's weights, which is steadier than the last step's.
     noise_dim: axes of the noise, >= 1. channels: width of the networks. classifier_weight: weight of the label term.
     average_decay: of the running average, in [0, 1). seed: of the noise drawn in `fit`.
     Source: Goodfellow et al., "Generative Adversarial Nets", 2014 (non-saturating loss, section 3); Mirza & Osindero,

@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from genmodels.data import CANVAS, GRID, LABELS, SIDE, STRIDE
+from genmodels.data import CANVAS, GRID, LABELS, SIDE, STRIDE, quantise
 from genmodels.distributions import bernoulli_log_likelihood, kl_closed_form, kl_monte_carlo
 
 
@@ -61,7 +61,7 @@ def confident_share(judge, images, *, threshold=0.9):
 
 
 def grey_share(images, *, margin=0.1):
-    """Blur: share of pixels strictly between `margin` and 1 - `margin` among those of at least `margin`, from 0 to 1.
+    """Share of pixels strictly between `margin` and 1 - `margin` among those above `margin`, from 0 to 1.
 
     images: (N, 28, 28, 1) in [0, 1]. A pure black-and-white drawing has 0.
     """
@@ -112,7 +112,7 @@ def conditional_accuracy(judge, canvases, conditions):
     Canvases are quantised first. label: the judge names the digit in the asked cell right; position: the ink's centre
     of mass is nearest to the centre of the asked cell; both: the two at once; ink_inside: mean share of ink in it.
     """
-    drawn = (np.asarray(canvases) >= 0.5).astype("float32")
+    drawn = quantise(canvases)
     cells = crop(drawn, conditions)
     label = judge.classify(cells) == conditions[:, 0]
     position = (found_positions(drawn) == conditions[:, 1:]).all(axis=1)

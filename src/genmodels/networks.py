@@ -13,7 +13,7 @@ LABELS = 10
 GRID = 3  # cells along each side of the canvas
 STRIDE = 14  # pixels between neighbouring cells
 CANVAS = SHAPE[0] + (GRID - 1) * STRIDE
-SHARPNESS = 30.0
+SHARPNESS = 30.0  # of a window's softmax: the larger, the faster it settles on one cell
 CONDITION = LABELS + 2 * GRID  # one-hot label, one-hot pos_x, one-hot pos_y
 
 
@@ -76,6 +76,8 @@ class CellWindow(layers.Layer):
         self.columns.build((None, GRID))
         self.rows.build((None, GRID))
         if self.write:
+            # Dark from the start, so that the window has ink to draw and not an empty canvas around it: a window that
+            # draws darkness is best put where the digit is not.
             self.background = self.add_weight(
                 shape=(), initializer=keras.initializers.Constant(-7.0), name="background"
             )
