@@ -13,7 +13,7 @@ SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13)
 SMOKE := GENMODELS_BUDGET=smoke
 
 .DEFAULT_GOAL := help
-.PHONY: help report test notebooks figures lint clean
+.PHONY: help report test notebooks study figures lint clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,9 @@ test: .venv/installed ## the tests, and the four notebooks through nbval in the 
 
 notebooks: .venv/installed ## run all notebooks and store the outputs that nbval compares
 	@$(PY) -m genmodels notebooks
+
+study: .venv/installed ## train everything with three seeds, score it, write data/report/study.json; long, resumable
+	@$(PY) -m genmodels study
 
 figures: .venv/installed ## bring data/report/ up to date, without the PDF
 	@$(PY) -m genmodels figures

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from scipy import spatial, special, stats
+from scipy import linalg, spatial, special, stats
+from sklearn.linear_model import LogisticRegression
 
 from genmodels import data, metrics
 from genmodels.vae import VAE, ConditionalVAE
@@ -112,7 +113,7 @@ def test_conditional_accuracy_tells_label_and_position_apart():
 
 
 def test_diversity_is_zero_for_one_image_repeated_and_one_for_the_real_ones(digits):
-    repeated = np.stack([digits.first(label) for label in digits.labels])
+    repeated = np.stack([digits.typical(label) for label in digits.labels])
     assert metrics.relative_diversity(repeated, digits.labels, digits)["overall"] == 0
     real = metrics.relative_diversity(digits.images, digits.labels, digits)["overall"]
     assert real == pytest.approx(1, abs=0.15)
@@ -123,3 +124,107 @@ def test_pair_distance_is_near_the_mean_over_all_pairs(digits):
     everything = spatial.distance.pdist(group.reshape(len(group), -1)).mean()
     draws = [metrics._pair_distance(group, np.random.default_rng(seed)) for seed in range(200)]
     assert np.mean(draws) == pytest.approx(everything, rel=0.02)
+
+
+class LinearGaussian:
+    """A VAE whose log p(x) is known: z ~ N(0, 1) and pixels that don't depend on it, so log p(x) = log p(x|z)."""
+
+    def encode(self, images):
+        count = len(images)
+        return np.full((count, 2), 0.3, "float32"), np.full((count, 2), -0.4, "float32")
+
+    def decode_logits(self, z):
+        return np.full((len(z), 28, 28, 1), 0.7, "float32")
+
+
+def test_importance_weighted_bound_reaches_log_p_where_it_is_known(rng):
+    """With a decoder that ignores z the weights average to log p(x) exactly as k grows, although q(z|x) is wrong."""
+    images = (rng.random((3, 28, 28, 1)) < 0.5).astype("float32")
+    expected = stats.bernoulli.logpmf(images, special.expit(0.7)).sum(axis=(1, 2, 3))
+    found = metrics.importance_weighted_bound(LinearGaussian(), images, 0, samples=20_000)
+    np.testing.assert_allclose(found, expected, atol=0.03)
+
+
+def test_importance_weighted_bound_is_integration_over_z(digits):
+    """For two latent axes log p(x) is an integral that a fine grid gives."""
+    model, images = VAE(hidden_units=(8,), seed=0), data.quantise(digits.images[:2])
+    line = np.linspace(-6, 6, 121)
+    grid = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2).astype("float32")
+    logits = model.decode_logits(grid).astype("float64")
+    prior = stats.norm.logpdf(grid).sum(axis=1) + 2 * np.log(line[1] - line[0])
+    likelihood = [stats.bernoulli.logpmf(image, special.expit(logits)).sum(axis=(1, 2, 3)) for image in images]
+    expected = [special.logsumexp(values + prior) for values in likelihood]
+    found = metrics.importance_weighted_bound(model, images, 0, samples=5_000)
+    np.testing.assert_allclose(found, expected, atol=0.2)
+
+
+def test_linear_probe_reads_what_is_linear_and_nothing_else(rng):
+    targets = rng.integers(0, 9, 1800)
+    codes = rng.normal(size=(1800, 5))
+    blind = metrics.linear_probe(codes, targets)
+    assert abs(blind["mean"] - blind["chance"]) < 0.04
+    codes[:, :2] += 6 * np.stack([targets % 3, targets // 3], axis=1)
+    seeing = metrics.linear_probe(codes, targets)
+    assert seeing["mean"] > 0.95
+    held_out = (
+        LogisticRegression(C=np.inf, max_iter=2000).fit(codes[:900], targets[:900]).score(codes[900:], targets[900:])
+    )
+    assert seeing["mean"] == pytest.approx(held_out, abs=0.03)
+
+
+def test_frechet_distance_is_the_formula_with_scipys_root(rng):
+    first, second = rng.normal(size=(400, 6)) @ rng.normal(size=(6, 6)), rng.normal(size=(300, 6)) + 0.5
+    covariances = np.cov(first.T), np.cov(second.T)
+    root = linalg.sqrtm(covariances[0] @ covariances[1]).real
+    shift = np.square(first.mean(0) - second.mean(0)).sum()
+    expected = shift + np.trace(covariances[0] + covariances[1] - 2 * root)
+    assert metrics.frechet_distance(first, second) == pytest.approx(expected, rel=1e-6)
+    assert metrics.frechet_distance(first, first) == pytest.approx(0, abs=1e-8)
+
+
+def test_frechet_distance_of_a_shift_is_its_square(rng):
+    features = rng.normal(size=(50, 4))
+    assert metrics.frechet_distance(features, features + np.array([3, 0, 4, 0])) == pytest.approx(25)
+
+
+def test_kernel_distance_is_the_sum_over_pairs(rng):
+    first, second = rng.normal(size=(2, 40, 3)).astype("float32")
+    found = metrics.kernel_distance(first, second, block=20)
+
+    def kernel(x, y):
+        return (x @ y / 3 + 1) ** 3
+
+    def block(x, y):
+        within = [np.mean([kernel(a, b) for i, a in enumerate(g) for j, b in enumerate(g) if i != j]) for g in (x, y)]
+        return sum(within) - 2 * np.mean([kernel(a, b) for a in x for b in y])
+
+    expected = [block(first[:20], second[:20]), block(first[20:], second[20:])]
+    assert found["mean"] == pytest.approx(np.mean(expected), rel=1e-4)
+    with pytest.raises(ValueError, match="expected at least 80 features"):
+        metrics.kernel_distance(first, second, block=40)
+
+
+def test_neighbourhood_scores_are_those_of_the_definition(rng):
+    features, reference = rng.normal(size=(60, 2)).astype("float32"), (rng.normal(size=(50, 2)) + 1).astype("float32")
+    found = metrics.neighbourhood_scores(features, reference, neighbours=3)
+    within = [np.sort(spatial.distance.cdist(x, x), axis=1)[:, 3] for x in (features, reference)]
+    across = spatial.distance.cdist(features, reference)
+    inside_real = across <= within[1]
+    assert found["precision"] == pytest.approx(inside_real.any(axis=1).mean())
+    assert found["recall"] == pytest.approx((across <= within[0][:, None]).any(axis=0).mean())
+    assert found["density"] == pytest.approx(inside_real.sum() / (3 * 60))
+    assert found["coverage"] == pytest.approx(inside_real.any(axis=0).mean())
+
+
+def test_one_image_repeated_covers_nothing(rng):
+    reference = rng.normal(size=(100, 4)).astype("float32")
+    found = metrics.neighbourhood_scores(np.repeat(reference[:1], 100, axis=0), reference)
+    assert found["precision"] == 1 and found["recall"] <= 0.01 and found["coverage"] < 0.2
+
+
+def test_nearest_neighbours_are_those_of_scipy(digits):
+    images, real = digits.images[:20], digits.images[20:]
+    distances = spatial.distance.cdist(images.reshape(20, -1), real.reshape(len(real), -1))
+    indices, found = metrics.nearest_neighbours(images, real)
+    assert np.array_equal(indices, distances.argmin(axis=1))
+    np.testing.assert_allclose(found, distances.min(axis=1), rtol=1e-5)

@@ -25,7 +25,7 @@ def _plain_errors(command):
     def wrapped(*args, **kwargs):
         try:
             return command(*args, **kwargs)
-        except (data.DataError, report.ReportError) as error:
+        except (data.DataError, experiments.TrainingError, report.ReportError) as error:
             raise click.ClickException(str(error)) from error
 
     return wrapped
@@ -79,6 +79,18 @@ def build_report(jobs):
         click.echo(f"Nothing has changed: {_shown(report.pdf_path())} is up to date.")
     else:
         click.echo(f"Wrote {_shown(report.build_pdf())}")
+        _say_whether_within_the_study()
+
+
+def _say_whether_within_the_study():
+    comparison = report.compare_with_study()
+    if data.smoke_budget() or not comparison:
+        return
+    far = report.outside(comparison)
+    inside = len(comparison) - len(far)
+    click.echo(f"{inside} of {len(comparison)} scores lie within 3 standard deviations of the study's mean over seeds.")
+    for run, name, value, mean, deviation in far:
+        click.echo(f"  {run} {name}: {value:.4g}, in the study {mean:.4g} (standard deviation {deviation:.2g})")
 
 
 @main.command()
@@ -92,6 +104,19 @@ def notebooks(jobs):
     report.run_notebooks(report.NOTEBOOKS, _run_keys(), jobs)
     for name in report.NOTEBOOKS:
         report.store_checked_outputs(name)
+
+
+@main.command("study")
+@JOBS
+@_plain_errors
+def make_study(jobs):
+    """Train every run with three seeds, and runs with one part changed; score all of them. Long; it can be resumed."""
+    from genmodels import study
+
+    if data.smoke_budget():
+        raise report.ReportError("expected a full run to write the study from, got GENMODELS_BUDGET=smoke")
+    cache.write_json(report.study_path(), study.run(jobs))
+    click.echo(f"Wrote {_shown(report.study_path())}")
 
 
 def _run_keys():

@@ -47,12 +47,19 @@ class Split:
     def __len__(self):
         return len(self.labels)
 
-    def first(self, digit):
-        """The first image of `digit` (0-9), shape (28, 28, 1). Raises ValueError where there is none."""
-        found = np.flatnonzero(self.labels == digit)
-        if not found.size:
+    def quantised(self):
+        """The same split with its images quantised."""
+        return Split(quantise(self.images), self.labels)
+
+    def typical(self, digit):
+        """The image of `digit` (0-9) nearest to the mean of all its images, by squared error: shape (28, 28, 1).
+
+        Raises ValueError where there is none.
+        """
+        images = self.images[self.labels == digit]
+        if not len(images):
             raise ValueError(f"expected a digit that occurs in this split, got {digit!r}")
-        return self.images[found[0]]
+        return images[np.square(images - images.mean(axis=0)).sum(axis=(1, 2, 3)).argmin()]
 
 
 @dataclass(frozen=True)
@@ -150,6 +157,28 @@ def load(path=None):
 def quantise(images):
     """Images with each value set to 0 (below 0.5) or 1 (from 0.5 on); same shape, float32."""
     return (np.asarray(images) >= 0.5).astype("float32")
+
+
+def shift(images, right, down, *, reach=2):
+    """Images (N, 28, 28, 1) moved by whole pixels, with 0 where nothing was.
+
+    right, down: whole numbers (N,) from -reach to reach. Raises ValueError for others.
+    """
+    right, down = np.asarray(right), np.asarray(down)
+    if max(np.abs(right).max(), np.abs(down).max()) > reach:
+        raise ValueError(f"right and down must be from {-reach} to {reach}, got {right!r:.80} and {down!r:.80}")
+    padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (SIDE, SIDE), axis=(1, 2))
+    return windows[np.arange(len(images)), reach - down, reach - right, 0][..., None]
+
+
+def varied(images, rng):
+    """What a judge is trained on: images (N, 28, 28, 1), each moved by up to 2 pixels, half of them quantised.
+
+    Quantised, because it judges grey and black-and-white drawings alike; moved, because a drawing may sit a little off.
+    """
+    moved = shift(images, *rng.integers(-2, 3, (2, len(images))))
+    return np.where(rng.random((len(images), 1, 1, 1)) < 0.5, quantise(moved), moved)
 
 
 def conditions(labels, pos_x, pos_y):

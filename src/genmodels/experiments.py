@@ -6,10 +6,12 @@ TensorFlow is imported inside the functions that train or load, so that listing 
 import multiprocessing
 import os
 import tempfile
+import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -21,8 +23,9 @@ from genmodels import cache, data
 class Run:
     """The settings of one training run.
 
-    build: the function of this module that makes its model and batches. options: keyword arguments of the model.
-    learning_rate: Adam's, at the start. seed: of the initial weights, the order of the images and all noise.
+    build: the function of this module that makes its Setup. options: keyword arguments of the model. learning_rate:
+    Adam's, at the start. needs: names of runs whose models it learns from, with the same seed. seed: of the initial
+    weights, the order of the images and all noise.
     """
 
     name: str
@@ -32,6 +35,8 @@ class Run:
     epochs: int
     batch_size: int
     learning_rate: float
+    decay: str = "cosine"
+    needs: tuple = ()
     seed: int = 1
 
     def settings(self):
@@ -41,13 +46,28 @@ class Run:
         return settings
 
 
+class TrainingError(RuntimeError):
+    """A run was stopped because its result would be useless; the message says why and what usually helps."""
+
+
+class Setup(NamedTuple):
+    """A compiled model, the number of examples, the function that makes a batch (see `training.Batches`), and more."""
+
+    model: Any
+    count: int
+    make_batch: Any
+    validation: Any = None
+    watch: Any = None
+
+
 @dataclass(frozen=True)
 class Trained:
-    """A trained model, the run it came from, and its history: {metric: one float per epoch}."""
+    """A trained model, the run it came from, its history {metric: one value per epoch}, and the seconds it took."""
 
     run: Run
     model: object
     history: dict
+    seconds: float
 
 
 def _conditional_vae(latent_dim, **options):
@@ -74,6 +94,19 @@ def _vae(name, kl, summary):
     )
 
 
+def _judge(name, summary, options=MappingProxyType({}), *, build="build_judge", **others):
+    return Run(
+        name=name,
+        summary=summary,
+        build=build,
+        options=dict(options),
+        epochs=5,
+        batch_size=64,
+        learning_rate=2e-3,
+        **others,
+    )
+
+
 # In the order in which they are started: the longest first, so that two workers finish together.
 _RUNS = (
     Run(
@@ -97,71 +130,77 @@ _RUNS = (
     _conditional_vae(25, kl_weight=3.0),
     _conditional_vae(100, kl_weight=3.0),
     _conditional_vae(2, kl_weight=1.0),
-    Run(
-        name="judge",
-        summary="digit classifier, trained on real images only",
-        build="build_judge",
-        epochs=4,
-        batch_size=64,
-        learning_rate=1.5e-3,
-    ),
+    _judge("judge", "digit classifier, trained on real images only", {"architecture": "pooled"}),
+    _judge("judge_2", "second judge, of another architecture", {"architecture": "strided"}, seed=101),
+    _judge("pupil", "digit classifier, trained on the GAN's images only", build="build_pupil", needs=("gan",)),
 )
 RUNS = MappingProxyType({run.name: run for run in _RUNS})
 
 
-def find(name):
-    """The run of that name. Raises ValueError for an unknown one."""
-    if name not in RUNS:
-        raise ValueError(f"run must be one of {', '.join(RUNS)}, got {name!r}")
-    return RUNS[name]
+def find(run):
+    """The Run of a name, with seed 1; a Run as it is. Raises ValueError for an unknown name."""
+    if isinstance(run, Run):
+        return run
+    if run not in RUNS:
+        raise ValueError(f"run must be one of {', '.join(RUNS)}, got {run!r}")
+    return RUNS[run]
 
 
-def key(name):
+def needed(run):
+    """The runs whose models this one (a Run or a name) learns from."""
+    run = find(run)
+    return [replace(find(name), seed=run.seed) for name in run.needs]
+
+
+def key(run):
     """Digest of everything that the trained weights of a run depend on: settings, code, data and libraries."""
-    run = find(name)
+    run = find(run)
     code = cache.code_digest(f"experiments:{run.build}", "experiments:train", "data", "training")
-    return cache.digest([run.settings(), code, cache.environment_digest()])
+    return cache.digest([run.settings(), code, cache.environment_digest(), [key(other) for other in needed(run)]])
 
 
-def folder(name):
+def folder(run):
     """Where the trained run is or will be kept, for the present settings, code and data."""
-    return cache.directory() / "runs" / f"{name}-{key(name)[:16]}"
+    return cache.directory() / "runs" / f"{find(run).name}-{key(run)[:16]}"
 
 
-def is_trained(name):
+def is_trained(run):
     """Whether the cache holds this run for the present settings, code and data."""
-    return folder(name).is_dir()
+    return folder(run).is_dir()
 
 
-def trained(name, *, position=0):
+def trained(run, *, position=0):
     """The Trained run: from the cache where its settings, code and data are the same, otherwise trained now.
 
-    position: line of its progress bar, counted from 0. Raises ValueError for an unknown name, RuntimeError where the
-    package's source was edited after this process imported it.
+    run: a name, or a Run of your own. position: line of its progress bar, counted from 0. Raises ValueError for an
+    unknown name, RuntimeError where the package's source was edited after this process imported it.
     """
     from genmodels.training import use_one_thread
 
-    run, home = find(name), folder(name)
+    run, home = find(run), folder(run)
     use_one_thread()
     with cache.lock(home.name):  # a second process that wants the same run waits for the first
         if not home.is_dir():
+            start = time.monotonic()
             model, history = train(run, position=position)
             if edited := cache.edited_modules():  # the weights come from the old code, the key from the new
-                raise RuntimeError(f"{', '.join(edited)} changed while {name} was trained; start again")
-            _keep(home, model, history)
-    return Trained(run, _load(home / "model.keras"), cache.read_json(home / "history.json"))
+                raise RuntimeError(f"{', '.join(edited)} changed while {run.name} was trained; start again")
+            _keep(home, model, {"history": history, "seconds": time.monotonic() - start})
+    return Trained(run, _load(home / "model.keras"), **cache.read_json(home / "training.json"))
 
 
-def train_all(names, *, jobs=None):
-    """Trains the named runs that the cache lacks, `jobs` at once (default: one per core), each on one thread.
+def train_all(runs, *, jobs=None):
+    """Trains the runs (Runs or names) that the cache lacks, `jobs` at once (default: one per core), each on one thread.
 
-    Raises the error of the first run that fails; runs that have not started then do not.
+    They start in the order of RUNS, then of their seeds. Raises the error of the first run that fails; runs that have
+    not started then do not.
     """
-    missing = [name for name in RUNS if name in {find(name).name for name in names} and not is_trained(name)]
+    missing = [run for run in map(find, runs) if not is_trained(run)]
+    missing.sort(key=lambda run: bool(run.needs))  # what learns from others comes last
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
     one_bar_at_a_time = {"initializer": tqdm.set_lock, "initargs": (context.RLock(),)}
     with ProcessPoolExecutor(jobs or os.cpu_count(), mp_context=context, **one_bar_at_a_time) as pool:
-        waiting = [pool.submit(_train_in_worker, name, position) for position, name in enumerate(missing)]
+        waiting = [pool.submit(_train_in_worker, run, position) for position, run in enumerate(missing)]
         try:
             for future in as_completed(waiting):
                 future.result()
@@ -170,9 +209,9 @@ def train_all(names, *, jobs=None):
             raise
 
 
-def _train_in_worker(name, position):
+def _train_in_worker(run, position):
     try:
-        trained(name, position=position)
+        trained(run, position=position)
     except KeyboardInterrupt:
         os._exit(130)  # the pool would take it for the result of this run and go on with the next one
 
@@ -183,86 +222,112 @@ def train(run, *, position=0):
 
     prepare(run.seed)
     settings, splits = run.settings(), data.load()
-    steps = settings["epochs"] * -(-len(splits.train) // run.batch_size)
-    model, make_batch, validation = globals()[run.build](settings, splits, steps)
-    batches = Batches(len(splits.train), run.batch_size, make_batch, seed=run.seed)
-    history = fit(model, batches, epochs=settings["epochs"], name=run.name, position=position, validation=validation)
-    return model, history
+    setup = globals()[run.build](settings, splits)
+    batches = Batches(setup.count, run.batch_size, setup.make_batch, seed=run.seed)
+    name = run.name if run.seed == 1 else f"{run.name}, seed {run.seed}"
+    watch = [setup.watch] if setup.watch else []
+    options = {"epochs": settings["epochs"], "validation": setup.validation, "callbacks": watch}
+    history = fit(setup.model, batches, name=name, position=position, **options)
+    if setup.watch and setup.watch.hopeless:
+        raise TrainingError(f"{name}: {setup.watch.hopeless}")
+    return setup.model, history
 
 
-def build_ae(settings, splits, steps):
-    """Compiled AE, what makes its batches, validation data."""
-    from genmodels.autoencoder import AE
+def _adam(settings, count, **options):
+    """Adam with the learning rate, and its decay over `count` examples an epoch, of a run."""
     from genmodels.training import adam
+
+    steps = settings["epochs"] * -(-count // settings["batch_size"])
+    return adam(settings["learning_rate"], steps, decay=settings["decay"], **options)
+
+
+def build_ae(settings, splits):
+    """Setup of an autoencoder."""
+    from genmodels.autoencoder import AE
 
     model = AE(**settings["options"])
-    model.compile(adam(settings["learning_rate"], steps))
     images = splits.train.images
-    return model, lambda chosen, rng: (images[chosen],), (splits.validation.images,)
+    model.compile(_adam(settings, len(images)))
+    return Setup(model, len(images), lambda chosen, rng: (images[chosen],), (splits.validation.images,))
 
 
-def build_vae(settings, splits, steps):
-    """Compiled VAE, what makes its batches of quantised images, validation data."""
-    from genmodels.training import adam
+def build_vae(settings, splits):
+    """Setup of a VAE on quantised images."""
     from genmodels.vae import VAE
 
     model = VAE(seed=settings["seed"], **settings["options"])
-    model.compile(adam(settings["learning_rate"], steps))
-    images = data.quantise(splits.train.images)
-    return model, lambda chosen, rng: (images[chosen],), (data.quantise(splits.validation.images),)
+    images, validation = data.quantise(splits.train.images), data.quantise(splits.validation.images)
+    model.compile(_adam(settings, len(images)))
+    return Setup(model, len(images), lambda chosen, rng: (images[chosen],), (validation,))
 
 
-def build_conditional_vae(settings, splits, steps):
-    """Compiled ConditionalVAE, what makes its batches (each digit in a new place each time), validation data."""
-    from genmodels.training import adam
+def build_conditional_vae(settings, splits):
+    """Setup of a conditional VAE on quantised images, each in a new place each time."""
     from genmodels.vae import ConditionalVAE
 
     model = ConditionalVAE(seed=settings["seed"], **settings["options"])
-    model.compile(adam(settings["learning_rate"], steps))
-    train = data.Split(data.quantise(splits.train.images), splits.train.labels)
-    validation = data.Split(data.quantise(splits.validation.images), splits.validation.labels)
-    rng = np.random.default_rng(settings["seed"])
-    return (
+    train, validation = splits.train.quantised(), splits.validation.quantised()
+    model.compile(_adam(settings, len(train)))
+    everything, rng = np.arange(len(validation)), np.random.default_rng(settings["seed"])
+    return Setup(
         model,
+        len(train),
         lambda chosen, rng: (data.on_canvas(train, chosen, rng),),
-        (data.on_canvas(validation, np.arange(len(validation)), rng),),
+        (data.on_canvas(validation, everything, rng),),
     )
 
 
-def build_gan(settings, splits, steps):
-    """Compiled ConditionalGAN, what makes its batches, no validation data."""
-    import keras
-
+def build_gan(settings, splits):
+    """Setup of a conditional GAN, watched while it trains."""
     from genmodels.gan import ConditionalGAN
+    from genmodels.watch import Watch
 
     model = ConditionalGAN(seed=settings["seed"], **settings["options"])
-    optimizers = [keras.optimizers.Adam(settings["learning_rate"], beta_1=0.5) for _ in range(2)]
-    model.compile(*optimizers)
     images, labels = splits.train.images, splits.train.labels
-    return model, lambda chosen, rng: (images[chosen], labels[chosen]), None
+    model.compile(*(_adam(settings, len(images), beta_1=0.5) for _ in range(2)))
+    return Setup(
+        model,
+        len(images),
+        lambda chosen, rng: (images[chosen], labels[chosen]),
+        watch=Watch(splits.train),
+    )
 
 
-def build_judge(settings, splits, steps):
-    """Compiled Judge, what makes its batches of real images, validation data."""
+def build_judge(settings, splits):
+    """Setup of a judge on real images."""
+    return _judge_of(splits.train, settings, splits)
+
+
+def build_pupil(settings, splits, *, count=60_000):
+    """Setup of a classifier like the judge that sees only what the run's GAN draws: `count` images."""
+    gan = trained(replace(RUNS["gan"], seed=settings["seed"])).model
+    count = len(splits.train) if data.smoke_budget() else count
+    labels = np.arange(count) % data.LABELS
+    return _judge_of(data.Split(gan.generate(labels, seed=settings["seed"]), labels), settings, splits)
+
+
+def _judge_of(train, settings, splits):
     import keras
 
     from genmodels.judge import Judge
-    from genmodels.training import adam
 
-    model = Judge(seed=settings["seed"])
+    model = Judge(**settings["options"])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(adam(settings["learning_rate"], steps), loss=loss, metrics=["accuracy"])
-    images, labels = splits.train.images, splits.train.labels
-    validation = splits.validation
-    return model, lambda chosen, rng: (images[chosen], labels[chosen]), (validation.images, validation.labels)
+    model.compile(_adam(settings, len(train)), loss=loss, metrics=["accuracy"])
+    return Setup(
+        model,
+        len(train),
+        lambda chosen, rng: (data.varied(train.images[chosen], rng), train.labels[chosen]),
+        (splits.validation.images, splits.validation.labels),
+    )
 
 
-def _keep(home, model, history):
+def _keep(home, model, notes):
     home.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=home.parent) as folder:
         (Path(folder) / "run").mkdir()
         model.save(Path(folder) / "run" / "model.keras")
-        cache.write_json(Path(folder) / "run" / "history.json", history)
+        cache.write_json(Path(folder) / "run" / "training.json", notes)
         os.replace(Path(folder) / "run", home)
 
 

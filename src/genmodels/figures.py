@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 WIDTH = 6.3  # inches: the text width of an A4 page
 LIMIT = 4  # the decoded grid covers [-LIMIT, LIMIT] on both axes
@@ -238,6 +239,94 @@ def plot_digit_rows(images):
 def plot_digits(images):
     """One image (10, 28, 28) of each digit 0-9, in a row."""
     return _image_table([_flat(images)], columns=[str(digit) for digit in range(10)])[0]
+
+
+@_styled
+def plot_learning(panels):
+    """Learning curves: panels {axis label: {curve's name: values by epoch}}, one panel beside the other."""
+    figure = _figure(2.4)
+    for axes, (label, curves) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
+        _draw_curves(axes, label, curves)
+    return figure
+
+
+def _draw_curves(axes, label, curves):
+    for (name, values), colour, marker in zip(curves.items(), (COLOURS[0], COLOURS[1], COLOURS[2]), "os^"):
+        axes.plot(range(1, len(values) + 1), values, marker=marker, ms=3, lw=1.2, color=colour, label=name)
+    axes.set(xlabel="epoka", ylabel=label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+    _polish(axes)
+    axes.grid(lw=0.3)
+    axes.legend(frameon=False)
+
+
+def _polish(axes):
+    """Decimal commas on both axes."""
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace(".", ",").replace("-", "−")))
+
+
+@_styled
+def plot_kl_forms(closed_form, monte_carlo):
+    """Two forms of the KL term for the same images and the same noise, (N,) each in nats: pairs, and their spread."""
+    figure = _figure(3.0)
+    left, right = figure.subplots(1, 2)
+    ends = [min(closed_form.min(), monte_carlo.min()), max(closed_form.max(), monte_carlo.max())]
+    left.plot(ends, ends, color="black", lw=0.8)
+    left.scatter(closed_form, monte_carlo, s=2, linewidths=0, alpha=0.4, color=COLOURS[0])
+    left.set(xlabel="KL ze wzoru [naty]", ylabel="KL z jednej próbki [naty]")
+    bins = np.linspace(*ends, 60)
+    for values, name, colour in ((closed_form, "wzór", COLOURS[1]), (monte_carlo, "Monte Carlo", COLOURS[0])):
+        right.hist(values, bins, histtype="step", lw=1.3, color=colour, label=name)
+    right.set(xlabel="KL [naty]", ylabel="liczba obrazów")
+    right.legend(frameon=False)
+    for axes in (left, right):
+        _polish(axes)
+    return figure
+
+
+@_styled
+def plot_rows(rows):
+    """Rows of images {text on the left: (n, 28, 28)}."""
+    return _image_table([_flat(images) for images in rows.values()], rows=list(rows))[0]
+
+
+@_styled
+def plot_accuracy_map(shares):
+    """Shares (10, 9), 0 to 1, by label and by cell row after row: a heat map in per cent."""
+    figure = _figure(3.6)
+    axes = figure.subplots()
+    low = np.floor(20 * shares.min()) / 20
+    shown = axes.imshow(shares, cmap="cividis", vmin=low, vmax=1, aspect="auto")
+    for (label, cell), share in np.ndenumerate(shares):
+        colour = "white" if share < (low + 1) / 2 else "black"
+        axes.text(cell, label, f"{100 * share:.0f}", ha="center", va="center", color=colour, size=8)
+    cells = [f"({column}, {row})" for row in range(3) for column in range(3)]
+    axes.set(xticks=range(9), xticklabels=cells, yticks=range(10), xlabel="(pos_x, pos_y)", ylabel="etykieta")
+    bar = figure.colorbar(shown, label="rozpoznane próbki [%]")
+    bar.formatter = FuncFormatter(lambda value, _: f"{100 * value:.0f}")
+    return figure
+
+
+@_styled
+def plot_gan_progress(history, drawn):
+    """A GAN's training by epoch: its history as `watch` leaves it, and its drawings (epochs, 10, 28, 28), 0-255."""
+    drawn = np.asarray(drawn) / 255
+    figure = _figure(2.2 + 0.5 * len(drawn))
+    above, below = figure.subfigures(2, 1, height_ratios=(2.2, 0.5 * len(drawn)))
+    losses = {"generator": history["generator_loss"], "dyskryminator": history["discriminator_loss"]}
+    shares = {
+        "trafność dyskryminatora": history["discriminator_accuracy"],
+        "rozpoznane cyfry": history["label_accuracy"],
+        "różnorodność": history["diversity"],
+    }
+    for axes, (label, curves) in zip(above.subplots(1, 2), (("koszt [naty]", losses), ("udział", shares))):
+        _draw_curves(axes, label, curves)
+    for epoch, (line, images) in enumerate(zip(below.subplots(len(drawn), 10, squeeze=False), drawn), 1):
+        for axes, image in zip(line, images):
+            _show(axes, image)
+        line[0].set_ylabel(f"epoka {epoch}", rotation=0, ha="right", va="center")
+    return figure
 
 
 @_styled

@@ -2,34 +2,39 @@
 
 import keras
 import numpy as np
-from keras import ops
+from keras import layers
 
-from genmodels.networks import classifier
+from genmodels.networks import LABELS, pooled_features, strided_features
+
+ARCHITECTURES = {"pooled": pooled_features, "strided": strided_features}
 
 
 @keras.saving.register_keras_serializable("genmodels")
 class Judge(keras.Model):
     """A small convolutional classifier of digits: images (B, 28, 28, 1) in [0, 1] to label logits (B, 10).
 
-    Half of the training images are seen quantised, because it judges grey and black-and-white drawings alike.
-    Source: LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998.
+    architecture: of its features, "pooled" or "strided", so that two judges can check each other.
     """
 
-    def __init__(self, *, seed=None, **kwargs):
+    def __init__(self, *, architecture="pooled", **kwargs):
         super().__init__(**kwargs)
-        self.seed = seed
-        self.classifier = classifier()
-        self.coin = keras.random.SeedGenerator(seed)
+        if architecture not in ARCHITECTURES:
+            raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}, got {architecture!r}")
+        self.architecture = architecture
+        self.extractor = ARCHITECTURES[architecture]()
+        self.dropout = layers.Dropout(0.5)
+        self.head = layers.Dense(LABELS)
 
     def call(self, images, training=False):
-        if training:
-            heads = keras.random.uniform((ops.shape(images)[0], 1, 1, 1), seed=self.coin) < 0.5
-            images = ops.where(heads, ops.cast(images >= 0.5, images.dtype), images)
-        return self.classifier(images, training=training)
+        return self.head(self.dropout(self.extractor(images, training=training), training=training))
 
     def classify(self, images):
         """The most probable label (N,) of images (N, 28, 28, 1)."""
         return np.argmax(self.predict(images, batch_size=500, verbose=0), axis=1)
 
+    def features(self, images):
+        """Activations (N, 128) of the last hidden layer: the space in which sets of images are compared."""
+        return self.extractor.predict(images, batch_size=500, verbose=0)
+
     def get_config(self):
-        return {**super().get_config(), "seed": self.seed}
+        return {**super().get_config(), "architecture": self.architecture}

@@ -2,6 +2,14 @@
 
 import numpy as np
 from keras import ops
+from scipy.special import logsumexp
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics.pairwise import euclidean_distances, polynomial_kernel
+from sklearn.model_selection import cross_val_score
+from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import gen_batches
 
 from genmodels.data import CANVAS, GRID, LABELS, SIDE, STRIDE, quantise
 from genmodels.distributions import bernoulli_log_likelihood, kl_closed_form, kl_monte_carlo
@@ -147,3 +155,114 @@ def _pair_distance(images, rng):
     """Mean distance between random pairs: each image against the next in a random order, so that none meets itself."""
     shuffled = images[rng.permutation(len(images))]
     return np.sqrt(np.square(shuffled - np.roll(shuffled, 1, axis=0)).sum(axis=(1, 2, 3))).mean()
+
+
+def importance_weighted_bound(model, images, seed, conditions=None, *, samples=5_000):
+    """Importance-weighted lower bound on log p(x) for each image, an array (N,), nats; never below the ELBO on average.
+
+    samples: k, draws of z for each image. images, conditions: as in `elbo_terms`. One image is decoded at a time, so
+    the memory does not grow with N.
+    Source: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016, equation 8.
+    """
+    condition = [] if conditions is None else [conditions]
+    z_mean, z_log_var = model.encode(images, *condition)
+    rng = np.random.default_rng(seed)
+    bounds = []
+    for index in range(len(images)):
+        noise = rng.standard_normal((samples, z_mean.shape[1]), "float32")
+        z = z_mean[index] + np.exp(0.5 * z_log_var[index]) * noise
+        repeated = [np.repeat(values[index : index + 1], samples, axis=0) for values in condition]
+        logits = model.decode_logits(z, *repeated)
+        likelihood = ops.convert_to_numpy(bernoulli_log_likelihood(images[index : index + 1], logits))
+        kl = ops.convert_to_numpy(kl_monte_carlo(z_mean[index : index + 1], z_log_var[index : index + 1], z))
+        bounds.append(logsumexp(likelihood.astype("float64") - kl) - np.log(samples))
+    return np.array(bounds)
+
+
+def linear_probe(codes, targets, *, folds=5):
+    """How well a linear classifier reads `targets` (N,), whole numbers, from codes (N, latent_dim): accuracy, 0 to 1.
+
+    Logistic regression on standardised codes, mean over `folds` of cross-validation; error: standard error over folds.
+    chance: the share of the most frequent target. An accuracy at chance says that codes don't give the target away
+    linearly.
+    Source: Alain & Bengio, "Understanding intermediate layers using linear classifier probes", 2017.
+    """
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
+    scores = cross_val_score(probe, codes, targets, cv=folds)
+    chance = float(np.bincount(targets).max() / len(targets))
+    return mean_and_error(scores) | {"chance": chance, "count": len(targets)}
+
+
+def frechet_distance(features, reference):
+    """Squared Frechet distance between normal distributions fitted to two sets of features (N, d) and (M, d); >= 0.
+
+    Its unit is that of the squared features, so that values compare only within one feature space and sample size.
+    Source: Heusel et al., "GANs Trained by a Two Time-Scale Update Rule", 2017, equation 6.
+    """
+    first, second = np.asarray(features, "float64"), np.asarray(reference, "float64")
+    covariances = np.cov(first, rowvar=False), np.cov(second, rowvar=False)
+    # The trace of a matrix's square root is the sum of the roots of its eigenvalues; rounding makes some negative.
+    roots = np.sqrt(np.clip(np.linalg.eigvals(covariances[0] @ covariances[1]).real, 0, None)).sum()
+    shift = np.square(first.mean(axis=0) - second.mean(axis=0)).sum()
+    return float(max(shift + np.trace(covariances[0]) + np.trace(covariances[1]) - 2 * roots, 0))
+
+
+def kernel_distance(features, reference, *, block=1_000):
+    """Kernel distance (KID): unbiased squared MMD of features (N, d) with the kernel (x.y / d + 1)^3; may be negative.
+
+    Averaged over disjoint blocks of `block` from each set, with the standard error over blocks.
+    Source: Binkowski et al., "Demystifying MMD GANs", 2018, section 4.
+    """
+    if (count := min(len(features), len(reference)) // block) < 2:
+        raise ValueError(f"expected at least {2 * block} features in each set, got {len(features)}, {len(reference)}")
+    pairs = zip(np.split(features[: count * block], count), np.split(reference[: count * block], count))
+    return mean_and_error([_squared_mmd(first.astype("float64"), second.astype("float64")) for first, second in pairs])
+
+
+def _squared_mmd(first, second):
+    """Unbiased: an example is not compared with itself."""
+    within = 0.0
+    for group in (first, second):
+        kernel = polynomial_kernel(group, degree=3)
+        within += (kernel.sum() - np.trace(kernel)) / (len(group) * (len(group) - 1))
+    return within - 2 * polynomial_kernel(first, second, degree=3).mean()
+
+
+def neighbourhood_scores(features, reference, *, neighbours=5):
+    """Precision, recall, density and coverage of features (N, d) against those of real images (M, d).
+
+    Each set is taken as the union of balls around its points that reach to their `neighbours`-th nearest neighbour.
+    precision: share of features inside real balls; recall: share of real ones inside balls of the others; density:
+    number of real balls around a feature, over `neighbours`, 1 on average for real images; coverage: share of real
+    balls that hold a feature.
+    Source: Kynkaanniemi et al., "Improved Precision and Recall Metric for Assessing Generative Models", 2019; Naeem et
+    al., "Reliable Fidelity and Diversity Metrics for Generative Models", 2020.
+    """
+    reach, reference_reach = _reach(features, neighbours), _reach(reference, neighbours)
+    around = np.zeros(len(features))
+    covered, recalled = [], []
+    for rows in gen_batches(len(reference), 1_000):
+        distances = euclidean_distances(reference[rows], features)
+        inside = distances <= reference_reach[rows, None]
+        around += inside.sum(axis=0)
+        covered.append(inside.any(axis=1))
+        recalled.append((distances <= reach).any(axis=1))
+    return {
+        "precision": float((around > 0).mean()),
+        "recall": float(np.concatenate(recalled).mean()),
+        "density": float(around.mean() / neighbours),
+        "coverage": float(np.concatenate(covered).mean()),
+    }
+
+
+def _reach(points, neighbours):
+    """Distance of each point to its `neighbours`-th nearest other point."""
+    found = NearestNeighbors(n_neighbors=neighbours, algorithm="brute").fit(points)
+    return found.kneighbors()[0][:, -1]
+
+
+def nearest_neighbours(images, real):
+    """Index of, and Euclidean distance to, the nearest of the images `real` (M, 28, 28, 1): two arrays (N,)."""
+    search = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(real.reshape(len(real), -1))
+    distances, indices = search.kneighbors(images.reshape(len(images), -1))
+    return indices[:, 0], distances[:, 0]

@@ -155,8 +155,11 @@ def discriminator(channels=64):
     return keras.Model([image, label], [logit, layers.Dense(LABELS)(features)], name="discriminator")
 
 
-def classifier():
-    """Image (B, 28, 28, 1) -> label logits (B, 10), by two convolutions."""
+def pooled_features():
+    """Image (B, 28, 28, 1) -> features (B, 128), by two 5x5 convolutions with pooling.
+
+    Source: LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998, with today's activation.
+    """
     return keras.Sequential(
         [
             keras.Input(SHAPE),
@@ -166,8 +169,19 @@ def classifier():
             layers.MaxPooling2D(),
             layers.Flatten(),
             layers.Dense(128, activation="relu"),
-            layers.Dropout(0.5),
-            layers.Dense(LABELS),
         ],
-        name="classifier",
+        name="features",
     )
+
+
+def strided_features():
+    """Image (B, 28, 28, 1) -> features (B, 128), by four 3x3 convolutions, two of them strided, batch-normalised.
+
+    Source: Springenberg et al., "Striving for Simplicity: The All Convolutional Net", 2015, section 2.
+    """
+    blocks = []
+    for channels, stride in ((16, 1), (32, 2), (64, 2), (64, 1)):
+        blocks.append(layers.Conv2D(channels, 3, stride, padding="same", use_bias=False))
+        blocks += [layers.BatchNormalization(), layers.Activation("relu")]
+    head = [layers.Flatten(), layers.Dropout(0.3), layers.Dense(128, activation="relu")]
+    return keras.Sequential([keras.Input(SHAPE), *blocks, *head], name="features")

@@ -40,6 +40,13 @@ FIGURES = {
     ),
     "zadanie_4_gan": ("gan_results.png", "gan_examples.png", "cover.png"),
 }
+# Further figures, numbered apart: A1, A2, ... in this order.
+EXTRA = {
+    "zadanie_1_autoenkoder": ("learning_ae.png",),
+    "zadanie_2_vae": ("learning_vae.png", "kl_forms.png", "vae_before_after.png"),
+    "zadanie_3_cvae": ("learning_cvae.png", "cvae_accuracy_map.png"),
+    "zadanie_4_gan": ("gan_progress.png", "gan_neighbours.png"),
+}
 NOTEBOOKS = tuple(FIGURES)
 SOURCES = ("generative_models.md", "pandoc.yaml", "report.lua", "template.typ", "references.bib")
 CHECKED = "nbval-check-output"  # the tag of cells whose outputs nbval compares
@@ -80,15 +87,24 @@ def pdf_path():
     return (output() if data.smoke_budget() else root() / "report") / "generative_models.pdf"
 
 
+def figures_of(notebook):
+    """File names of all figures that a notebook makes."""
+    return FIGURES[notebook] + EXTRA[notebook]
+
+
+def all_figures():
+    """File names of all figures of the report."""
+    return [file for notebook in NOTEBOOKS for file in figures_of(notebook)]
+
+
 def save(figure, name):
-    """Saves a figure as a PNG of the report under one of the names in FIGURES; returns it for the notebook to show."""
+    """Saves a figure as a PNG of the report under its name in FIGURES or EXTRA; returns it for the notebook to show."""
     import matplotlib.style
 
     from genmodels.figures import mark_as_draft
 
-    known = [file for files in FIGURES.values() for file in files]
-    if name not in known:
-        raise ValueError(f"figure must be one of {', '.join(known)}, got {name!r}")
+    if name not in all_figures():
+        raise ValueError(f"figure must be one of {', '.join(all_figures())}, got {name!r}")
     if data.smoke_budget():
         mark_as_draft(figure)
     with cache.replacing(output() / name) as temporary, matplotlib.style.context("default"):
@@ -132,7 +148,7 @@ def _notebook_key(name, run_keys):
 def _contents(name):
     """Checksums of what a notebook made: its figures and its section of metrics.json."""
     section = cache.read_json(output() / "metrics.json", {}).get(section_of(name))
-    return [cache.digest(section), *(_checksum(output() / file) for file in FIGURES[name])]
+    return [cache.digest(section), *(_checksum(output() / file) for file in figures_of(name))]
 
 
 def section_of(name):
@@ -208,11 +224,37 @@ def store_checked_outputs(name):
         temporary.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def study_path():
+    """Where the study's scores are kept: data/report/study.json, which the quick mode reads but never writes."""
+    return root() / "data" / "report" / "study.json"
+
+
+def compare_with_study():
+    """Scores of the runs in metrics.json beside the study's: [(run, score, value, mean, deviation)].
+
+    `outside` tells which of them lie further from the mean than the study's spread allows.
+    """
+    studied = cache.read_json(study_path(), {}).get("test", {})
+    numbers = cache.read_json(output() / "metrics.json", {})
+    found = {run: scores for section in numbers.values() for run, scores in section.get("scores", {}).items()}
+    return [
+        (run, name, value, studied[run][name]["mean"], studied[run][name]["deviation"])
+        for run, scores in found.items()
+        for name, value in scores.items()
+        if name in studied.get(run, {})
+    ]
+
+
+def outside(comparison, *, deviations=3):
+    """The rows of a comparison whose value is more than `deviations` standard deviations from the study's mean."""
+    return [row for row in comparison if abs(row[2] - row[3]) > deviations * row[4]]
+
+
 def _pdf_key():
     """Digest of all that the PDF is made from."""
     sources = (root() / "report" / name for name in SOURCES)
-    figures = (output() / name for names in FIGURES.values() for name in names)
-    checksums = [_checksum(path) for path in (*sources, output() / "metrics.json", *figures, logo())]
+    figures = (output() / name for name in all_figures())
+    checksums = [_checksum(path) for path in (*sources, output() / "metrics.json", study_path(), *figures, logo())]
     return cache.digest([checksums, version("pypandoc_binary"), version("typst"), data.smoke_budget()])
 
 

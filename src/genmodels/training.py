@@ -100,10 +100,11 @@ class Progress(keras.callbacks.Callback):
         return ", ".join(f"{name} {float(value):.4g}" for name, value in logs.items() if name.endswith("loss"))
 
 
-def fit(model, batches, *, epochs, name, position=0, validation=None):
-    """Trains a compiled model; returns its history, {metric: one float per epoch}.
+def fit(model, batches, *, epochs, name, position=0, validation=None, callbacks=()):
+    """Trains a compiled model; returns its history, {metric: one value per epoch}, as plain numbers and lists.
 
     batches: a Batches. validation: arrays for the model's `evaluate`, or None. name, position: of the progress bar.
+    callbacks: of Keras; what they put into `logs` at the end of an epoch joins the history.
     """
     history = model.fit(
         batches,
@@ -111,14 +112,19 @@ def fit(model, batches, *, epochs, name, position=0, validation=None):
         validation_data=validation,
         shuffle=False,
         verbose=0,
-        callbacks=[Progress(name, position)],
+        callbacks=[*callbacks, Progress(name, position)],
     )
-    return {metric: [float(value) for value in values] for metric, values in history.history.items()}
+    return {metric: [np.asarray(value).tolist() for value in values] for metric, values in history.history.items()}
 
 
-def adam(learning_rate, steps):
-    """Adam whose learning rate falls to 0 over `steps` along half a cosine.
+def adam(learning_rate, steps, *, decay="cosine", **options):
+    """Adam whose learning rate stays ("constant") or falls to 0 over `steps` along half a cosine ("cosine").
 
-    Source: Kingma & Ba, "Adam", 2015; Loshchilov & Hutter, "SGDR", 2017, equation 5 without restarts.
+    options: others of keras.optimizers.Adam. Source: Kingma & Ba, "Adam", 2015; Loshchilov & Hutter, "SGDR", 2017,
+    equation 5 without restarts.
     """
-    return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps))
+    if decay not in ("constant", "cosine"):
+        raise ValueError(f"decay must be 'constant' or 'cosine', got {decay!r}")
+    if decay == "cosine":
+        learning_rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
+    return keras.optimizers.Adam(learning_rate, **options)

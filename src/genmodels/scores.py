@@ -1,0 +1,167 @@
+"""All scores of a trained model on one split: a flat dict of floats for each kind of model.
+
+Notebooks quote them for one seed, `study` collects them over several. Scores that come from a judge are given by both:
+the second judge's carry _2. Every measure of images has its floor in `floors`: the same on real images.
+"""
+
+import numpy as np
+
+from genmodels import data, metrics
+
+PAIRS = ((9, 7), (1, 8))  # of the tasks 1.3 and 2.4
+BOUND_IMAGES = 100  # the first ones of a split, for the importance-weighted bound
+EACH = 50  # conditional samples for each of the 90 conditions
+
+
+def pairs(split):
+    """The most typical image of each digit in PAIRS, which no model has a say in: images (2, 2, 28, 28, 1)."""
+    return np.stack([[split.typical(digit) for digit in pair] for pair in PAIRS])
+
+
+def canvases(split):
+    """The quantised images of a split on canvases, each in a random cell, the same each time: and their conditions."""
+    return data.on_canvas(split.quantised(), np.arange(len(split)), np.random.default_rng(0))
+
+
+def asked(each):
+    """Conditions (90 * each, 3): every label in every cell, `each` times."""
+    cells = np.tile(data.all_positions(), (each, 1))
+    return np.concatenate([data.conditions(label, cells[:, 0], cells[:, 1]) for label in range(data.LABELS)])
+
+
+def everywhere(labels):
+    """Conditions (9 * N, 3): each of the labels (N,) in every cell, one label after another."""
+    cells = np.tile(data.all_positions(), (len(labels), 1))
+    return data.conditions(np.repeat(labels, 9), cells[:, 0], cells[:, 1])
+
+
+def _by_both(judges, measure):
+    """{name: value} that `measure(judge)` gives, for each of two judges; the second one's names end in _2."""
+    return {f"{name}{end}": value for judge, end in zip(judges, ("", "_2")) for name, value in measure(judge).items()}
+
+
+def judge(model, split):
+    """accuracy on the split; accuracy_quantised: on its quantised images."""
+    quantised = metrics.label_accuracy(model, data.quantise(split.images), split.labels)
+    return {
+        "accuracy": metrics.label_accuracy(model, split.images, split.labels)["overall"],
+        "accuracy_quantised": quantised["overall"],
+    }
+
+
+def ae(model, judges, split):
+    """mse; recognised: share of reconstructions named right; ends: decoded ends of PAIRS named right, of 4."""
+    mse = metrics.squared_error(split.images, model.decode(model.encode(split.images)))["mean"]
+    return {"mse": mse, **_reconstructed(lambda images: model.decode(model.encode(images)), judges, split)}
+
+
+def vae(model, judges, split):
+    """Terms of the bounds in nats, see `_bounds`; recognised and ends as for `ae`. The split is quantised here."""
+    split = split.quantised()
+    drawn = _reconstructed(lambda images: model.decode(model.encode(images)[0]), judges, split)
+    return {**_bounds(model, split.images), **drawn}
+
+
+def _reconstructed(reconstruct, judges, split):
+    images, ends = reconstruct(split.images), reconstruct(pairs(split).reshape(-1, data.SIDE, data.SIDE, 1))
+
+    def named(judge):
+        recognised = metrics.label_accuracy(judge, images, split.labels)["overall"]
+        return {"recognised": recognised, "ends": int((judge.classify(ends) == np.ravel(PAIRS)).sum())}
+
+    return _by_both(judges, named)
+
+
+def _bounds(model, images, conditions=None):
+    """negative_elbo with its parts; negative_iwae and, on the same BOUND_IMAGES images, negative_elbo_there."""
+    terms = metrics.elbo_terms(model, images, 0, conditions)
+    few = None if conditions is None else conditions[:BOUND_IMAGES]
+    samples = 50 if data.smoke_budget() else 5_000
+    tighter = metrics.importance_weighted_bound(model, images[:BOUND_IMAGES], 0, few, samples=samples)
+    total = terms["reconstruction"] + terms["kl_closed_form"]
+    return {
+        "negative_elbo": float(total.mean()),
+        "reconstruction": float(terms["reconstruction"].mean()),
+        "kl": float(terms["kl_closed_form"].mean()),
+        "negative_iwae": float(-tighter.mean()),
+        "negative_elbo_there": float(total[:BOUND_IMAGES].mean()),
+    }
+
+
+def conditional_vae(model, judges, split):
+    """Scores of samples for every condition, of encoded digits moved to all cells, of what z gives away, and bounds.
+
+    label, position, ink_inside: of EACH samples for each condition, quantised. diversity: within a label, against
+    quantised real images. moved_label, moved_position: of 1,000 encoded images decoded in all cells. probe_position,
+    probe_label: accuracy of a linear probe of z_mean.
+    """
+    images, conditions = canvases(split)
+    z_mean, _ = model.encode(images, conditions)
+    wanted, moved = asked(EACH), everywhere(split.labels[:1000])
+    drawn = data.quantise(model.sample(wanted, seed=0))
+    again = data.quantise(model.decode(np.repeat(z_mean[:1000], 9, axis=0), moved))
+
+    def named(judge):
+        sampled = metrics.conditional_accuracy(judge, drawn, wanted)
+        return {"label": sampled["label"], "moved_label": metrics.conditional_accuracy(judge, again, moved)["label"]}
+
+    placed = metrics.conditional_accuracy(judges[0], drawn, wanted)
+    cells = metrics.crop(drawn, wanted)
+    return {
+        **_by_both(judges, named),
+        "position": placed["position"],
+        "ink_inside": placed["ink_inside"],
+        "diversity": metrics.relative_diversity(cells, wanted[:, 0], split.quantised())["overall"],
+        "moved_position": metrics.conditional_accuracy(judges[0], again, moved)["position"],
+        "probe_position": metrics.linear_probe(z_mean, 3 * conditions[:, 2] + conditions[:, 1])["mean"],
+        "probe_label": metrics.linear_probe(z_mean, split.labels)["mean"],
+        **_bounds(model, images, conditions),
+    }
+
+
+def gan(model, judges, split, train):
+    """Scores of as many drawn images as the split has: see `_drawn`."""
+    drawn = data.Split(model.generate(split.labels, seed=0), split.labels)
+    evenly = np.arange(len(split)) % data.LABELS
+    even = data.Split(model.generate(evenly, seed=1), evenly)
+    return _drawn(drawn, even, judges, split, train)
+
+
+def floors(judges, split, train):
+    """What `gan` gives, on real training images in place of drawn ones: as many as the split has, same labels."""
+    order = np.random.default_rng(0).permutation(len(train))
+    chosen = np.concatenate(
+        [order[train.labels[order] == digit][: (split.labels == digit).sum()] for digit in range(10)]
+    )
+    real = data.Split(train.images[chosen], train.labels[chosen])
+    rest = data.Split(np.delete(train.images, chosen, axis=0), np.delete(train.labels, chosen))
+    return _drawn(real, split, judges, split, rest)
+
+
+def _drawn(drawn, even, judges, split, train):
+    """Accuracy of labels on `even`; distances of `drawn` from the split; nearness to training images.
+
+    label, worst: share of images named right, over all and for the worst digit. frechet, kernel, precision, recall,
+    density, coverage: in the judge's features. diversity: within a label. nearest: median distance to the nearest
+    training image, as a share of that of the split's images.
+    """
+
+    def compared(judge):
+        named = metrics.label_accuracy(judge, even.images, even.labels)
+        features, reference = judge.features(drawn.images), judge.features(split.images)
+        return {
+            "label": named["overall"],
+            "worst": min(named["by_digit"]),
+            "frechet": metrics.frechet_distance(features, reference),
+            "kernel": metrics.kernel_distance(features, reference, block=min(1_000, len(split) // 2))["mean"],
+            **metrics.neighbourhood_scores(features, reference),
+        }
+
+    near, usual = (
+        metrics.nearest_neighbours(images[:1000], train.images)[1] for images in (drawn.images, split.images)
+    )
+    return {
+        **_by_both(judges, compared),
+        "diversity": metrics.relative_diversity(drawn.images, drawn.labels, split)["overall"],
+        "nearest": float(np.median(near) / np.median(usual)),
+    }

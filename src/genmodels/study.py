@@ -1,0 +1,145 @@
+"""The study behind the report: every run over several seeds, and runs with one part left out; scores and their spread.
+
+`make study` writes data/report/study.json, which the report quotes. The named runs are scored on the test set, the
+changed ones and what they are compared with on the validation set.
+"""
+
+import multiprocessing
+import os
+import platform
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+
+import numpy as np
+
+from genmodels import cache, data, experiments
+
+SEEDS = (1, 2, 3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A run with one part of it changed. what: in Polish, as the report's table has it."""
+
+    name: str
+    of: str
+    what: str
+    settings: dict
+
+    def run(self):
+        """The changed Run."""
+        run = experiments.RUNS[self.of]
+        options = {**run.options, **self.settings.get("options", {})}
+        return replace(run, **{**self.settings, "name": self.name, "options": options})
+
+
+CHANGES = ()
+
+
+def seeded(run):
+    """The run with each of SEEDS; its own seed is the first of them."""
+    return [replace(run, seed=run.seed + seed - 1) for seed in SEEDS]
+
+
+def score(run, split):
+    """Scores of a run (a Run or a name) on the split of that name, from the cache or computed now; a dict of floats."""
+    run = experiments.find(run)
+    judges = [experiments.RUNS["judge"], experiments.RUNS["judge_2"]]
+    code = cache.code_digest("scores", "study:compute")
+    key = cache.digest([code, split, [experiments.key(each) for each in (run, *judges)]])
+    path = cache.directory() / "scores" / f"{run.name}-{key[:16]}.json"
+    if not path.is_file():
+        cache.write_json(path, compute(run, split))
+    return cache.read_json(path)
+
+
+def compute(run, split):
+    """Scores of a run on the split of that name, with the time its training took: seconds."""
+    from genmodels import scores
+
+    splits, done = data.load(), experiments.trained(run)
+    images = getattr(splits, split)
+    if run.build in ("build_judge", "build_pupil"):
+        found = scores.judge(done.model, images)
+    else:
+        judges = [experiments.trained(name).model for name in ("judge", "judge_2")]
+        more = [splits.train] if run.build == "build_gan" else []
+        found = getattr(scores, run.build.removeprefix("build_"))(done.model, judges, images, *more)
+    return {**found, "seconds": done.seconds}
+
+
+def floors(split):
+    """What the GAN's scores are on real training images in its place."""
+    from genmodels import scores
+
+    judges = [experiments.trained(name).model for name in ("judge", "judge_2")]
+    splits = data.load()
+    return scores.floors(judges, getattr(splits, split), splits.train)
+
+
+def summary(scores):
+    """Scores of one run over its seeds, a list of dicts, as {name: {mean, deviation, values}}."""
+    return {name: _spread([found[name] for found in scores]) for name in scores[0]}
+
+
+def _spread(values):
+    return {"mean": float(np.mean(values)), "deviation": float(np.std(values, ddof=1)), "values": values}
+
+
+def run(jobs):
+    """Trains and scores everything that the cache lacks, `jobs` at once; returns what study.json holds."""
+    plain = {name: seeded(run) for name, run in experiments.RUNS.items()}
+    changed = {change.name: seeded(change.run()) for change in CHANGES}
+    compared = {change.of for change in CHANGES}
+    experiments.train_all([run for runs in (plain | changed).values() for run in runs], jobs=jobs)
+    tasks = [(run, "test") for runs in plain.values() for run in runs]
+    tasks += [
+        (run, "validation") for name, runs in (plain | changed).items() if name in {*compared, *changed} for run in runs
+    ]
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for number, (run, split) in enumerate(pool.map(_score_in_worker, tasks), 1):
+            print(f"scored {number}/{len(tasks)}: {run.name}, seed {run.seed}, {split}", file=sys.stderr, flush=True)
+    return {
+        "seeds": list(SEEDS),
+        "machine": machine(),
+        "settings": {run.name: run.settings() for run in experiments.RUNS.values()},
+        "keys": {run.name: [experiments.key(run) for run in runs] for runs in plain.values() for run in runs[:1]},
+        "test": {name: summary([score(run, "test") for run in runs]) for name, runs in plain.items()},
+        "floors": {split: floors(split) for split in ("test", "validation")},
+        "validation": {
+            name: summary([score(run, "validation") for run in runs])
+            for name, runs in (plain | changed).items()
+            if name in {*compared, *changed}
+        },
+        "changes": [{"name": change.name, "of": change.of, "what": change.what} for change in CHANGES],
+    }
+
+
+def _score_in_worker(task):
+    from genmodels.training import use_one_thread
+
+    use_one_thread()
+    score(*task)
+    return task
+
+
+def machine():
+    """Processor, cores, system and versions, for the reader of a time or a number."""
+    names = ("keras", "numpy", "tensorflow")
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in names},
+    }
+
+
+def _processor():
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):  # not Linux
+        return platform.processor()

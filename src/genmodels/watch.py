@@ -1,0 +1,75 @@
+"""Watches a conditional GAN while it trains: says in plain words how it goes and stops what cannot get better."""
+
+import sys
+
+import keras
+import numpy as np
+from sklearn.neighbors import KNeighborsClassifier
+
+from genmodels.data import LABELS, Split
+from genmodels.metrics import relative_diversity
+
+EPOCHS = 2  # in a row that a fault may last before the run counts as hopeless
+COLLAPSED = 0.35  # diversity below it, a share of the real one
+NAMELESS = 0.3  # label accuracy below it
+WINNING = 0.97  # accuracy of the discriminator above it
+
+
+def fault(discriminator_accuracy, label_accuracy, diversity):
+    """What is wrong with a GAN after an epoch and what usually helps, in one sentence; None where nothing is.
+
+    All three from 0 to 1, as `Watch` measures them; a number that is not finite is a fault too.
+    """
+    if not np.isfinite([discriminator_accuracy, label_accuracy, diversity]).all():
+        return "the losses are no longer finite; lower the learning rate"
+    if diversity < COLLAPSED:
+        return (
+            f"the generator has collapsed: its images of one digit differ by {diversity:.0%} of what real ones do; "
+            "lower the learning rate, or raise the batch size"
+        )
+    if label_accuracy < NAMELESS and discriminator_accuracy > WINNING:
+        return (
+            f"the discriminator wins: it tells {discriminator_accuracy:.0%} of images apart, and only "
+            f"{label_accuracy:.0%} of the drawn digits are what they should be; lower its learning rate, or widen the "
+            "generator"
+        )
+    if label_accuracy < NAMELESS:
+        return (
+            f"the generator ignores its labels: {label_accuracy:.0%} of its digits are what they should be; raise "
+            "classifier_weight, or train the discriminator faster"
+        )
+    return None
+
+
+class Watch(keras.callbacks.Callback):
+    """After each epoch draws `count` images of each digit and adds to the history what it finds.
+
+    label_accuracy: share named right by the three nearest of 5,000 real training images, which need no training and so
+    cannot be fooled by what the GAN learned; they name about 94 % of real digits right. diversity: as
+    `metrics.relative_diversity`. drawn: the first image of each digit, whole numbers 0-255, (10, 28, 28). Once a
+    fault has lasted EPOCHS epochs in a row it stops the training and keeps the reason in `hopeless`.
+    real: a Split of training images.
+    """
+
+    def __init__(self, real, *, count=50):
+        super().__init__()
+        self.real, self.labels = Split(real.images[:5_000], real.labels[:5_000]), np.tile(np.arange(LABELS), count)
+        self.neighbours = KNeighborsClassifier(3, algorithm="brute").fit(_rows(self.real.images), self.real.labels)
+        self.faulty, self.hopeless = 0, None
+
+    def on_epoch_end(self, epoch, logs=None):
+        images = self.model.generate(self.labels, seed=0)
+        logs["label_accuracy"] = float((self.neighbours.predict(_rows(images)) == self.labels).mean())
+        logs["diversity"] = relative_diversity(images, self.labels, self.real)["overall"]
+        logs["drawn"] = np.rint(255 * images[:LABELS, ..., 0]).astype("uint8")
+        found = fault(logs["discriminator_accuracy"], logs["label_accuracy"], logs["diversity"])
+        self.faulty = self.faulty + 1 if found else 0
+        if found:
+            print(f"epoch {epoch + 1}: {found}", file=sys.stderr, flush=True)
+        if self.faulty >= EPOCHS:
+            self.hopeless = f"stopped after epoch {epoch + 1}: {found}"
+            self.model.stop_training = True
+
+
+def _rows(images):
+    return np.nan_to_num(images).reshape(len(images), -1)
