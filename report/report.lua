@@ -1,13 +1,16 @@
 -- Pandoc filter of the report, for Typst and for LaTeX:
 --   {{zadanie_1.mse.mean:.4f}}   a number from metrics.json, in Polish (format as in string.format; % gives per cent)
 --   @fig-x, [-@fig-x]            "Rysunek 3", "3"
+--   {{study.test.gan.label.mean:.2%}}   the same from study.json
 --   ![Caption](file){#fig-x alt="..."}   a numbered figure that keeps its alternative text
+--   ![Caption](file){#fig-x .dodatkowy alt="..."}   the same, numbered apart: A1, A2, ...
 --   ::: obok                     the figures inside stand side by side
 --   \newpage                     a new page
 -- Metadata: `results`, the folder of figures and metrics.json (default ../data/report).
 
 local RESULTS = '../data/report'
 local LOGO = RESULTS .. '/Znak_graficzny_AGH.svg.png' -- not ours to ship; where it exists it takes the cover's place
+local STUDY = RESULTS .. '/study.json' -- drafts quote it too
 local NBSP = '\u{a0}'
 local metrics, results
 
@@ -22,7 +25,7 @@ local function lookup(key)
     value = value[part] or value[(tonumber(part) or -1) + 1] -- a key, or a place in a list counted from 0
   end
   if value == nil or type(value) == 'table' then
-    stop('no number "' .. key .. '" in ' .. results .. '/metrics.json')
+    stop('no number "' .. key .. '" in metrics.json or study.json')
   end
   return value
 end
@@ -60,21 +63,24 @@ local function picture(figure)
   local image
   figure:walk { Image = function(found) image = found end }
   local alt = image.attributes.alt or pandoc.utils.stringify(figure.caption.long)
-  return relocate(image.src), alt, image.attributes.width or '100%'
+  return relocate(image.src), alt, image.attributes.width or '100%', image.classes:includes 'dodatkowy'
 end
 
 local function caption(figure) return pandoc.utils.blocks_to_inlines(figure.caption.long) end
 
 local function typst_figure(figure)
-  local path, alt, width = picture(figure)
-  return string.format('#figure(image(%s, width: %s, alt: %s), caption: [%s]) <%s>',
-    quoted(path), width, quoted(alt), inlines(caption(figure), 'typst'), figure.identifier)
+  local path, alt, width, extra = picture(figure)
+  local kind = extra and ', kind: "dodatkowy", supplement: [Rysunek], numbering: "A1"' or ''
+  return string.format('#figure(image(%s, width: %s, alt: %s), caption: [%s]%s) <%s>',
+    quoted(path), width, quoted(alt), inlines(caption(figure), 'typst'), kind, figure.identifier)
 end
 
 local function latex_picture(figure)
-  local path, _, width = picture(figure)
-  return string.format('\\includegraphics[width=%.2f\\linewidth]{%s}\\caption{%s}\\label{%s}',
-    tonumber(width:match '%d+') / 100, path, inlines(caption(figure), 'latex'), figure.identifier)
+  local path, _, width, extra = picture(figure)
+  local own = extra and '\\stepcounter{dodatkowy}\\renewcommand{\\thefigure}{A\\arabic{dodatkowy}}' or ''
+  local text = string.format('\\includegraphics[width=%.2f\\linewidth]{%s}%s\\caption{%s}\\label{%s}',
+    tonumber(width:match '%d+') / 100, path, own, inlines(caption(figure), 'latex'), figure.identifier)
+  return text .. (extra and '\\addtocounter{figure}{-1}' or '')
 end
 
 local function Figure(figure)
@@ -118,6 +124,10 @@ local function read_metrics(meta)
   if not file then stop('there is no ' .. results .. '/metrics.json; the notebooks write it') end
   metrics = pandoc.json.decode(file:read 'a', false)
   file:close()
+  local study = io.open(STUDY)
+  if not study then stop('there is no ' .. STUDY .. '; `make study` writes it') end
+  metrics.study = pandoc.json.decode(study:read 'a', false)
+  study:close()
 end
 
 local function cover()

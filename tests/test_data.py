@@ -91,11 +91,35 @@ def test_quantise_splits_at_a_half():
     assert data.quantise([0.0, 0.49, 0.5, 1.0]).tolist() == [0, 0, 1, 1]
 
 
-def test_first_gives_the_first_image_of_a_digit():
-    test = data.load().test
-    assert np.array_equal(test.first(7), test.images[0])
+def test_typical_is_the_image_nearest_to_its_digits_mean():
+    images = np.full((5, 28, 28, 1), 0.5, "float32") * np.array([0, 1, 2, 0.9, 1]).reshape(5, 1, 1, 1)
+    split = data.Split(images, np.array([3, 3, 3, 3, 4]))
+    assert np.array_equal(split.typical(3), images[1])  # the mean of 0, 0.5, 1 and 0.45 is 0.4875
     with pytest.raises(ValueError, match="expected a digit that occurs"):
-        test.first(12)
+        split.typical(12)
+
+
+def test_quantised_split_keeps_its_labels(digits):
+    binary = digits.quantised()
+    assert set(np.unique(binary.images)) == {0, 1} and np.array_equal(binary.labels, digits.labels)
+
+
+def test_shift_moves_by_whole_pixels_and_fills_with_nothing(digits):
+    images, right, down = digits.images[:3], [2, -1, 0], [0, 2, -2]
+    moved = data.shift(images, right, down)
+    for image, was, x, y in zip(moved, images, right, down):
+        expected = np.roll(was, (y, x), axis=(0, 1))  # the digits leave at least two empty pixels on each side
+        assert np.array_equal(image, expected)
+    full = np.ones((1, 28, 28, 1), "float32")
+    assert data.shift(full, [2], [-1]).sum() == 27 * 26
+    with pytest.raises(ValueError, match="must be from -2 to 2"):
+        data.shift(images, [3, 0, 0], [0, 0, 0])
+
+
+def test_varied_images_are_half_quantised_and_keep_their_ink_in_the_frame(digits, rng):
+    seen = data.varied(np.repeat(digits.images, 4, axis=0), rng)
+    binary = np.isin(seen, (0, 1)).all(axis=(1, 2, 3))
+    assert seen.shape == (512, 28, 28, 1) and 0.4 < binary.mean() < 0.6
 
 
 @given(st.integers(0, 2), st.integers(0, 2))

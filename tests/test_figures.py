@@ -7,6 +7,9 @@ from genmodels import data, figures
 CONDITIONS = data.conditions(np.arange(10), 1, 2)
 POSITIONS = data.conditions(3, *data.all_positions().T)
 
+NAMES = ("generator_loss", "discriminator_loss", "discriminator_accuracy", "label_accuracy", "diversity")
+HISTORY = {name: [0.25, 0.5] for name in NAMES}
+
 
 def random(*shape):
     return np.random.default_rng(0).random(shape, "float32")
@@ -24,6 +27,11 @@ DRAWINGS = {
     "positions": lambda: figures.plot_positions(random(9, 56, 56, 1), POSITIONS),
     "digit_rows": lambda: figures.plot_digit_rows(random(10, 3, 28, 28)),
     "digits": lambda: figures.plot_digits(random(10, 28, 28)),
+    "learning": lambda: figures.plot_learning({"MSE": {"trening": [3.0, 2.0], "walidacja": [2.5, 2.25]}}),
+    "kl_forms": lambda: figures.plot_kl_forms(random(40), random(40)),
+    "rows": lambda: figures.plot_rows({"oryginał": random(4, 28, 28, 1), "rekonstrukcja": random(4, 28, 28, 1)}),
+    "accuracy_map": lambda: figures.plot_accuracy_map(random(10, 9)),
+    "gan_progress": lambda: figures.plot_gan_progress(HISTORY, 255 * random(2, 10, 28, 28)),
     "mosaic": lambda: figures.plot_mosaic(random(2, 3, 28, 28, 1)),
 }
 
@@ -88,3 +96,16 @@ def test_a_digit_is_written_where_it_outnumbers_the_others():
     codes = np.repeat([[-2.0, -2.0], [3.0, 3.0], [-2.0, -2.0]], [30, 20, 25], axis=0)
     labels = np.repeat([0, 0, 1], [30, 20, 25])
     assert figures.plot_latent_space(codes, labels).axes[0].texts[0].get_position() == (3.0, 3.0)
+
+
+def test_numbers_on_axes_have_decimal_commas():
+    figure = DRAWINGS["learning"]()
+    figure.canvas.draw()
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert any("," in label for label in labels) and not any("." in label for label in labels)
+
+
+def test_accuracy_map_says_each_share_in_its_place():
+    shares = np.arange(90).reshape(10, 9) / 100
+    found = {text.get_position(): text.get_text() for text in figures.plot_accuracy_map(shares).axes[0].texts}
+    assert found[(3, 7)] == "66" and len(found) == 90

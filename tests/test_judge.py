@@ -1,20 +1,22 @@
 import keras
 import numpy as np
+import pytest
 
 from genmodels.judge import Judge
 
 
-def compiled():
+def compiled(architecture="pooled"):
     keras.utils.set_random_seed(3)
-    model = Judge(seed=1)
+    model = Judge(architecture=architecture)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(2e-3), loss=loss, metrics=["accuracy"])
     return model
 
 
-def test_judge_learns_digits_and_classifies_as_it_evaluates(digits):
-    judge = compiled()
-    judge.fit(digits.images, digits.labels, batch_size=16, epochs=8, verbose=0)
+@pytest.mark.parametrize(("architecture", "epochs"), [("pooled", 8), ("strided", 40)])  # the second's statistics lag
+def test_judge_learns_digits_and_classifies_as_it_evaluates(architecture, epochs, digits):
+    judge = compiled(architecture)
+    judge.fit(digits.images, digits.labels, batch_size=16, epochs=epochs, verbose=0)
     right = (judge.classify(digits.images) == digits.labels).mean()
     assert right > 0.8
     np.testing.assert_allclose(judge.evaluate(digits.images, digits.labels, verbose=0)[1], right, atol=1e-6)
@@ -26,3 +28,15 @@ def test_saved_judge_gives_the_same_verdicts(digits, tmp_path):
     judge.save(tmp_path / "judge.keras")
     loaded = keras.models.load_model(tmp_path / "judge.keras")
     assert np.array_equal(loaded.predict(digits.images, verbose=0), judge.predict(digits.images, verbose=0))
+
+
+def test_features_are_what_the_last_layer_sees(digits):
+    judge = compiled()
+    logits = judge.predict(digits.images[:5], verbose=0)
+    weights, bias = (keras.ops.convert_to_numpy(weight) for weight in judge.head.weights)
+    np.testing.assert_allclose(judge.features(digits.images[:5]) @ weights + bias, logits, rtol=1e-4, atol=1e-5)
+
+
+def test_unknown_architecture_is_refused():
+    with pytest.raises(ValueError, match="architecture must be one of pooled, strided, got 'deep'"):
+        Judge(architecture="deep")

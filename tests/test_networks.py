@@ -12,7 +12,7 @@ def test_builders_have_the_documented_shapes(rng):
     assert networks.generator(5, 8)([rng.random((3, 5)), labels]).shape == (3, 28, 28, 1)
     logit, names = networks.discriminator(8)([images, labels])
     assert (logit.shape, names.shape) == ((3,), (3, 10))
-    assert networks.classifier()(images).shape == (3, 10)
+    assert networks.pooled_features()(images).shape == networks.strided_features()(images).shape == (3, 128)
 
 
 def test_normalised_codes_have_no_scale_or_shift_of_their_own():

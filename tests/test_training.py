@@ -37,6 +37,12 @@ def test_learning_rate_falls_to_zero():
     assert [float(rate(step)) for step in (0, 50, 100)] == pytest.approx([2e-3, 1e-3, 0], abs=1e-7)
 
 
+def test_learning_rate_can_stay():
+    assert adam(2e-3, 100, decay="constant").get_config()["learning_rate"] == pytest.approx(2e-3)
+    with pytest.raises(ValueError, match="decay must be 'constant' or 'cosine', got 'step'"):
+        adam(2e-3, 100, decay="step")
+
+
 def small_fit(digits):
     prepare(11)
     model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])

@@ -61,7 +61,7 @@ class Watch(keras.callbacks.Callback):
         images = self.model.generate(self.labels, seed=0)
         logs["label_accuracy"] = float((self.neighbours.predict(_rows(images)) == self.labels).mean())
         logs["diversity"] = relative_diversity(images, self.labels, self.real)["overall"]
-        logs["drawn"] = np.rint(255 * images[:LABELS, ..., 0]).astype("uint8")
+        logs["drawn"] = np.rint(255 * np.nan_to_num(images[:LABELS, ..., 0])).astype("uint8")
         found = fault(logs["discriminator_accuracy"], logs["label_accuracy"], logs["diversity"])
         self.faulty = self.faulty + 1 if found else 0
         if found:

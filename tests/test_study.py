@@ -1,0 +1,43 @@
+import pytest
+
+from genmodels import cache, experiments, report, study
+
+
+def test_seeds_of_a_run_follow_its_own():
+    assert [run.seed for run in study.seeded(experiments.RUNS["judge_2"])] == [101, 102, 103]
+
+
+def test_summary_gives_mean_and_deviation_over_seeds():
+    found = study.summary([{"a": 1.0, "b": 5.0}, {"a": 2.0, "b": 5.0}, {"a": 6.0, "b": 5.0}])
+    assert found["a"]["mean"] == 3 and found["a"]["deviation"] == pytest.approx(7**0.5)
+    assert found["b"] == {"mean": 5, "deviation": 0, "values": [5.0, 5.0, 5.0]}
+
+
+@pytest.mark.parametrize("change", study.CHANGES, ids=lambda change: change.name)
+def test_a_change_changes_the_run_and_names_something_else(change):
+    run = change.run()
+    assert experiments.key(run) != experiments.key(change.of)
+    assert run.name not in experiments.RUNS and run.build == experiments.RUNS[change.of].build
+
+
+def test_names_of_changes_are_unique():
+    assert len({change.name for change in study.CHANGES}) == len(study.CHANGES)
+
+
+def test_scores_are_computed_once(smoke, monkeypatch):
+    first = study.score("judge", "validation")
+    monkeypatch.setattr(study, "compute", lambda *_: pytest.fail("computed again"))
+    assert study.score("judge", "validation") == first
+    assert 0 <= first["accuracy"] <= 1 and first["seconds"] > 0
+
+
+def test_only_what_is_far_from_the_study_is_outside():
+    rows = [("gan", "label", 0.995, 0.996, 0.001), ("gan", "worst", 0.95, 0.99, 0.01), ("ae", "mse", 0.5, 0.5, 0.0)]
+    assert report.outside(rows) == [rows[1]]
+
+
+def test_the_committed_study_covers_every_run_with_every_seed():
+    found = cache.read_json(report.study_path())
+    assert set(found["test"]) == set(experiments.RUNS)
+    assert all(len(spread["values"]) == len(study.SEEDS) for run in found["test"].values() for spread in run.values())
+    assert {change["name"] for change in found["changes"]} == {change.name for change in study.CHANGES}
