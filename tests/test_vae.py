@@ -127,3 +127,46 @@ def test_what_is_not_a_condition_is_refused(bad):
     model = conditional()
     with pytest.raises(ValueError, match=r"conditions must be whole numbers \[label 0-9, pos_x 0-2, pos_y 0-2\]"):
         model.sample(bad, seed=0)
+
+
+def with_classifier(pair):
+    model = conditional(classifier_weight=5.0)
+    with tf.GradientTape(persistent=True) as tape:
+        outputs = model(pair)
+        label = one_hot_condition(pair[1])[::2, :10]
+        drawn, real = (
+            keras.ops.mean(keras.ops.categorical_crossentropy(label, outputs[name], from_logits=True))
+            for name in ("names_of_drawn", "names_of_real")
+        )
+        loss = model.compute_loss(x=pair, y_pred=outputs)
+    return model, tape, loss, drawn, real
+
+
+def test_names_of_drawn_digits_teach_the_decoder_and_not_the_classifier(pair):
+    model, tape, _, drawn, real = with_classifier(pair)
+    decoder, classifier = model.decoder.get_layer("digit_decoder").weights, model.classifier.trainable_variables
+    assert all(np.abs(gradient).max() > 0 for gradient in tape.gradient(drawn, decoder))
+    assert all(gradient is None for gradient in tape.gradient(drawn, classifier))
+    assert all(np.abs(gradient).max() > 0 for gradient in tape.gradient(real, classifier))
+    assert all(gradient is None for gradient in tape.gradient(real, model.encoder.trainable_variables))
+
+
+def test_loss_with_a_classifier_is_the_elbo_and_both_namings(pair):
+    model, _, loss, drawn, real = with_classifier(pair)
+    expected = float(model.negative_elbo.result()) + float(real) + 5 * float(drawn)
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+def test_saved_conditional_vae_keeps_its_classifier_and_goes_on(pair, tmp_path):
+    model = conditional(classifier_weight=5.0)
+    model.fit(tf.data.Dataset.from_tensors((pair,)), verbose=0)
+    model.save(tmp_path / "cvae.keras")
+    loaded = keras.models.load_model(tmp_path / "cvae.keras")
+    assert loaded.classifier_weight == 5
+    assert np.array_equal(loaded.sample(pair[1], seed=0), model.sample(pair[1], seed=0))
+    loaded.fit(tf.data.Dataset.from_tensors((pair,)), verbose=0)
+
+
+def test_classifier_weight_below_zero_is_refused():
+    with pytest.raises(ValueError, match="classifier_weight must be >= 0, got -1"):
+        ConditionalVAE(classifier_weight=-1)

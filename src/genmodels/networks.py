@@ -121,6 +121,21 @@ def canvas_decoder(latent_dim, hidden_units):
     return keras.Model([z, condition], canvas, name="decoder")
 
 
+def digit_classifier(channels=16):
+    """Image (B, 28, 28, 1) -> label logits (B, 10): small, because it is trained along with a generative model."""
+    return keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            layers.Conv2D(channels, 5, 2, padding="same", activation="relu"),
+            layers.Conv2D(2 * channels, 5, 2, padding="same", activation="relu"),
+            layers.Flatten(),
+            layers.Dropout(0.3),
+            layers.Dense(LABELS),
+        ],
+        name="classifier",
+    )
+
+
 def generator(noise_dim, channels=64):
     """Noise (B, noise_dim) and one-hot label (B, 10) -> logits (B, 28, 28, 1), by two transposed convolutions.
 
