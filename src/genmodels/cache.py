@@ -40,7 +40,8 @@ def code_digest(*names):
     """Digest of code of this package, as it runs: comments, docstrings and layout do not count.
 
     names: "vae" for a module, with the package's modules imported at its top, and theirs; "experiments:build_vae"
-    for one function, with the modules that it imports inside. Raises ValueError for a name that is not there.
+    for one function, with the modules that it imports inside and the functions of its module that it names. Raises
+    ValueError for a name that is not there.
     """
     waiting, seen = list(names), {}
     while waiting:
@@ -49,8 +50,19 @@ def code_digest(*names):
             continue
         body = _statements(name)
         seen[name] = [ast.unparse(statement) for statement in body]
-        waiting += _imports(body if ":" not in name else ast.walk(body[0]))
+        if ":" in name:
+            waiting += [*_imports(ast.walk(body[0])), *_neighbours(name, body[0])]
+        else:
+            waiting += _imports(body)
     return digest(seen)
+
+
+def _neighbours(name, function):
+    """Functions of the same module that a function names, as `code_digest` takes them."""
+    module = name.partition(":")[0]
+    own = {node.name for node in _statements(module) if isinstance(node, ast.FunctionDef)}
+    used = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
+    return [f"{module}:{other}" for other in sorted(own & used)]
 
 
 def _sources():

@@ -76,21 +76,22 @@ def _conditional_vae(latent_dim, **options):
         summary=f"conditional VAE, {latent_dim} latent dimensions",
         build="build_conditional_vae",
         options={"latent_dim": latent_dim, "hidden_units": (512, 256), **options},
-        epochs=10,
+        epochs=8,
         batch_size=128,
         learning_rate=1.5e-3,
     )
 
 
-def _vae(name, kl, summary):
+def _vae(name, summary, *, decay="cosine", **options):
     return Run(
         name=name,
-        summary=summary,
+        summary=f"VAE, 2 latent dimensions, {summary}",
         build="build_vae",
-        options={"kl": kl},
+        options=options,
         epochs=18,
         batch_size=128,
         learning_rate=1e-3,
+        decay=decay,
     )
 
 
@@ -125,13 +126,14 @@ _RUNS = (
         batch_size=128,
         learning_rate=3e-3,
     ),
-    _vae("vae_mc", "monte_carlo", "VAE, 2 latent dimensions, Monte-Carlo KL"),
-    _vae("vae_kl", "closed_form", "VAE, 2 latent dimensions, closed-form KL"),
-    _conditional_vae(25, kl_weight=3.0),
-    _conditional_vae(100, kl_weight=3.0),
-    _conditional_vae(2, kl_weight=1.0),
-    _judge("judge", "digit classifier, trained on real images only", {"architecture": "pooled"}),
-    _judge("judge_2", "second judge, of another architecture", {"architecture": "strided"}, seed=101),
+    _vae("vae_mc", "Monte-Carlo KL", kl="monte_carlo"),
+    _vae("vae_kl", "closed-form KL", kl="closed_form"),
+    _conditional_vae(25, kl_weight=2.0, classifier_weight=80.0),
+    _conditional_vae(100, kl_weight=2.0, classifier_weight=80.0),
+    _conditional_vae(2),
+    _vae("vae_before", "before it was improved", decay="constant", hidden_units=(512,), kl="closed_form"),
+    _judge("judge", "digit classifier, trained on real images only", {"architecture": "strided"}),
+    _judge("judge_2", "second judge, of another architecture", {"architecture": "pooled"}, seed=101),
     _judge("pupil", "digit classifier, trained on the GAN's images only", build="build_pupil", needs=("gan",)),
 )
 RUNS = MappingProxyType({run.name: run for run in _RUNS})
@@ -182,7 +184,7 @@ def trained(run, *, position=0):
     with cache.lock(home.name):  # a second process that wants the same run waits for the first
         if not home.is_dir():
             start = time.monotonic()
-            model, history = train(run, position=position)
+            model, history = train(run, *(trained(other).model for other in needed(run)), position=position)
             if edited := cache.edited_modules():  # the weights come from the old code, the key from the new
                 raise RuntimeError(f"{', '.join(edited)} changed while {run.name} was trained; start again")
             _keep(home, model, {"history": history, "seconds": time.monotonic() - start})
@@ -216,13 +218,13 @@ def _train_in_worker(run, position):
         os._exit(130)  # the pool would take it for the result of this run and go on with the next one
 
 
-def train(run, *, position=0):
-    """Trains a run from nothing; returns the model and its history."""
+def train(run, *models, position=0):
+    """Trains a run from nothing; returns the model and its history. models: those that it learns from, see `needed`."""
     from genmodels.training import Batches, fit, prepare
 
     prepare(run.seed)
     settings, splits = run.settings(), data.load()
-    setup = globals()[run.build](settings, splits)
+    setup = globals()[run.build](settings, splits, *models)
     batches = Batches(setup.count, run.batch_size, setup.make_batch, seed=run.seed)
     name = run.name if run.seed == 1 else f"{run.name}, seed {run.seed}"
     watch = [setup.watch] if setup.watch else []
@@ -298,9 +300,8 @@ def build_judge(settings, splits):
     return _judge_of(splits.train, settings, splits)
 
 
-def build_pupil(settings, splits, *, count=60_000):
-    """Setup of a classifier like the judge that sees only what the run's GAN draws: `count` images."""
-    gan = trained(replace(RUNS["gan"], seed=settings["seed"])).model
+def build_pupil(settings, splits, gan, *, count=60_000):
+    """Setup of a classifier like the judge that sees only what the GAN draws: `count` images."""
     count = len(splits.train) if data.smoke_budget() else count
     labels = np.arange(count) % data.LABELS
     return _judge_of(data.Split(gan.generate(labels, seed=settings["seed"]), labels), settings, splits)

@@ -35,7 +35,39 @@ class Change:
         return replace(run, **{**self.settings, "name": self.name, "options": options})
 
 
-CHANGES = ()
+CHANGES = (
+    Change(
+        name="ae_without_normalisation",
+        of="ae",
+        what="AE bez normalizacji w warstwach ukrytych",
+        settings={"options": {"normalise": False}, "learning_rate": 1e-3},
+    ),
+    Change(
+        name="vae_one_layer",
+        of="vae_kl",
+        what="VAE z jedną warstwą ukrytą",
+        settings={"options": {"hidden_units": (512,)}},
+    ),
+    Change(name="vae_constant", of="vae_kl", what="VAE ze stałym krokiem uczenia", settings={"decay": "constant"}),
+    Change(
+        name="cvae_without_classifier",
+        of="cvae_25",
+        what="CVAE bez klasyfikatora",
+        settings={"options": {"classifier_weight": 0.0}},
+    ),
+    Change(
+        name="cvae_weight_1",
+        of="cvae_25",
+        what="CVAE z wagą KL równą 1",
+        settings={"options": {"kl_weight": 1.0}},
+    ),
+    Change(
+        name="gan_without_classifier",
+        of="gan",
+        what="GAN bez klasyfikatora",
+        settings={"options": {"classifier_weight": 0.0}},
+    ),
+)
 
 
 def seeded(run):
