@@ -32,6 +32,7 @@ end
 
 -- 1234.5 -> 1 234,5 with non-breaking spaces
 local function polish(value, format)
+  if type(value) == 'string' then return value end
   if format == '' then format = math.tointeger(value) and 'd' or '.2f' end
   local percent = format:match '^(.*)%%$'
   local text

@@ -44,8 +44,7 @@ def test_gradients_reach_both_networks(gan, digits):
     noise = keras.random.normal((len(digits), 6), seed=0)
     with tf.GradientTape(persistent=True) as tape:
         fakes = keras.ops.sigmoid(gan.generator([noise, label], training=True))
-        g_loss = gan.generator_loss(fakes, label)
-        d_loss, _ = gan.discriminator_loss(images, label, fakes)
+        g_loss, d_loss, _ = gan.losses(images, label, fakes)
     for loss, network in ((g_loss, gan.generator), (d_loss, gan.discriminator)):
         assert all(np.abs(gradient).max() > 0 for gradient in tape.gradient(loss, network.trainable_variables))
 

@@ -41,3 +41,12 @@ def test_window_starts_with_no_idea_of_the_grid(rng):
     digit = rng.random((1, 28, 28, 1), "float32")
     canvases = [write(digit, np.concatenate([x, y])[None]) for x in np.eye(3) for y in np.eye(3)]
     np.testing.assert_allclose(np.ptp(canvases, axis=0), 0, atol=1e-6)
+
+
+def test_pixels_are_spread_in_blocks_of_two_and_gathered_again(rng):
+    blocks = rng.random((2, 14, 14, 4), "float32")
+    image = np.asarray(networks._spread_pixels(blocks))
+    assert image.shape == (2, 28, 28, 1)
+    for row, column in np.ndindex(2, 2):
+        assert np.array_equal(image[:, row::2, column::2, 0], blocks[..., 2 * row + column])
+    assert np.array_equal(networks._gather_pixels(image), blocks)

@@ -13,6 +13,11 @@ def _cross_entropy(logits, target):
     return ops.mean(ops.softplus(logits) - target * logits)
 
 
+def _naming(label, names):
+    """Mean cross-entropy of label logits (B, 10) against one-hot labels."""
+    return ops.mean(ops.categorical_crossentropy(label, names, from_logits=True))
+
+
 @keras.saving.register_keras_serializable("genmodels")
 class ConditionalGAN(keras.Model):
     """A conditional GAN: noise and label in, one digit out.
@@ -66,36 +71,34 @@ class ConditionalGAN(keras.Model):
         noise = random.normal((ops.shape(label)[0], self.noise_dim), seed=self.noise)
         return ops.sigmoid(self.generator([noise, label], training=training))
 
-    def discriminator_loss(self, images, label, fakes, training=True):
-        """Real images are to be called real and named, fakes to be called fake. Returns loss and accuracy, scalars."""
-        real, real_names = self.discriminator([images, label], training=training)
-        fake, _ = self.discriminator([fakes, label], training=training)
-        naming = ops.mean(ops.categorical_crossentropy(label, real_names, from_logits=True))
-        loss = _cross_entropy(real, 1.0) + _cross_entropy(fake, 0.0) + self.classifier_weight * naming
-        accuracy = 0.5 * (ops.mean(ops.cast(real > 0, "float32")) + ops.mean(ops.cast(fake <= 0, "float32")))
-        return loss, accuracy
+    def losses(self, images, label, fakes, training=True):
+        """Losses of the generator and the discriminator and the latter's accuracy, three scalars.
 
-    def generator_loss(self, fakes, label, training=True):
-        """Fakes are to be called real and to be named right. Returns a scalar."""
-        fake, names = self.discriminator([fakes, label], training=training)
-        naming = ops.mean(ops.categorical_crossentropy(label, names, from_logits=True))
-        return _cross_entropy(fake, 1.0) + self.classifier_weight * naming
+        The discriminator is to call real images real and to name them, and to call fakes fake; the generator's fakes
+        are to be called real and to be named right. images, fakes: (B, 28, 28, 1); label: of both, one-hot (B, 10).
+        """
+        real, names_of_real = self.discriminator([images, label], training=training)
+        fake, names_of_fakes = self.discriminator([fakes, label], training=training)
+        d_loss = (
+            _cross_entropy(real, 1.0)
+            + _cross_entropy(fake, 0.0)
+            + self.classifier_weight * _naming(label, names_of_real)
+        )
+        g_loss = _cross_entropy(fake, 1.0) + self.classifier_weight * _naming(label, names_of_fakes)
+        accuracy = 0.5 * (ops.mean(ops.cast(real > 0, "float32")) + ops.mean(ops.cast(fake <= 0, "float32")))
+        return g_loss, d_loss, accuracy
 
     def train_step(self, data):
-        """One step of the discriminator, then one of the generator, on the same batch of labels.
-
-        The generator's step moves the statistics of the discriminator's batch normalisation, but none of its weights.
-        """
+        """One step of both networks on the same fakes, which are therefore drawn and judged only once."""
         images, label = data[0], ops.one_hot(ops.cast(data[1], "int32"), LABELS)
-        fakes = self._draw(label, training=True)
-        with tf.GradientTape() as tape:
-            d_loss, accuracy = self.discriminator_loss(images, label, fakes)
-        weights = self.discriminator.trainable_variables
-        self.discriminator_optimizer.apply(tape.gradient(d_loss, weights), weights)
-        with tf.GradientTape() as tape:
-            g_loss = self.generator_loss(self._draw(label, training=True), label)
-        weights = self.generator.trainable_variables
-        self.generator_optimizer.apply(tape.gradient(g_loss, weights), weights)
+        networks = (self.generator, self.generator_optimizer), (self.discriminator, self.discriminator_optimizer)
+        with tf.GradientTape(persistent=True) as tape:
+            g_loss, d_loss, accuracy = self.losses(images, label, self._draw(label, training=True))
+        gradients = [
+            tape.gradient(loss, network.trainable_variables) for loss, (network, _) in zip((g_loss, d_loss), networks)
+        ]
+        for gradient, (network, optimizer) in zip(gradients, networks):
+            optimizer.apply(gradient, network.trainable_variables)
         for average, latest in zip(self.averaged_generator.variables, self.generator.variables):
             average.assign(self.average_decay * average + (1 - self.average_decay) * latest)
         return self._track(_len_of(images), g_loss, d_loss, accuracy)
@@ -103,9 +106,8 @@ class ConditionalGAN(keras.Model):
     def test_step(self, data):
         """The same losses without a step."""
         images, label = data[0], ops.one_hot(ops.cast(data[1], "int32"), LABELS)
-        fakes = self._draw(label, training=False)
-        d_loss, accuracy = self.discriminator_loss(images, label, fakes, training=False)
-        return self._track(_len_of(images), self.generator_loss(fakes, label, training=False), d_loss, accuracy)
+        losses = self.losses(images, label, self._draw(label, training=False), training=False)
+        return self._track(_len_of(images), *losses)
 
     def _track(self, count, *values):
         for tracker, value in zip(self.trackers, values):
