@@ -76,4 +76,28 @@ def test_every_run_trains_saves_and_loads_in_the_quick_mode(name, smoke):
     done = experiments.trained(name)
     assert done.model.count_params() > 0
     assert done.history and all(len(values) == 1 for values in done.history.values())
-    assert np.isfinite([values[0] for values in done.history.values()]).all()
+    assert all(np.isfinite(values).all() for values in done.history.values())
+    assert done.seconds > 0
+
+
+def test_a_hopeless_run_is_an_error_with_advice_and_is_not_kept(smoke, monkeypatch):
+    from genmodels import watch
+
+    run = dataclasses.replace(experiments.RUNS["gan"], epochs=1)
+    monkeypatch.setattr(watch, "EPOCHS", 1)  # the quick mode trains for one epoch, which draws next to nothing
+    with pytest.raises(
+        experiments.TrainingError, match=r"gan: stopped after epoch 1: the generator has collapsed.*lower"
+    ):
+        experiments.trained(run)
+    assert not experiments.is_trained(run)
+
+
+def test_what_a_run_learns_from_counts_in_its_key(monkeypatch):
+    before = experiments.key("pupil")
+    slower = dataclasses.replace(experiments.RUNS["gan"], learning_rate=1e-5)
+    monkeypatch.setattr(experiments, "RUNS", {**experiments.RUNS, "gan": slower})
+    assert experiments.key("pupil") != before
+
+
+def test_seeds_have_keys_of_their_own():
+    assert experiments.key(dataclasses.replace(experiments.RUNS["ae"], seed=2)) != experiments.key("ae")

@@ -39,8 +39,14 @@ def test_learning_rate_falls_to_zero():
 
 def test_learning_rate_can_stay():
     assert adam(2e-3, 100, decay="constant").get_config()["learning_rate"] == pytest.approx(2e-3)
-    with pytest.raises(ValueError, match="decay must be 'constant' or 'cosine', got 'step'"):
+    with pytest.raises(ValueError, match="decay must be one of constant, cosine, late, got 'step'"):
         adam(2e-3, 100, decay="step")
+
+
+def test_learning_rate_can_fall_late_and_survives_saving():
+    schedule = adam(2e-3, 100, decay="late").get_config()["learning_rate"]
+    rate = keras.optimizers.schedules.deserialize(schedule)
+    assert [float(rate(step)) for step in (0, 50, 75, 100)] == pytest.approx([2e-3, 2e-3, 1e-3, 0], abs=1e-7)
 
 
 def small_fit(digits):

@@ -26,18 +26,32 @@ class ConditionalGAN(keras.Model):
     projection and also learns to name it from real images; the generator is rewarded for images that it names right.
     `generate` draws with a running average of the generator's weights, which is steadier than the last step's.
     noise_dim: axes of the noise, >= 1. channels: width of the networks. classifier_weight: weight of the label term.
-    average_decay: of the running average, in [0, 1). seed: of the noise drawn in `fit`.
+    image_noise: standard deviation of normal noise on all images that the discriminator is trained on, real and drawn,
+    so that it cannot tell them apart by pixels that are exactly 0. average_decay: of the running average, in [0, 1).
+    seed: of all noise in `fit`.
     Source: Goodfellow et al., "Generative Adversarial Nets", 2014 (non-saturating loss, section 3); Mirza & Osindero,
-    "Conditional Generative Adversarial Nets", 2014; Odena, Olah & Shlens, 2017 (label term); Yazici et al., "The
-    Unusual Effectiveness of Averaging in GAN Training", 2019.
+    "Conditional Generative Adversarial Nets", 2014; Odena, Olah & Shlens, 2017 (label term); Arjovsky &
+    Bottou, "Towards Principled Methods for Training Generative Adversarial Networks", 2017, section 3 (image noise);
+    Yazici et al., "The Unusual Effectiveness of Averaging in GAN Training", 2019.
     """
 
-    def __init__(self, *, noise_dim=64, channels=64, classifier_weight=0.5, average_decay=0.999, seed=None, **kwargs):
+    def __init__(
+        self,
+        *,
+        noise_dim=16,
+        channels=64,
+        classifier_weight=0.5,
+        image_noise=0.1,
+        average_decay=0.998,
+        seed=None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if noise_dim < 1:
             raise ValueError(f"noise_dim must be >= 1, got {noise_dim}")
         self.noise_dim, self.channels = noise_dim, channels
-        self.classifier_weight, self.average_decay, self.seed = classifier_weight, average_decay, seed
+        self.classifier_weight, self.image_noise = classifier_weight, image_noise
+        self.average_decay, self.seed = average_decay, seed
         self.generator = generator(noise_dim, channels)
         self.discriminator = discriminator(channels)
         self.averaged_generator = generator(noise_dim, channels)
@@ -77,6 +91,10 @@ class ConditionalGAN(keras.Model):
         The discriminator is to call real images real and to name them, and to call fakes fake; the generator's fakes
         are to be called real and to be named right. images, fakes: (B, 28, 28, 1); label: of both, one-hot (B, 10).
         """
+        if training:
+            images, fakes = (
+                batch + self.image_noise * random.normal(ops.shape(batch), seed=self.noise) for batch in (images, fakes)
+            )
         real, names_of_real = self.discriminator([images, label], training=training)
         fake, names_of_fakes = self.discriminator([fakes, label], training=training)
         d_loss = (
@@ -124,7 +142,7 @@ class ConditionalGAN(keras.Model):
         return self.predict([noise, one_hot], batch_size=1000, verbose=0)
 
     def get_config(self):
-        names = ("noise_dim", "channels", "classifier_weight", "average_decay", "seed")
+        names = ("noise_dim", "channels", "classifier_weight", "image_noise", "average_decay", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 

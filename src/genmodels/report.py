@@ -43,7 +43,7 @@ FIGURES = {
 # Further figures, numbered apart: A1, A2, ... in this order.
 EXTRA = {
     "zadanie_1_autoenkoder": ("learning_ae.png",),
-    "zadanie_2_vae": ("learning_vae.png", "kl_forms.png", "vae_before_after.png"),
+    "zadanie_2_vae": ("kl_forms.png", "learning_vae.png", "vae_before_after.png"),
     "zadanie_3_cvae": ("learning_cvae.png", "cvae_accuracy_map.png"),
     "zadanie_4_gan": ("gan_progress.png", "gan_neighbours.png"),
 }

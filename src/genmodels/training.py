@@ -117,14 +117,31 @@ def fit(model, batches, *, epochs, name, position=0, validation=None, callbacks=
     return {metric: [np.asarray(value).tolist() for value in values] for metric, values in history.history.items()}
 
 
+@keras.saving.register_keras_serializable("genmodels")
+class LateDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate that stays for the first half of `steps` and falls to 0 along a straight line in the second."""
+
+    def __init__(self, learning_rate, steps):
+        super().__init__()
+        self.learning_rate, self.steps = learning_rate, steps
+
+    def __call__(self, step):
+        left = 1 - keras.ops.cast(step, "float32") / self.steps
+        return self.learning_rate * keras.ops.clip(2 * left, 0.0, 1.0)
+
+    def get_config(self):
+        return {"learning_rate": self.learning_rate, "steps": self.steps}
+
+
+DECAYS = {"constant": lambda rate, steps: rate, "cosine": keras.optimizers.schedules.CosineDecay, "late": LateDecay}
+
+
 def adam(learning_rate, steps, *, decay="cosine", **options):
-    """Adam whose learning rate stays ("constant") or falls to 0 over `steps` along half a cosine ("cosine").
+    """Adam whose learning rate stays ("constant"), falls to 0 over `steps` along half a cosine ("cosine"), or "late".
 
     options: others of keras.optimizers.Adam. Source: Kingma & Ba, "Adam", 2015; Loshchilov & Hutter, "SGDR", 2017,
     equation 5 without restarts.
     """
-    if decay not in ("constant", "cosine"):
-        raise ValueError(f"decay must be 'constant' or 'cosine', got {decay!r}")
-    if decay == "cosine":
-        learning_rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
-    return keras.optimizers.Adam(learning_rate, **options)
+    if decay not in DECAYS:
+        raise ValueError(f"decay must be one of {', '.join(DECAYS)}, got {decay!r}")
+    return keras.optimizers.Adam(DECAYS[decay](learning_rate, steps), **options)
