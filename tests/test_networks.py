@@ -50,3 +50,11 @@ def test_pixels_are_spread_in_blocks_of_two_and_gathered_again(rng):
     for row, column in np.ndindex(2, 2):
         assert np.array_equal(image[:, row::2, column::2, 0], blocks[..., 2 * row + column])
     assert np.array_equal(networks._gather_pixels(image), blocks)
+
+
+def test_waves_are_sines_and_cosines_of_each_axis(rng):
+    z = rng.normal(size=(4, 2)).astype("float32")
+    found = np.asarray(networks.Waves(2)(z))
+    slow, fast = np.pi / 8 * z, np.pi / 4 * z
+    expected = np.concatenate([z, np.sin(slow), np.sin(fast), np.cos(slow), np.cos(fast)], axis=1)
+    np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -13,18 +13,19 @@ class AE(keras.Model):
     Takes images (B, 28, 28, 1) in [0, 1], which are their own target. The codes are batch-normalised, without scale or
     shift, so the unit of the latent plane is the codes' standard deviation and [-4, 4] means the same as for a VAE.
     latent_dim: axes of the code, >= 1. hidden_units: widths of the encoder's hidden layers; the decoder mirrors them.
-    normalise: batch normalisation in the hidden layers too.
+    normalise: batch normalisation in the hidden layers too. waves: frequencies of the codes that the decoder is given,
+    see `networks.Waves`.
     Source: Hinton & Salakhutdinov, "Reducing the Dimensionality of Data with Neural Networks", 2006.
     """
 
-    def __init__(self, *, latent_dim=2, hidden_units=(512, 512, 512, 256), normalise=True, **kwargs):
+    def __init__(self, *, latent_dim=2, hidden_units=(512, 512, 512, 256), waves=6, normalise=True, **kwargs):
         super().__init__(**kwargs)
         if latent_dim < 1:
             raise ValueError(f"latent_dim must be >= 1, got {latent_dim}")
         self.latent_dim = latent_dim
-        self.hidden_units, self.normalise = tuple(hidden_units), normalise
+        self.hidden_units, self.waves, self.normalise = tuple(hidden_units), waves, normalise
         self.encoder = dense_encoder(latent_dim, self.hidden_units, normalise=normalise, normalise_output=True)
-        self.decoder = dense_decoder(latent_dim, self.hidden_units[::-1], normalise=normalise)
+        self.decoder = dense_decoder(latent_dim, self.hidden_units[::-1], waves=waves, normalise=normalise)
         self.mse = keras.metrics.Mean("mse")
 
     def call(self, images, training=False):
@@ -46,5 +47,5 @@ class AE(keras.Model):
         return ops.convert_to_numpy(ops.sigmoid(self.decoder.predict(z, batch_size=1000, verbose=0)))
 
     def get_config(self):
-        names = ("latent_dim", "hidden_units", "normalise")
+        names = ("latent_dim", "hidden_units", "waves", "normalise")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -38,11 +38,11 @@ class ConditionalGAN(keras.Model):
     def __init__(
         self,
         *,
-        noise_dim=16,
+        noise_dim=20,
         channels=64,
-        classifier_weight=0.5,
+        classifier_weight=1.0,
         image_noise=0.1,
-        average_decay=0.998,
+        average_decay=0.999,
         seed=None,
         **kwargs,
     ):

@@ -93,12 +93,16 @@ def compute(run, split):
 
     splits, done = data.load(), experiments.trained(run)
     images = getattr(splits, split)
-    if run.build in ("build_judge", "build_pupil"):
-        found = scores.judge(done.model, images)
+    kind = run.build.removeprefix("build_")
+    if kind in ("judge", "pupil"):
+        return {**scores.judge(done.model, images), "seconds": done.seconds}
+    judges = [experiments.trained(name).model for name in ("judge", "judge_2")]
+    if kind == "gan":
+        found = scores.gan(done.model, judges, images, splits.train)
+    elif kind == "ae":
+        found = scores.ae(done.model, judges, images)
     else:
-        judges = [experiments.trained(name).model for name in ("judge", "judge_2")]
-        more = [splits.train] if run.build == "build_gan" else []
-        found = getattr(scores, run.build.removeprefix("build_"))(done.model, judges, images, *more)
+        found = getattr(scores, kind)(done.model, judges, images, tight=split == "test")
     return {**found, "seconds": done.seconds}
 
 
