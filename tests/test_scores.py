@@ -32,7 +32,7 @@ class Perfect:
     def decode(self, codes):
         return codes
 
-    def generate(self, labels, seed):
+    def generate(self, labels, seed, averaged=True):
         rng = np.random.default_rng(seed)
         return np.stack([self.split.images[rng.choice(np.flatnonzero(self.split.labels == label))] for label in labels])
 

@@ -132,14 +132,18 @@ class ConditionalGAN(keras.Model):
             tracker.update_state(value, sample_weight=count)
         return {tracker.name: tracker.result() for tracker in self.trackers}
 
-    def generate(self, labels, seed):
-        """One image (N, 28, 28, 1) in (0, 1) for each label (N,), 0-9; noise drawn with `seed`."""
+    def generate(self, labels, seed, *, averaged=True):
+        """One image (N, 28, 28, 1) in (0, 1) for each label (N,), 0-9; noise drawn with `seed`.
+
+        averaged: with the running average of the generator's weights, otherwise with those of the last step.
+        """
         labels = np.asarray(labels)
         if labels.ndim != 1 or labels.dtype.kind not in "iu" or not np.isin(labels, range(LABELS)).all():
             raise ValueError(f"labels must be whole numbers from 0 to 9 of shape (N,), got {labels!r:.80}")
         noise = np.random.default_rng(seed).standard_normal((len(labels), self.noise_dim), "float32")
         one_hot = np.eye(LABELS, dtype="float32")[labels]
-        return self.predict([noise, one_hot], batch_size=1000, verbose=0)
+        network = self.averaged_generator if averaged else self.generator
+        return ops.convert_to_numpy(ops.sigmoid(network.predict([noise, one_hot], batch_size=1000, verbose=0)))
 
     def get_config(self):
         names = ("noise_dim", "channels", "classifier_weight", "image_noise", "average_decay", "seed")

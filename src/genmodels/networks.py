@@ -135,11 +135,11 @@ def canvas_encoder(outputs, hidden_units):
     return keras.Model([canvas, condition], encode([digit, condition[:, :LABELS]]), name="encoder")
 
 
-def canvas_decoder(latent_dim, hidden_units):
+def canvas_decoder(latent_dim, hidden_units, *, waves=0):
     """z (B, latent_dim) and condition (B, 16), one-hot -> logits (B, 56, 56, 1): a dense decoder, then the window."""
     z, condition = keras.Input((latent_dim,)), keras.Input((CONDITION,))
-    digit = dense_decoder(latent_dim, hidden_units, context=LABELS, name="digit_decoder")([z, condition[:, :LABELS]])
-    canvas = CellWindow(write=True, name="write")(digit, condition[:, LABELS:])
+    decode = dense_decoder(latent_dim, hidden_units, context=LABELS, waves=waves, name="digit_decoder")
+    canvas = CellWindow(write=True, name="write")(decode([z, condition[:, :LABELS]]), condition[:, LABELS:])
     return keras.Model([z, condition], canvas, name="decoder")
 
 

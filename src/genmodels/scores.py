@@ -124,11 +124,20 @@ def conditional_vae(model, judges, split, *, tight=True):
 
 
 def gan(model, judges, split, train):
-    """Scores of as many drawn images as the split has: see `_drawn`."""
+    """Scores of as many drawn images as the split has: see `_drawn`.
+
+    latest_label, latest_frechet: with the generator's last weights in place of their running average.
+    """
     drawn = data.Split(model.generate(split.labels, seed=0), split.labels)
     evenly = np.arange(len(split)) % data.LABELS
     even = data.Split(model.generate(evenly, seed=1), evenly)
-    return _drawn(drawn, even, judges, split, train)
+    latest = data.Split(model.generate(split.labels, seed=0, averaged=False), split.labels)
+    features, reference = (judges[0].features(images) for images in (latest.images, split.images))
+    return {
+        **_drawn(drawn, even, judges, split, train),
+        "latest_label": metrics.label_accuracy(judges[0], latest.images, latest.labels)["overall"],
+        "latest_frechet": metrics.frechet_distance(features, reference),
+    }
 
 
 def floors(judges, split, train):

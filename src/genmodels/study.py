@@ -11,6 +11,7 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from types import MappingProxyType
 
 import numpy as np
 
@@ -35,38 +36,25 @@ class Change:
         return replace(run, **{**self.settings, "name": self.name, "options": options})
 
 
+def _change(name, of, what, *, options=MappingProxyType({}), **settings):
+    return Change(name=name, of=of, what=what, settings={**settings, "options": dict(options)})
+
+
 CHANGES = (
-    Change(
-        name="ae_without_normalisation",
-        of="ae",
-        what="AE bez normalizacji w warstwach ukrytych",
-        settings={"options": {"normalise": False}, "learning_rate": 1e-3},
+    _change("ae_without_waves", "ae", "bez fal na wejściu dekodera", options={"waves": 0}),
+    _change(
+        "ae_without_normalisation",
+        "ae",
+        "bez normalizacji w warstwach ukrytych",
+        options={"normalise": False},
+        learning_rate=1e-3,  # without it the rate of the normalised network is too high
     ),
-    Change(
-        name="vae_one_layer",
-        of="vae_kl",
-        what="VAE z jedną warstwą ukrytą",
-        settings={"options": {"hidden_units": (512,)}},
-    ),
-    Change(name="vae_constant", of="vae_kl", what="VAE ze stałym krokiem uczenia", settings={"decay": "constant"}),
-    Change(
-        name="cvae_without_classifier",
-        of="cvae_25",
-        what="CVAE bez klasyfikatora",
-        settings={"options": {"classifier_weight": 0.0}},
-    ),
-    Change(
-        name="cvae_weight_1",
-        of="cvae_25",
-        what="CVAE z wagą KL równą 1",
-        settings={"options": {"kl_weight": 1.0}},
-    ),
-    Change(
-        name="gan_without_classifier",
-        of="gan",
-        what="GAN bez klasyfikatora",
-        settings={"options": {"classifier_weight": 0.0}},
-    ),
+    _change("vae_without_waves", "vae_kl", "bez fal na wejściu dekodera", options={"waves": 0}),
+    _change("vae_constant", "vae_kl", "stały krok uczenia", decay="constant"),
+    _change("cvae_without_classifier", "cvae_25", "bez klasyfikatora", options={"classifier_weight": 0.0}),
+    _change("cvae_weight_1", "cvae_25", "waga KL równa 1", options={"kl_weight": 1.0}),
+    _change("gan_without_classifier", "gan", "bez klasyfikatora", options={"classifier_weight": 0.0}),
+    _change("gan_without_image_noise", "gan", "bez szumu na obrazach", options={"image_noise": 0.0}),
 )
 
 

@@ -24,15 +24,23 @@ class VAE(keras.Model):
 
     Takes quantised images (B, 28, 28, 1) in {0, 1}. latent_dim: axes of z, >= 1. hidden_units: widths of the encoder's
     hidden layers; the decoder mirrors them. kl: how the loss computes KL(q(z|x) || p(z)), "closed_form" or
-    "monte_carlo". kl_weight: what multiplies it; 1 gives the evidence lower bound, more gives a beta-VAE. seed: of the
-    noise drawn in `fit` and `evaluate`.
+    "monte_carlo". kl_weight: what multiplies it; 1 gives the evidence lower bound, more gives a beta-VAE. waves:
+    frequencies of z that the decoder is given, see `networks.Waves`. seed: of the noise drawn in `fit` and `evaluate`.
     Source: Kingma & Welling, "Auto-Encoding Variational Bayes", 2014; kl_weight: Higgins et al., "beta-VAE", 2017.
     """
 
     build_encoder, build_decoder = staticmethod(dense_encoder), staticmethod(dense_decoder)
 
     def __init__(
-        self, *, latent_dim=2, hidden_units=(512, 512, 256), kl="closed_form", kl_weight=1.0, seed=None, **kwargs
+        self,
+        *,
+        latent_dim=2,
+        hidden_units=(512, 512, 256),
+        kl="closed_form",
+        kl_weight=1.0,
+        waves=5,
+        seed=None,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         if latent_dim < 1:
@@ -40,9 +48,9 @@ class VAE(keras.Model):
         if kl not in KL_FORMS:
             raise ValueError(f"kl must be one of {', '.join(KL_FORMS)}, got {kl!r}")
         self.latent_dim, self.hidden_units = latent_dim, tuple(hidden_units)
-        self.kl, self.kl_weight, self.seed = kl, kl_weight, seed
+        self.kl, self.kl_weight, self.waves, self.seed = kl, kl_weight, waves, seed
         self.encoder = self.build_encoder(2 * latent_dim, self.hidden_units)
-        self.decoder = self.build_decoder(latent_dim, self.hidden_units[::-1])
+        self.decoder = self.build_decoder(latent_dim, self.hidden_units[::-1], waves=waves)
         self.noise = keras.random.SeedGenerator(seed)
         self.negative_elbo = keras.metrics.Mean("negative_elbo")
         self.reconstruction = keras.metrics.Mean("reconstruction")
@@ -81,7 +89,7 @@ class VAE(keras.Model):
         return self.decode(np.random.default_rng(seed).standard_normal((count, self.latent_dim), "float32"))
 
     def get_config(self):
-        names = ("latent_dim", "hidden_units", "kl", "kl_weight", "seed")
+        names = ("latent_dim", "hidden_units", "kl", "kl_weight", "waves", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
@@ -100,8 +108,8 @@ class ConditionalVAE(VAE):
 
     build_encoder, build_decoder = staticmethod(canvas_encoder), staticmethod(canvas_decoder)
 
-    def __init__(self, *, classifier_weight=0.0, **options):
-        super().__init__(**options)
+    def __init__(self, *, classifier_weight=0.0, waves=0, **options):
+        super().__init__(waves=waves, **options)
         if classifier_weight < 0:
             raise ValueError(f"classifier_weight must be >= 0, got {classifier_weight}")
         self.classifier_weight = classifier_weight
