@@ -86,6 +86,17 @@ def test_report_says_when_nothing_has_changed(monkeypatch):
     assert result.exit_code == 0 and "Nothing has changed" in result.output
 
 
+def test_report_says_which_scores_lie_outside_the_study(monkeypatch, tmp_path):
+    rows = [("gan", "label", 0.9, 0.99, 0.01), ("ae", "mse", 0.033, 0.033, 0.001)]
+    monkeypatch.setattr(report, "is_fresh", lambda *_: True)
+    monkeypatch.setattr(report, "pdf_is_fresh", lambda: False)
+    monkeypatch.setattr(report, "build_pdf", lambda: tmp_path / "a.pdf")
+    monkeypatch.setattr(report, "compare_with_study", lambda: rows)
+    lines = run("report").output.splitlines()
+    assert lines[1] == "1 of 2 scores lie within 3 standard deviations of the study's mean over seeds."
+    assert lines[2] == "  gan label: 0.9, in the study 0.99 (standard deviation 0.01)" and len(lines) == 3
+
+
 def test_a_failed_report_is_an_error_not_a_trace(monkeypatch):
     def fail():
         raise report.ReportError("report/generative_models.md: no such figure")

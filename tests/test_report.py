@@ -5,9 +5,9 @@ import nbformat
 import pytest
 from pypdf import PdfReader
 
-from genmodels import cache, data, figures, report
+from genmodels import cache, data, experiments, figures, report
 
-KEYS = {name: "key" for name in ("gan", "cvae_25", "cvae_100", "cvae_2", "ae", "vae_mc", "vae_kl", "judge")}
+KEYS = {name: "key" for name in experiments.RUNS}
 
 
 @pytest.fixture
@@ -44,10 +44,13 @@ def numbers(checkout, **sections):
 def test_the_real_report_builds_with_nineteen_figures_in_their_order(checkout):
     text = text_of(report.build_pdf())
     assert all(f"Rysunek {number}:" in text for number in range(1, 20)) and "Rysunek 20" not in text
+    assert all(f"Rysunek A{number}:" in text for number in range(1, 9)) and "Rysunek A9" not in text
     markdown = (checkout / "report" / "generative_models.md").read_text(encoding="utf-8")
     names = [name for files in report.FIGURES.values() for name in files][:-1]
-    places = [markdown.index(f"../data/report/{name}") for name in names]
-    assert places == sorted(places)
+    extra = [name for files in report.EXTRA.values() for name in files]
+    for group in (names, extra):
+        places = [markdown.index(f"../data/report/{name}") for name in group]
+        assert places == sorted(places)
     assert "{{" not in text and "Zadanie 3.3" in text and "Bibliografia" in text
 
 
@@ -90,6 +93,39 @@ def test_references_and_page_breaks(source):
     figure = "![Podpis.](../data/report/cover.png){#fig-okladka width=30% alt='opis'}"
     text = source(f"@fig-okladka, numer [-@fig-okladka].\n\n\\newpage\n\n{figure}")
     assert "Rysunek 1, numer 1." in text and "Rysunek 1: Podpis." in text
+
+
+def test_further_figures_are_numbered_apart(source):
+    figures = [
+        f"![P{index}](../data/report/cover.png){{#fig-{index} {kind} width=10% alt='opis'}}"
+        for index, kind in enumerate(("", ".dodatkowy", "", ".dodatkowy"))
+    ]
+    text = source("\n\n".join([*figures, "Patrz [-@fig-3] i @fig-2."]))
+    captions = ("Rysunek 1: P0", "Rysunek A1: P1", "Rysunek 2: P2", "Rysunek A2: P3", "Patrz A2 i Rysunek 2.")
+    assert all(caption in text for caption in captions)
+
+
+def test_numbers_of_the_study_are_quoted_beside_those_of_the_run(checkout, source):
+    numbers(checkout, a={"x": 1.5})
+    study = {"test": {"gan": {"label": {"mean": 0.99651}}}, "machine": {"processor": "Szybki 3000"}}
+    cache.write_json(report.study_path(), study)
+    text = source("A{{a.x:.1f}}B {{study.test.gan.label.mean:.2%}}C {{study.machine.processor}}D")
+    assert "A1,5B" in text and "99,65 %C" in text and "Szybki 3000D" in text
+
+
+def test_scores_of_a_run_are_compared_with_the_study(checkout):
+    numbers(
+        checkout,
+        zadanie_1={"scores": {"ae": {"mse": 0.04, "new": 1.0}}},
+        zadanie_4={"scores": {"gan": {"label": 0.995}}},
+    )
+    spread = {"mean": 0.03, "deviation": 0.001, "values": []}
+    cache.write_json(
+        report.study_path(), {"test": {"ae": {"mse": spread}, "gan": {"label": {**spread, "mean": 0.996}}}}
+    )
+    comparison = report.compare_with_study()
+    assert comparison == [("ae", "mse", 0.04, 0.03, 0.001), ("gan", "label", 0.995, 0.996, 0.001)]
+    assert report.outside(comparison) == comparison[:1]
 
 
 def test_the_universitys_mark_takes_the_cover_where_it_exists(checkout):
