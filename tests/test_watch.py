@@ -12,7 +12,7 @@ class Generator:
     def __init__(self, draw):
         self.draw = draw
 
-    def generate(self, labels, seed):
+    def generate(self, labels, seed, averaged):
         return self.draw(labels)
 
 
