@@ -166,7 +166,9 @@ def _drawn(drawn, even, judges, split, train):
             "label": named["overall"],
             "worst": min(named["by_digit"]),
             "frechet": metrics.frechet_distance(features, reference),
-            "kernel": metrics.kernel_distance(features, reference, block=min(1_000, len(split) // 2))["mean"],
+            "kernel": metrics.kernel_distance(features, reference, block=min(1_000, len(drawn) // 2, len(split) // 2))[
+                "mean"
+            ],
             **metrics.neighbourhood_scores(features, reference),
         }
 
