@@ -131,6 +131,7 @@ def test_what_is_not_a_condition_is_refused(bad):
 
 def with_classifier(pair):
     model = conditional(classifier_weight=5.0)
+    model.window.background.assign(0.0)  # where it starts, nothing is drawn yet and nothing to name
     with tf.GradientTape(persistent=True) as tape:
         outputs = model(pair)
         label = one_hot_condition(pair[1])[::2, :10]

@@ -95,13 +95,13 @@ def _vae(name, summary, *, decay="cosine", **options):
     )
 
 
-def _judge(name, summary, options=MappingProxyType({}), *, build="build_judge", **others):
+def _judge(name, summary, options=MappingProxyType({}), *, build="build_judge", epochs=5, **others):
     return Run(
         name=name,
         summary=summary,
         build=build,
         options=dict(options),
-        epochs=4,
+        epochs=epochs,
         batch_size=64,
         learning_rate=2e-3,
         **others,

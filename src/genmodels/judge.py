@@ -22,7 +22,7 @@ class Judge(keras.Model):
             raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}, got {architecture!r}")
         self.architecture = architecture
         self.extractor = ARCHITECTURES[architecture]()
-        self.dropout = layers.Dropout(0.5)
+        self.dropout = layers.Dropout(0.5 if architecture == "pooled" else 0.0)  # the other one has its own, earlier
         self.head = layers.Dense(LABELS)
 
     def call(self, images, training=False):

@@ -80,66 +80,56 @@ def dense_decoder(latent_dim, hidden_units, *, context=0, waves=0, normalise=Fal
 
 @keras.saving.register_keras_serializable("genmodels")
 class CellWindow(layers.Layer):
-    """A 28x28 window on the 56x56 canvas whose place is learned from [pos_x, pos_y].
+    """A 28x28 window on the 56x56 canvas whose place is learned from [pos_x, pos_y]; it reads and it writes.
 
     On each axis a softmax over the three possible offsets says where the window is; the layer is not told which offset
-    a position means. The same weights therefore draw, or read, the digit in all nine cells.
+    a position means. The same weights therefore draw, and read, the digit in all nine cells.
     Source: the read and write attention of Gregor et al., "DRAW: A Recurrent Neural Network For Image Generation",
     2015, section 3.2, with three fixed offsets in place of a Gaussian filter bank.
     """
 
-    def __init__(self, write, **kwargs):
+    def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.write = write
-        self.columns = layers.Dense(GRID, use_bias=False, kernel_initializer="zeros", name="columns")
-        self.rows = layers.Dense(GRID, use_bias=False, kernel_initializer="zeros", name="rows")
+        self.columns = self.add_weight(shape=(GRID, GRID), initializer="zeros", name="columns")
+        self.rows = self.add_weight(shape=(GRID, GRID), initializer="zeros", name="rows")
+        # Dark from the start, so that the window has ink to draw and not an empty canvas around it: a window that draws
+        # darkness is best put where the digit is not.
+        self.background = self.add_weight(shape=(), initializer=keras.initializers.Constant(-7.0), name="background")
 
-    def build(self, image_shape, position_shape):
-        self.columns.build((None, GRID))
-        self.rows.build((None, GRID))
-        if self.write:
-            # Dark from the start, so that the window has ink to draw and not an empty canvas around it: a window that
-            # draws darkness is best put where the digit is not.
-            self.background = self.add_weight(
-                shape=(), initializer=keras.initializers.Constant(-7.0), name="background"
-            )
+    def call(self, image, position, write=False):
+        """Reads (B, 56, 56, 1) -> (B, 28, 28, 1), or writes logits the other way; position: (B, 6), one-hot x and y.
 
-    def compute_output_shape(self, image_shape, position_shape):
-        return (image_shape[0], CANVAS, CANVAS, 1) if self.write else (image_shape[0], *SHAPE)
-
-    def call(self, image, position):
-        """Reads (B, 56, 56, 1) -> (B, 28, 28, 1), or writes logits the other way; position: (B, 6), one-hot x and y."""
-        across = self._offsets(ops.softmax(SHARPNESS * self.columns(position[:, :GRID])))
-        down = self._offsets(ops.softmax(SHARPNESS * self.rows(position[:, GRID:])))
+        Where the window writes, the background is added to its logits; around it there is background alone.
+        """
+        across = self._offsets(position[:, :GRID], self.columns)
+        down = self._offsets(position[:, GRID:], self.rows)
         image = image[..., 0]
-        if self.write:
+        if write:
             image = ops.matmul(down, ops.matmul(image, ops.swapaxes(across, 1, 2))) + self.background
         else:
             image = ops.matmul(ops.swapaxes(down, 1, 2), ops.matmul(image, across))
         return image[..., None]
 
-    def _offsets(self, weights):
-        """Weights of three offsets (B, 3) -> matrices (B, 56, 28) that shift a line of 28 pixels by their mixture."""
+    def _offsets(self, position, weights):
+        """One-hot positions (B, 3) -> matrices (B, 56, 28) that shift a line of 28 pixels by a mixture of offsets."""
+        shares = ops.softmax(SHARPNESS * ops.matmul(position, weights))
         shifts = np.stack([np.eye(CANVAS, SHAPE[0], -STRIDE * cell, dtype="float32") for cell in range(GRID)])
-        return ops.reshape(ops.matmul(weights, shifts.reshape(GRID, -1)), (-1, CANVAS, SHAPE[0]))
-
-    def get_config(self):
-        return {**super().get_config(), "write": self.write}
+        return ops.reshape(ops.matmul(shares, shifts.reshape(GRID, -1)), (-1, CANVAS, SHAPE[0]))
 
 
-def canvas_encoder(outputs, hidden_units):
+def canvas_encoder(window, outputs, hidden_units):
     """Canvas (B, 56, 56, 1) and condition (B, 16), one-hot -> (B, outputs): reads the window, then a dense encoder."""
     canvas, condition = keras.Input((CANVAS, CANVAS, 1)), keras.Input((CONDITION,))
-    digit = CellWindow(write=False, name="read")(canvas, condition[:, LABELS:])
     encode = dense_encoder(outputs, hidden_units, context=LABELS, name="digit_encoder")
+    digit = window(canvas, condition[:, LABELS:])
     return keras.Model([canvas, condition], encode([digit, condition[:, :LABELS]]), name="encoder")
 
 
-def canvas_decoder(latent_dim, hidden_units, *, waves=0):
+def canvas_decoder(window, latent_dim, hidden_units, *, waves=0):
     """z (B, latent_dim) and condition (B, 16), one-hot -> logits (B, 56, 56, 1): a dense decoder, then the window."""
     z, condition = keras.Input((latent_dim,)), keras.Input((CONDITION,))
     decode = dense_decoder(latent_dim, hidden_units, context=LABELS, waves=waves, name="digit_decoder")
-    canvas = CellWindow(write=True, name="write")(decode([z, condition[:, :LABELS]]), condition[:, LABELS:])
+    canvas = window(decode([z, condition[:, :LABELS]]), condition[:, LABELS:], write=True)
     return keras.Model([z, condition], canvas, name="decoder")
 
 

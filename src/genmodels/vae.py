@@ -8,6 +8,7 @@ from genmodels.distributions import bernoulli_log_likelihood, kl_closed_form, kl
 from genmodels.networks import (
     GRID,
     LABELS,
+    CellWindow,
     canvas_decoder,
     canvas_encoder,
     dense_decoder,
@@ -29,8 +30,6 @@ class VAE(keras.Model):
     Source: Kingma & Welling, "Auto-Encoding Variational Bayes", 2014; kl_weight: Higgins et al., "beta-VAE", 2017.
     """
 
-    build_encoder, build_decoder = staticmethod(dense_encoder), staticmethod(dense_decoder)
-
     def __init__(
         self,
         *,
@@ -49,12 +48,16 @@ class VAE(keras.Model):
             raise ValueError(f"kl must be one of {', '.join(KL_FORMS)}, got {kl!r}")
         self.latent_dim, self.hidden_units = latent_dim, tuple(hidden_units)
         self.kl, self.kl_weight, self.waves, self.seed = kl, kl_weight, waves, seed
-        self.encoder = self.build_encoder(2 * latent_dim, self.hidden_units)
-        self.decoder = self.build_decoder(latent_dim, self.hidden_units[::-1], waves=waves)
+        self.encoder, self.decoder = self._networks()
         self.noise = keras.random.SeedGenerator(seed)
         self.negative_elbo = keras.metrics.Mean("negative_elbo")
         self.reconstruction = keras.metrics.Mean("reconstruction")
         self.kl_divergence = keras.metrics.Mean("kl")
+
+    def _networks(self):
+        """Encoder to z_mean and z_log_var, side by side, and decoder to logits."""
+        encoder = dense_encoder(2 * self.latent_dim, self.hidden_units)
+        return encoder, dense_decoder(self.latent_dim, self.hidden_units[::-1], waves=self.waves)
 
     def call(self, images, training=False):
         """A dict of logits (B, 28, 28, 1) and z_mean, z_log_var, z, each (B, latent_dim); z is drawn afresh."""
@@ -106,14 +109,17 @@ class ConditionalVAE(VAE):
     discriminator, and Bao et al., "CVAE-GAN", 2017.
     """
 
-    build_encoder, build_decoder = staticmethod(canvas_encoder), staticmethod(canvas_decoder)
-
     def __init__(self, *, classifier_weight=0.0, waves=0, **options):
         super().__init__(waves=waves, **options)
         if classifier_weight < 0:
             raise ValueError(f"classifier_weight must be >= 0, got {classifier_weight}")
         self.classifier_weight = classifier_weight
         self.classifier = digit_classifier() if classifier_weight else None
+
+    def _networks(self):
+        self.window = CellWindow(name="window")
+        encoder = canvas_encoder(self.window, 2 * self.latent_dim, self.hidden_units)
+        return encoder, canvas_decoder(self.window, self.latent_dim, self.hidden_units[::-1], waves=self.waves)
 
     def call(self, inputs, training=False):
         """As VAE.call, with logits (B, 56, 56, 1); with a classifier also what it makes of real and drawn digits."""
@@ -129,12 +135,15 @@ class ConditionalVAE(VAE):
         """Label logits (B, 10) that the classifier gives to real digits, and to as many drawn from the prior.
 
         Of the real ones it learns; for the drawn ones its weights are held fixed, so that it cannot learn to agree.
-        Drawn digits are quantised like real ones; the gradient passes that by (straight-through estimator: Bengio,
-        Leonard & Courville, "Estimating or Propagating Gradients Through Stochastic Neurons", 2013).
+        Both are what the window shows. Drawn digits are quantised like real ones; the gradient passes that by
+        (straight-through estimator: Bengio, Leonard & Courville, "Estimating or Propagating Gradients Through
+        Stochastic Neurons", 2013).
         """
-        real = ops.stop_gradient(self.encoder.get_layer("read")(canvases, condition[:, LABELS:]))
+        real = ops.stop_gradient(self.window(canvases, condition[:, LABELS:]))
         z = keras.random.normal((ops.shape(real)[0], self.latent_dim), seed=self.noise)
-        drawn = ops.sigmoid(self.decoder.get_layer("digit_decoder")([z, condition[:, :LABELS]]))
+        drawn = ops.sigmoid(
+            self.decoder.get_layer("digit_decoder")([z, condition[:, :LABELS]]) + self.window.background
+        )
         drawn += ops.stop_gradient(ops.cast(drawn >= 0.5, drawn.dtype) - drawn)
         fixed = [ops.stop_gradient(weight.value) for weight in self.classifier.trainable_variables]
         others = [weight.value for weight in self.classifier.non_trainable_variables]
