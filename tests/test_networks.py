@@ -1,5 +1,7 @@
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from genmodels import data, networks
 
@@ -56,3 +58,16 @@ def test_waves_are_sines_and_cosines_of_each_axis(rng):
     slow, fast = np.pi / 8 * z, np.pi / 4 * z
     expected = np.concatenate([z, np.sin(slow), np.sin(fast), np.cos(slow), np.cos(fast)], axis=1)
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_window_that_is_almost_sure_stands_exactly_there_and_still_learns(rng):
+    window, digit = networks.CellWindow(), rng.random((1, 28, 28, 1), "float32")
+    position = np.array([[0, 1, 0, 0, 1, 0]], "float32")
+    for weights in (window.columns, window.rows):
+        weights.assign(0.1 * np.eye(3))  # 30 * 0.1 gives the right offset a share of 0.91
+    canvas = data.place(digit, [[1, 1]])
+    with tf.GradientTape() as tape:
+        read = window(canvas, position)
+        loss = keras.ops.sum(read**2)
+    assert np.array_equal(read, digit)
+    assert np.abs(tape.gradient(loss, window.columns.value)).max() > 0

@@ -14,6 +14,7 @@ GRID = 3  # cells along each side of the canvas
 STRIDE = 14  # pixels between neighbouring cells
 CANVAS = SHAPE[0] + (GRID - 1) * STRIDE
 SHARPNESS = 30.0  # of a window's softmax: the larger, the faster it settles on one cell
+SETTLED = 0.9  # share of one cell from which on a window stands exactly there
 CONDITION = LABELS + 2 * GRID  # one-hot label, one-hot pos_x, one-hot pos_y
 
 
@@ -83,7 +84,8 @@ class CellWindow(layers.Layer):
     """A 28x28 window on the 56x56 canvas whose place is learned from [pos_x, pos_y]; it reads and it writes.
 
     On each axis a softmax over the three possible offsets says where the window is; the layer is not told which offset
-    a position means. The same weights therefore draw, and read, the digit in all nine cells.
+    a position means. Once a share passes SETTLED it counts as 1, and the gradient goes on as if it did not. The same
+    weights draw, and read, the digit in all nine cells.
     Source: the read and write attention of Gregor et al., "DRAW: A Recurrent Neural Network For Image Generation",
     2015, section 3.2, with three fixed offsets in place of a Gaussian filter bank.
     """
@@ -113,6 +115,9 @@ class CellWindow(layers.Layer):
     def _offsets(self, position, weights):
         """One-hot positions (B, 3) -> matrices (B, 56, 28) that shift a line of 28 pixels by a mixture of offsets."""
         shares = ops.softmax(SHARPNESS * ops.matmul(position, weights))
+        settled = ops.cast(shares > SETTLED, shares.dtype)
+        exact = ops.where(ops.any(shares > SETTLED, axis=1, keepdims=True), settled, shares)
+        shares += ops.stop_gradient(exact - shares)
         shifts = np.stack([np.eye(CANVAS, SHAPE[0], -STRIDE * cell, dtype="float32") for cell in range(GRID)])
         return ops.reshape(ops.matmul(shares, shifts.reshape(GRID, -1)), (-1, CANVAS, SHAPE[0]))
 
