@@ -5,7 +5,7 @@ import matplotlib.image
 import pytest
 from click.testing import CliRunner
 
-from genmodels import cli, experiments, report
+from genmodels import cache, cli, experiments, report
 
 HEAVY = ("tensorflow", "keras", "matplotlib")
 
@@ -92,9 +92,14 @@ def test_report_says_which_scores_lie_outside_the_study(monkeypatch, tmp_path):
     monkeypatch.setattr(report, "pdf_is_fresh", lambda: False)
     monkeypatch.setattr(report, "build_pdf", lambda: tmp_path / "a.pdf")
     monkeypatch.setattr(report, "compare_with_study", lambda: rows)
+    monkeypatch.setattr(report, "study_path", lambda: tmp_path / "study.json")
+    keys = {name: [experiments.key(name)] for name in experiments.RUNS}
+    cache.write_json(report.study_path(), {"keys": keys})
     lines = run("report").output.splitlines()
     assert lines[1] == "1 of 2 scores lie within 3 standard deviations of the study's mean over seeds."
     assert lines[2] == "  gan label: 0.9, in the study 0.99 (standard deviation 0.01)" and len(lines) == 3
+    cache.write_json(report.study_path(), {"keys": {**keys, "ae": ["of another time"]}})
+    assert "The study is of other code, settings or libraries for ae: `make study`" in run("report").output
 
 
 def test_a_failed_report_is_an_error_not_a_trace(monkeypatch):

@@ -116,29 +116,26 @@ def run(jobs):
     """Trains and scores everything that the cache lacks, `jobs` at once; returns what study.json holds."""
     plain = {name: seeded(run) for name, run in experiments.RUNS.items()}
     changed = {change.name: seeded(change.run()) for change in CHANGES}
-    compared = {change.of for change in CHANGES}
+    compared = {name: plain[name] for name in dict.fromkeys(change.of for change in CHANGES)} | changed
     experiments.train_all([run for runs in (plain | changed).values() for run in runs], jobs=jobs)
-    tasks = [(run, "test") for runs in plain.values() for run in runs]
-    tasks += [
-        (run, "validation") for name, runs in (plain | changed).items() if name in {*compared, *changed} for run in runs
-    ]
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for number, (run, split) in enumerate(pool.map(_score_in_worker, tasks), 1):
-            print(f"scored {number}/{len(tasks)}: {run.name}, seed {run.seed}, {split}", file=sys.stderr, flush=True)
+    _score_all([(run, "test") for runs in plain.values() for run in runs], jobs)
+    _score_all([(run, "validation") for runs in compared.values() for run in runs], jobs)
     return {
         "seeds": list(SEEDS),
         "machine": machine(),
-        "settings": {run.name: run.settings() for run in experiments.RUNS.values()},
-        "keys": {run.name: [experiments.key(run) for run in runs] for runs in plain.values() for run in runs[:1]},
+        "settings": {name: run.settings() for name, run in experiments.RUNS.items()},
+        "keys": {name: [experiments.key(run) for run in runs] for name, runs in plain.items()},
         "test": {name: summary([score(run, "test") for run in runs]) for name, runs in plain.items()},
-        "floors": {split: floors(split) for split in ("test", "validation")},
-        "validation": {
-            name: summary([score(run, "validation") for run in runs])
-            for name, runs in (plain | changed).items()
-            if name in {*compared, *changed}
-        },
+        "floors": {"test": floors("test")},
+        "validation": {name: summary([score(run, "validation") for run in runs]) for name, runs in compared.items()},
         "changes": [{"name": change.name, "of": change.of, "what": change.what} for change in CHANGES],
     }
+
+
+def _score_all(tasks, jobs):
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for number, (run, split) in enumerate(pool.map(_score_in_worker, tasks), 1):
+            print(f"scored {number}/{len(tasks)}: {run.name}, seed {run.seed}, {split}", file=sys.stderr, flush=True)
 
 
 def _score_in_worker(task):
