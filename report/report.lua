@@ -71,7 +71,7 @@ local function caption(figure) return pandoc.utils.blocks_to_inlines(figure.capt
 
 local function typst_figure(figure)
   local path, alt, width, extra = picture(figure)
-  local kind = extra and ', kind: "dodatkowy", supplement: [Rysunek], numbering: "A1"' or ''
+  local kind = extra and ', kind: "dodatkowy", supplement: [Rysunek], numbering: n => "A" + str(n)' or ''
   return string.format('#figure(image(%s, width: %s, alt: %s), caption: [%s]%s) <%s>',
     quoted(path), width, quoted(alt), inlines(caption(figure), 'typst'), kind, figure.identifier)
 end
