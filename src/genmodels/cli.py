@@ -103,7 +103,7 @@ def notebooks(jobs):
     """Run all four notebooks and store in them the outputs that nbval compares."""
     if data.smoke_budget():
         raise report.ReportError("expected a full run to store outputs from, got GENMODELS_BUDGET=smoke")
-    experiments.train_all(experiments.RUNS, jobs=jobs)
+    _train_for(report.NOTEBOOKS, jobs)
     report.run_notebooks(report.NOTEBOOKS, _run_keys(), jobs)
     for name in report.NOTEBOOKS:
         report.store_checked_outputs(name)
@@ -126,13 +126,18 @@ def _run_keys():
     return {name: experiments.key(name) for name in experiments.RUNS}
 
 
+def _train_for(notebooks, jobs):
+    """Trains the runs that these notebooks ask for, the longest first."""
+    wanted = {run for name in notebooks for run in report.notebook_runs(name)}
+    experiments.train_all([name for name in experiments.RUNS if name in wanted], jobs=jobs)
+
+
 def _refresh_figures(jobs):
     """Brings models, figures and numbers up to date; tells whether a notebook had to run."""
     keys = _run_keys()
     stale = [name for name in report.NOTEBOOKS if not report.is_fresh(name, keys)]
     if stale:
-        wanted = {run for name in stale for run in report.notebook_runs(name)}
-        experiments.train_all(wanted, jobs=jobs)
+        _train_for(stale, jobs)
         report.run_notebooks(stale, keys, jobs)
     return bool(stale)
 

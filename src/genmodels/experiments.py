@@ -200,7 +200,7 @@ def trained(run, *, position=0):
 def train_all(runs, *, jobs=None):
     """Trains the runs (Runs or names) that the cache lacks, `jobs` at once (default: one per core), each on one thread.
 
-    They start in the order of RUNS, then of their seeds. Raises the error of the first run that fails; runs that have
+    They start in the order given, those that learn from others last. Raises the error of the first run that fails; runs that have
     not started then do not.
     """
     missing = [run for run in map(find, runs) if not is_trained(run)]
