@@ -200,8 +200,8 @@ def trained(run, *, position=0):
 def train_all(runs, *, jobs=None):
     """Trains the runs (Runs or names) that the cache lacks, `jobs` at once (default: one per core), each on one thread.
 
-    They start in the order given, those that learn from others last. Raises the error of the first run that fails; runs that have
-    not started then do not.
+    They start in the order given, those that learn from others last. Raises the error of the first run that fails; runs
+    that have not started then do not.
     """
     missing = [run for run in map(find, runs) if not is_trained(run)]
     missing.sort(key=lambda run: bool(run.needs))  # what learns from others comes last
