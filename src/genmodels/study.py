@@ -89,8 +89,10 @@ def compute(run, split):
         found = scores.gan(done.model, judges, images, splits.train)
     elif kind == "ae":
         found = scores.ae(done.model, judges, images)
+    elif kind == "vae":
+        found = scores.vae(done.model, judges, images, tight=split == "test")
     else:
-        found = getattr(scores, kind)(done.model, judges, images, tight=split == "test")
+        found = scores.conditional_vae(done.model, judges, images)
     return {**found, "seconds": done.seconds}
 
 
