@@ -279,7 +279,7 @@ def plot_kl_forms(closed_form, monte_carlo):
     for values, name, colour in ((closed_form, "wzór", COLOURS[1]), (monte_carlo, "Monte Carlo", COLOURS[0])):
         right.hist(values, bins, histtype="step", lw=1.3, color=colour, label=name)
     right.set(xlabel="KL [naty]", ylabel="liczba obrazów")
-    right.legend(frameon=False)
+    right.legend(frameon=False, loc="upper left")
     for axes in (left, right):
         _polish(axes)
     return figure
