@@ -35,7 +35,7 @@ def test_listing_runs_needs_no_tensorflow():
 def test_help_names_every_command():
     result = run("--help")
     assert result.exit_code == 0
-    assert all(name in result.output for name in ("train", "sample", "report", "figures", "runs", "notebooks"))
+    assert all(name in result.output for name in ("train", "sample", "report", "figures", "runs", "notebooks", "study"))
 
 
 def test_runs_are_listed_with_their_state():
