@@ -113,7 +113,7 @@ def notebooks(jobs):
 @JOBS
 @_plain_errors
 def make_study(jobs):
-    """Train every run with several seeds, and runs with one part changed; score all of them. Long; it can be resumed."""
+    """Train every run with several seeds, and runs with one part changed; score all. Long; it can be resumed."""
     from genmodels import study
 
     if data.smoke_budget():
