@@ -50,7 +50,6 @@ ONE_RUN = (
     ("cvae_25", "position", ">=", 0.998),
     ("gan", "label", ">=", 0.99),
     ("gan", "worst", ">=", 0.97),
-    ("pupil", "accuracy", ">=", 0.97),
 )
 
 
