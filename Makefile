@@ -29,7 +29,7 @@ test: .venv/installed ## the tests, and the four notebooks through nbval in the 
 notebooks: .venv/installed ## run all notebooks and store the outputs that nbval compares
 	@$(PY) -m genmodels notebooks
 
-study: .venv/installed ## train everything with three seeds, score it, write data/report/study.json; long, resumable
+study: .venv/installed ## train everything with several seeds, score it, write data/report/study.json; long, resumable
 	@$(PY) -m genmodels study
 
 figures: .venv/installed ## bring data/report/ up to date, without the PDF

@@ -108,13 +108,15 @@ def test_conditional_gradients_reach_everything_that_learns_position(pair):
     assert all(np.abs(gradient).max() > 0 for gradient in tape.gradient(loss, model.trainable_variables))
 
 
-def test_saved_conditional_vae_is_the_same_model(pair, tmp_path):
-    model = conditional(kl_weight=2.0)
+@pytest.mark.parametrize(("option", "value"), [("kl_weight", 2.0), ("classifier_weight", 5.0)])
+def test_saved_conditional_vae_is_the_same_model_and_goes_on(option, value, pair, tmp_path):
+    model = conditional(**{option: value})
     model.fit(tf.data.Dataset.from_tensors((pair,)), verbose=0)
     model.save(tmp_path / "cvae.keras")
     loaded = keras.models.load_model(tmp_path / "cvae.keras")
-    assert loaded.kl_weight == 2.0
+    assert getattr(loaded, option) == value
     assert np.array_equal(loaded.sample(pair[1], seed=0), model.sample(pair[1], seed=0))
+    loaded.fit(tf.data.Dataset.from_tensors((pair,)), verbose=0)
 
 
 def test_one_hot_condition_keeps_label_column_and_row_apart():
@@ -156,16 +158,6 @@ def test_loss_with_a_classifier_is_the_elbo_and_both_namings(pair):
     model, _, loss, drawn, real = with_classifier(pair)
     expected = float(model.negative_elbo.result()) + float(real) + 5 * float(drawn)
     assert float(loss) == pytest.approx(expected, rel=1e-5)
-
-
-def test_saved_conditional_vae_keeps_its_classifier_and_goes_on(pair, tmp_path):
-    model = conditional(classifier_weight=5.0)
-    model.fit(tf.data.Dataset.from_tensors((pair,)), verbose=0)
-    model.save(tmp_path / "cvae.keras")
-    loaded = keras.models.load_model(tmp_path / "cvae.keras")
-    assert loaded.classifier_weight == 5
-    assert np.array_equal(loaded.sample(pair[1], seed=0), model.sample(pair[1], seed=0))
-    loaded.fit(tf.data.Dataset.from_tensors((pair,)), verbose=0)
 
 
 def test_classifier_weight_below_zero_is_refused():

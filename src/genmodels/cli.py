@@ -86,8 +86,8 @@ def _say_whether_within_the_study():
     comparison = report.compare_with_study()
     if data.smoke_budget() or not comparison:
         return
-    made_with = cache.read_json(report.study_path())["keys"]
-    if other := [name for name, (first, *_) in made_with.items() if first != _run_keys().get(name)]:
+    made_with, keys = cache.read_json(report.study_path())["keys"], _run_keys()
+    if other := [name for name, (first, *_) in made_with.items() if first != keys.get(name)]:
         click.echo(f"The study is of other code, settings or libraries for {', '.join(other)}: `make study` renews it.")
     far = report.outside(comparison)
     inside = len(comparison) - len(far)

@@ -9,9 +9,8 @@ import os
 import platform
 import sys
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
-from types import MappingProxyType
 
 import numpy as np
 
@@ -22,39 +21,35 @@ SEEDS = (1, 2)  # three are wanted; the third waits for settings that meet every
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """A run with one part of it changed. what: in Polish, as the report's table has it."""
+    """A run with one part changed: its model's options, or its other settings. what: in Polish, for the report."""
 
     name: str
     of: str
     what: str
-    settings: dict
+    options: dict = field(default_factory=dict)
+    settings: dict = field(default_factory=dict)
 
     def run(self):
         """The changed Run."""
         run = experiments.RUNS[self.of]
-        options = {**run.options, **self.settings.get("options", {})}
-        return replace(run, **{**self.settings, "name": self.name, "options": options})
-
-
-def _change(name, of, what, *, options=MappingProxyType({}), **settings):
-    return Change(name=name, of=of, what=what, settings={**settings, "options": dict(options)})
+        return replace(run, name=self.name, options={**run.options, **self.options}, **self.settings)
 
 
 CHANGES = (
-    _change("ae_without_waves", "ae", "bez fal na wejściu dekodera", options={"waves": 0}),
-    _change(
-        "ae_without_normalisation",
-        "ae",
-        "bez normalizacji w warstwach ukrytych",
+    Change(name="ae_without_waves", of="ae", what="bez fal na wejściu dekodera", options={"waves": 0}),
+    Change(
+        name="ae_without_normalisation",
+        of="ae",
+        what="bez normalizacji w warstwach ukrytych",
         options={"normalise": False},
-        learning_rate=1e-3,  # without it the rate of the normalised network is too high
+        settings={"learning_rate": 1e-3},  # without it the rate of the normalised network is too high
     ),
-    _change("vae_without_waves", "vae_kl", "bez fal na wejściu dekodera", options={"waves": 0}),
-    _change("vae_constant", "vae_kl", "stały krok uczenia", decay="constant"),
-    _change("cvae_without_classifier", "cvae_25", "bez klasyfikatora", options={"classifier_weight": 0.0}),
-    _change("cvae_weight_1", "cvae_25", "waga KL równa 1", options={"kl_weight": 1.0}),
-    _change("gan_without_classifier", "gan", "bez klasyfikatora", options={"classifier_weight": 0.0}),
-    _change("gan_without_image_noise", "gan", "bez szumu na obrazach", options={"image_noise": 0.0}),
+    Change(name="vae_without_waves", of="vae_kl", what="bez fal na wejściu dekodera", options={"waves": 0}),
+    Change(name="vae_constant", of="vae_kl", what="stały krok uczenia", settings={"decay": "constant"}),
+    Change(name="cvae_without_classifier", of="cvae_25", what="bez klasyfikatora", options={"classifier_weight": 0.0}),
+    Change(name="cvae_weight_1", of="cvae_25", what="waga KL równa 1", options={"kl_weight": 1.0}),
+    Change(name="gan_without_classifier", of="gan", what="bez klasyfikatora", options={"classifier_weight": 0.0}),
+    Change(name="gan_without_image_noise", of="gan", what="bez szumu na obrazach", options={"image_noise": 0.0}),
 )
 
 
