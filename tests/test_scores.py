@@ -71,6 +71,22 @@ def test_everywhere_keeps_the_label_and_visits_every_cell():
     assert all(np.array_equal(cells[:, 1:], data.all_positions()) for cells in moved)
 
 
+def test_a_digit_counts_as_moved_where_it_lands_in_the_asked_cell(digits):
+    class Painter:
+        """Decodes a code, which is the digit itself, into the asked cell, or into the middle one."""
+
+        def __init__(self, obeys):
+            self.obeys = obeys
+
+        def decode(self, codes, conditions):
+            return data.place(codes, conditions[:, 1:] if self.obeys else np.ones((len(codes), 2), int))
+
+    judges = [Oracle(digits), Oracle(digits)]
+    found, ignored = (scores._moved(Painter(obeys), judges, digits.images, digits.labels) for obeys in (True, False))
+    assert found["moved_position"] == 1 and ignored["moved_position"] == pytest.approx(1 / 9)
+    assert found["moved_label"] == found["moved_label_2"] > 0.9 > ignored["moved_label"]
+
+
 def test_pairs_are_the_digits_of_the_task(digits):
     chosen = scores.pairs(digits)
     assert chosen.shape == (2, 2, 28, 28, 1)

@@ -15,7 +15,7 @@ import platformdirs
 from genmodels import data
 
 PACKAGE = Path(__file__).parent
-LIBRARIES = ("keras", "matplotlib", "numpy", "pillow", "tensorflow")
+LIBRARIES = ("keras", "matplotlib", "numpy", "pillow", "scikit-learn", "scipy", "tensorflow")
 
 
 def directory():

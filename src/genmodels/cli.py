@@ -9,6 +9,8 @@ from genmodels import cache, data, experiments, report
 
 # TensorFlow's start-up messages tell the people who run this nothing.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# For the processes that it starts, one for each core: more threads of NumPy than cores wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 JOBS = click.option(
     "--jobs",
     type=click.IntRange(1),

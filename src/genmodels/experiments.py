@@ -114,7 +114,7 @@ _RUNS = (
         name="gan",
         summary="conditional GAN",
         build="build_gan",
-        epochs=7,
+        epochs=8,
         batch_size=64,
         learning_rate=1.2e-3,
         decay="late",
@@ -126,6 +126,7 @@ _RUNS = (
         epochs=15,
         batch_size=128,
         learning_rate=3e-3,
+        decay="late",
     ),
     _vae("vae_mc", "Monte-Carlo KL", kl="monte_carlo"),
     _vae("vae_kl", "closed-form KL", kl="closed_form"),
@@ -206,9 +207,9 @@ def train_all(runs, *, jobs=None):
     missing = [run for run in map(find, runs) if not is_trained(run)]
     missing.sort(key=lambda run: bool(run.needs))  # what learns from others comes last
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-    one_bar_at_a_time = {"initializer": tqdm.set_lock, "initargs": (context.RLock(),)}
-    with ProcessPoolExecutor(jobs or os.cpu_count(), mp_context=context, **one_bar_at_a_time) as pool:
-        waiting = [pool.submit(_train_in_worker, run, position) for position, run in enumerate(missing)]
+    bars = {"initializer": _begin_worker, "initargs": (context.RLock(), context.Value("i"))}
+    with ProcessPoolExecutor(jobs or os.cpu_count(), mp_context=context, **bars) as pool:
+        waiting = [pool.submit(_train_in_worker, run) for run in missing]
         try:
             for future in as_completed(waiting):
                 future.result()
@@ -217,9 +218,17 @@ def train_all(runs, *, jobs=None):
             raise
 
 
-def _train_in_worker(run, position):
+def _begin_worker(lock, count):
+    """Gives each worker a line of its own for its progress bars; they write one at a time."""
+    global _line
+    tqdm.set_lock(lock)
+    with count.get_lock():
+        _line, count.value = count.value, count.value + 1
+
+
+def _train_in_worker(run):
     try:
-        trained(run, position=position)
+        trained(run, position=_line)
     except KeyboardInterrupt:
         os._exit(130)  # the pool would take it for the result of this run and go on with the next one
 

@@ -38,9 +38,9 @@ class ConditionalGAN(keras.Model):
     def __init__(
         self,
         *,
-        noise_dim=20,
+        noise_dim=24,
         channels=64,
-        classifier_weight=1.0,
+        classifier_weight=0.5,
         image_noise=0.1,
         average_decay=0.999,
         seed=None,

@@ -35,9 +35,13 @@ def everywhere(labels):
     return data.conditions(np.repeat(labels, 9), cells[:, 0], cells[:, 1])
 
 
-def _by_both(judges, measure):
-    """{name: value} that `measure(judge)` gives, for each of two judges; the second one's names end in _2."""
-    return {f"{name}{end}": value for judge, end in zip(judges, ("", "_2")) for name, value in measure(judge).items()}
+def _by_both(judges, measure, *others):
+    """{name: value} that `measure` gives for each of two judges; the second one's names end in _2.
+
+    others: lists of two, whose elements `measure` takes beside the judge.
+    """
+    each = zip(("", "_2"), judges, *others)
+    return {f"{name}{end}": value for end, *both in each for name, value in measure(*both).items()}
 
 
 def judge(model, split):
@@ -95,18 +99,16 @@ def conditional_vae(model, judges, split):
     """Scores of samples for every condition, of encoded digits moved to all cells, of what z gives away, and bounds.
 
     label, position, ink_inside: of EACH samples for each condition, quantised. diversity: within a label, against
-    quantised real images. moved_label, moved_position: of 1,000 encoded images decoded in all cells. probe_position,
-    probe_label: accuracy of a linear probe of z_mean.
+    quantised real images. moved_label, moved_position: of the split's images, encoded and decoded in all cells.
+    probe_position, probe_label: accuracy of a linear probe of z_mean.
     """
     images, conditions = canvases(split)
     z_mean, _ = model.encode(images, conditions)
-    wanted, moved = asked(EACH), everywhere(split.labels[:1000])
+    wanted = asked(EACH)
     drawn = data.quantise(model.sample(wanted, seed=0))
-    again = data.quantise(model.decode(np.repeat(z_mean[:1000], 9, axis=0), moved))
 
     def named(judge):
-        sampled = metrics.conditional_accuracy(judge, drawn, wanted)
-        return {"label": sampled["label"], "moved_label": metrics.conditional_accuracy(judge, again, moved)["label"]}
+        return {"label": metrics.conditional_accuracy(judge, drawn, wanted)["label"]}
 
     placed = metrics.conditional_accuracy(judges[0], drawn, wanted)
     cells = metrics.crop(drawn, wanted)
@@ -115,11 +117,22 @@ def conditional_vae(model, judges, split):
         "position": placed["position"],
         "ink_inside": placed["ink_inside"],
         "diversity": metrics.relative_diversity(cells, wanted[:, 0], split.quantised())["overall"],
-        "moved_position": metrics.conditional_accuracy(judges[0], again, moved)["position"],
+        **_moved(model, judges, z_mean, split.labels),
         "probe_position": metrics.linear_probe(z_mean, 3 * conditions[:, 2] + conditions[:, 1])["mean"],
         "probe_label": metrics.linear_probe(z_mean, split.labels)["mean"],
         **_bounds(model, images, conditions),
     }
+
+
+def _moved(model, judges, codes, labels):
+    """moved_label, moved_position: of codes decoded with their labels in all cells, one cell at a time for memory."""
+    found = []
+    for pos_x, pos_y in data.all_positions():
+        conditions = data.conditions(labels, pos_x, pos_y)
+        canvases = model.decode(codes, conditions)
+        first, second = (metrics.conditional_accuracy(judge, canvases, conditions) for judge in judges)
+        found.append([first["label"], second["label"], first["position"]])
+    return dict(zip(("moved_label", "moved_label_2", "moved_position"), np.mean(found, axis=0).tolist()))
 
 
 def gan(model, judges, split, train):
@@ -130,12 +143,12 @@ def gan(model, judges, split, train):
     drawn = data.Split(model.generate(split.labels, seed=0), split.labels)
     evenly = np.arange(len(split)) % data.LABELS
     even = data.Split(model.generate(evenly, seed=1), evenly)
-    latest = data.Split(model.generate(split.labels, seed=0, averaged=False), split.labels)
-    features, reference = (judges[0].features(images) for images in (latest.images, split.images))
+    latest = model.generate(split.labels, seed=0, averaged=False)
+    references = [judge.features(split.images) for judge in judges]
     return {
-        **_drawn(drawn, even, judges, split, train),
-        "latest_label": metrics.label_accuracy(judges[0], latest.images, latest.labels)["overall"],
-        "latest_frechet": metrics.frechet_distance(features, reference),
+        **_drawn(drawn, even, judges, references, split, train),
+        "latest_label": metrics.label_accuracy(judges[0], latest, split.labels)["overall"],
+        "latest_frechet": metrics.frechet_distance(judges[0].features(latest), references[0]),
     }
 
 
@@ -144,32 +157,32 @@ def floors(judges, split, train):
     rng = np.random.default_rng(0)
     order = rng.permutation(len(train))
     chosen = np.concatenate(
-        [order[train.labels[order] == digit][: (split.labels == digit).sum()] for digit in range(10)]
+        [order[train.labels[order] == digit][: (split.labels == digit).sum()] for digit in range(data.LABELS)]
     )
     chosen = rng.permutation(chosen)  # so that no block of the kernel distance has one digit alone
     real = data.Split(train.images[chosen], train.labels[chosen])
     rest = data.Split(np.delete(train.images, chosen, axis=0), np.delete(train.labels, chosen))
-    return _drawn(real, split, judges, split, rest)
+    return _drawn(real, split, judges, [judge.features(split.images) for judge in judges], split, rest)
 
 
-def _drawn(drawn, even, judges, split, train):
+def _drawn(drawn, even, judges, references, split, train):
     """Accuracy of labels on `even`; distances of `drawn` from the split; nearness to training images.
 
+    references: the split's features, for each judge.
     label, worst: share of images named right, over all and for the worst digit. frechet, kernel, precision, recall,
     density, coverage: in the judge's features. diversity: within a label. nearest: median distance to the nearest
     training image, as a share of that of the split's images.
     """
 
-    def compared(judge):
-        named = metrics.label_accuracy(judge, even.images, even.labels)
-        features, reference = judge.features(drawn.images), judge.features(split.images)
+    block = min(1_000, len(drawn) // 2, len(split) // 2)
+
+    def compared(judge, reference):
+        named, features = metrics.label_accuracy(judge, even.images, even.labels), judge.features(drawn.images)
         return {
             "label": named["overall"],
             "worst": min(named["by_digit"]),
             "frechet": metrics.frechet_distance(features, reference),
-            "kernel": metrics.kernel_distance(features, reference, block=min(1_000, len(drawn) // 2, len(split) // 2))[
-                "mean"
-            ],
+            "kernel": metrics.kernel_distance(features, reference, block=block)["mean"],
             **metrics.neighbourhood_scores(features, reference),
         }
 
@@ -177,7 +190,7 @@ def _drawn(drawn, even, judges, split, train):
         metrics.nearest_neighbours(images[:1000], train.images)[1] for images in (drawn.images, split.images)
     )
     return {
-        **_by_both(judges, compared),
+        **_by_both(judges, compared, references),
         "diversity": metrics.relative_diversity(drawn.images, drawn.labels, split)["overall"],
         "nearest": float(np.median(near) / np.median(usual)),
     }
