@@ -138,8 +138,8 @@ def with_classifier(pair):
         outputs = model(pair)
         label = one_hot_condition(pair[1])[::2, :10]
         drawn, real = (
-            keras.ops.mean(keras.ops.categorical_crossentropy(labels, outputs[name], from_logits=True))
-            for name, labels in (("names_of_drawn", keras.ops.concatenate([label, label])), ("names_of_real", label))
+            keras.ops.mean(keras.ops.categorical_crossentropy(label, outputs[name], from_logits=True))
+            for name in ("names_of_drawn", "names_of_real")
         )
         loss = model.compute_loss(x=pair, y_pred=outputs)
     return model, tape, loss, drawn, real
