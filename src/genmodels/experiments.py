@@ -75,7 +75,7 @@ def _conditional_vae(latent_dim, **options):
         name=f"cvae_{latent_dim}",
         summary=f"conditional VAE, {latent_dim} latent dimensions",
         build="build_conditional_vae",
-        options={"latent_dim": latent_dim, "hidden_units": (512, 256), "classifier_weight": 120.0, **options},
+        options={"latent_dim": latent_dim, "hidden_units": (512, 256), "classifier_weight": 80.0, **options},
         epochs=8,
         batch_size=128,
         learning_rate=1.5e-3,
