@@ -78,7 +78,7 @@ def _conditional_vae(latent_dim, **options):
         options={"latent_dim": latent_dim, "hidden_units": (512, 256), "classifier_weight": 80.0, **options},
         epochs=8,
         batch_size=128,
-        learning_rate=1.5e-3,
+        learning_rate=3.5e-3,
     )
 
 
@@ -123,9 +123,9 @@ _RUNS = (
         name="ae",
         summary="autoencoder, 2 latent dimensions",
         build="build_ae",
-        epochs=15,
-        batch_size=128,
-        learning_rate=3e-3,
+        epochs=18,
+        batch_size=256,
+        learning_rate=4e-3,
         decay="late",
     ),
     _vae("vae_mc", "Monte-Carlo KL", kl="monte_carlo"),
