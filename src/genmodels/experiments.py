@@ -218,8 +218,11 @@ def train_all(runs, *, jobs=None):
             raise
 
 
+_line = 0  # where this process draws its progress bars
+
+
 def _begin_worker(lock, count):
-    """Gives each worker a line of its own for its progress bars; they write one at a time."""
+    """Gives a worker a line of its own for its progress bars; workers draw one at a time."""
     global _line
     tqdm.set_lock(lock)
     with count.get_lock():
