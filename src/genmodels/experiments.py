@@ -114,9 +114,9 @@ _RUNS = (
         name="gan",
         summary="conditional GAN",
         build="build_gan",
-        epochs=8,
+        epochs=7,
         batch_size=64,
-        learning_rate=1.2e-3,
+        learning_rate=2e-3,
         decay="late",
     ),
     Run(

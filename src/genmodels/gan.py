@@ -42,7 +42,7 @@ class ConditionalGAN(keras.Model):
         channels=64,
         classifier_weight=0.5,
         image_noise=0.1,
-        average_decay=0.999,
+        average_decay=0.998,
         seed=None,
         **kwargs,
     ):
