@@ -115,8 +115,6 @@ def run(jobs):
     plain = {name: seeded(run) for name, run in experiments.RUNS.items()}
     changed = {change.name: seeded(change.run()) for change in CHANGES}
     compared = {name: plain[name] for name in dict.fromkeys(change.of for change in CHANGES)} | changed
-    # The first seed with the machine to itself: its times are what each training takes.
-    experiments.train_all([runs[0] for runs in plain.values()], jobs=1)
     experiments.train_all([run for runs in (plain | changed).values() for run in runs], jobs=jobs)
     _score_all([(run, "test") for runs in plain.values() for run in runs], jobs)
     _score_all([(run, "validation") for runs in compared.values() for run in runs], jobs)
