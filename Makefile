@@ -2,6 +2,8 @@
 # scripts carry the environment's path in their first line and that breaks in folders with spaces.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PYTHONUTF8 ?= 1
+# For the processes side by side: more threads of NumPy than cores wait for each other.
+export OMP_NUM_THREADS ?= 1
 # A copied or renamed checkout keeps an environment that points at the old folder; its own source comes first.
 export PYTHONPATH := $(CURDIR)/src
 ifeq ($(OS),Windows_NT)

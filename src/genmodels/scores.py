@@ -99,23 +99,16 @@ def conditional_vae(model, judges, split):
     """Scores of samples for every condition, of encoded digits moved to all cells, of what z gives away, and bounds.
 
     label, position, ink_inside: of EACH samples for each condition, quantised. diversity: within a label, against
-    quantised real images. moved_label, moved_position: of the split's images, encoded and decoded in all cells.
+    quantised real images. moved_...: the first three, of the split's images, encoded and decoded in all cells.
     probe_position, probe_label: accuracy of a linear probe of z_mean.
     """
     images, conditions = canvases(split)
     z_mean, _ = model.encode(images, conditions)
     wanted = asked(EACH)
     drawn = data.quantise(model.sample(wanted, seed=0))
-
-    def named(judge):
-        return {"label": metrics.conditional_accuracy(judge, drawn, wanted)["label"]}
-
-    placed = metrics.conditional_accuracy(judges[0], drawn, wanted)
     cells = metrics.crop(drawn, wanted)
     return {
-        **_by_both(judges, named),
-        "position": placed["position"],
-        "ink_inside": placed["ink_inside"],
+        **_obeyed(judges, drawn, wanted),
         "diversity": metrics.relative_diversity(cells, wanted[:, 0], split.quantised())["overall"],
         **_moved(model, judges, z_mean, split.labels),
         "probe_position": metrics.linear_probe(z_mean, 3 * conditions[:, 2] + conditions[:, 1])["mean"],
@@ -124,15 +117,17 @@ def conditional_vae(model, judges, split):
     }
 
 
+def _obeyed(judges, canvases, conditions):
+    """label, label_2, position and ink_inside of canvases (N, 56, 56, 1), see `metrics.conditional_accuracy`."""
+    first, second = (metrics.conditional_accuracy(judge, canvases, conditions) for judge in judges)
+    return {name: first[name] for name in ("label", "position", "ink_inside")} | {"label_2": second["label"]}
+
+
 def _moved(model, judges, codes, labels):
-    """moved_label, moved_position: of codes decoded with their labels in all cells, one cell at a time for memory."""
-    found = []
-    for pos_x, pos_y in data.all_positions():
-        conditions = data.conditions(labels, pos_x, pos_y)
-        canvases = model.decode(codes, conditions)
-        first, second = (metrics.conditional_accuracy(judge, canvases, conditions) for judge in judges)
-        found.append([first["label"], second["label"], first["position"]])
-    return dict(zip(("moved_label", "moved_label_2", "moved_position"), np.mean(found, axis=0).tolist()))
+    """What `_obeyed` gives, as moved_..., for codes decoded with their labels in all cells, one cell at a time."""
+    cells = [data.conditions(labels, pos_x, pos_y) for pos_x, pos_y in data.all_positions()]
+    found = [_obeyed(judges, model.decode(codes, conditions), conditions) for conditions in cells]
+    return {f"moved_{name}": float(np.mean([cell[name] for cell in found])) for name in found[0]}
 
 
 def gan(model, judges, split, train):
