@@ -187,7 +187,7 @@ def discriminator(channels=64):
     & Shlens, "Conditional Image Synthesis with Auxiliary Classifier GANs", 2017.
     """
     image, label = keras.Input(SHAPE), keras.Input((LABELS,))
-    x = layers.Conv2D(channels // 2, 3, padding="same")(_gather_pixels(image))
+    x = layers.Conv2D(channels // 2, 5, padding="same")(_gather_pixels(image))  # 10x10 pixels: strokes, not only edges
     x = layers.LeakyReLU(0.2)(x)
     x = layers.Conv2D(channels, 4, 2, padding="same", use_bias=False)(x)
     x = layers.LeakyReLU(0.2)(layers.BatchNormalization()(x))
