@@ -41,7 +41,7 @@ class ConditionalGAN(keras.Model):
         noise_dim=24,
         channels=64,
         classifier_weight=0.5,
-        image_noise=0.1,
+        image_noise=0.15,
         average_decay=0.998,
         seed=None,
         **kwargs,
