@@ -126,7 +126,7 @@ def run(jobs):
         "test": {name: summary([score(run, "test") for run in runs]) for name, runs in plain.items()},
         "floors": {"test": floors("test")},
         "validation": {name: summary([score(run, "validation") for run in runs]) for name, runs in compared.items()},
-        "changes": [{"name": change.name, "of": change.of, "what": change.what} for change in CHANGES],
+        "changes": {change.name: {"of": change.of, "what": change.what} for change in CHANGES},
     }
 
 
