@@ -39,6 +39,9 @@ BARS = (
     ("gan", "label", ">=", 0.995),
     ("gan", "worst", ">=", 0.99),
     ("pupil", "accuracy", ">=", 0.975),
+)
+# Seconds of a training on the machine that made the study, which may be slower than most.
+TIMES = (
     ("gan", "seconds", "<=", 300),
     *((run, "seconds", "<=", 180) for run in ("ae", "vae_mc", "vae_kl", "cvae_2", "cvae_25", "cvae_100")),
 )
@@ -60,9 +63,14 @@ def missed(bars, values):
             yield f"{run}: expected {score} {sign} {bar}, got {values(run, score):.4g}"
 
 
+def means(study):
+    """The study's test scores, {run: {score: mean over the seeds}}."""
+    return {run: {name: spread["mean"] for name, spread in scores.items()} for run, scores in study["test"].items()}
+
+
 def missed_by_the_study(study):
-    """Bars that the committed study misses, those that compare two numbers included."""
-    mean = {run: {name: spread["mean"] for name, spread in scores.items()} for run, scores in study["test"].items()}
+    """Bars of quality that the committed study misses, those that compare two numbers included."""
+    mean = means(study)
     yield from missed(BARS, lambda run, score: mean[run][score])
     gan, floor = mean["gan"], study["floors"]["test"]
     if (gap := abs(mean["vae_mc"]["negative_elbo"] - mean["vae_kl"]["negative_elbo"])) > 0.5:
@@ -104,8 +112,7 @@ def problems(pdf):
 
 if __name__ == "__main__":
     metrics, study = (json.loads(path.read_text(encoding="utf-8")) for path in (METRICS, STUDY))
-    found = [*problems(PDF), *missed_by_this_run(metrics)]
-    print(*found or [f"{PDF.name}: all figures and headings, the quality of a single run"], sep="\n")
-    # Work on these goes on; the build is not held up by what a study of hours has measured before.
-    print(*(f"not met by the study: {text}" for text in missed_by_the_study(study)), sep="\n")
+    found = [*problems(PDF), *missed_by_this_run(metrics), *(f"study: {text}" for text in missed_by_the_study(study))]
+    print(*found or [f"{PDF.name}: all figures and headings, the quality of this run and of the study"], sep="\n")
+    print(*(f"slow: {text}" for text in missed(TIMES, lambda run, score: means(study)[run][score])), sep="\n")
     sys.exit(bool(found))

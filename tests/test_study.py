@@ -13,6 +13,14 @@ def test_summary_gives_mean_and_deviation_over_seeds():
     assert found["b"] == {"mean": 5, "deviation": 0, "values": [5.0, 5.0, 5.0]}
 
 
+def test_summary_of_a_training_that_diverged_has_no_mean():
+    assert study.summary([{"a": 1.0}, {"a": float("nan")}])["a"] == {
+        "mean": None,
+        "deviation": None,
+        "values": [1.0, None],
+    }
+
+
 @pytest.mark.parametrize("change", study.CHANGES, ids=lambda change: change.name)
 def test_a_change_changes_the_run_and_names_something_else(change):
     run = change.run()

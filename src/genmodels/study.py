@@ -102,11 +102,16 @@ def floors(split):
 
 
 def summary(scores):
-    """Scores of one run over its seeds, a list of dicts, as {name: {mean, deviation, values}}."""
+    """Scores of one run over its seeds, a list of dicts, as {name: {mean, deviation, values}}.
+
+    A value that is not finite, of a training that diverged, is None, and so are then the mean and the deviation.
+    """
     return {name: _spread([found[name] for found in scores]) for name in scores[0]}
 
 
 def _spread(values):
+    if not np.isfinite(values).all():
+        return {"mean": None, "deviation": None, "values": [each if np.isfinite(each) else None for each in values]}
     return {"mean": float(np.mean(values)), "deviation": float(np.std(values, ddof=1)), "values": values}
 
 
