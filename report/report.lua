@@ -6,6 +6,7 @@
 --   ![Caption](file){#fig-x .dodatkowy alt="..."}   the same, numbered apart: A1, A2, ...
 --   ::: obok                     the figures inside stand side by side
 --   \newpage                     a new page
+--   [VAE jest lepszy.]{claim="study.test.vae_kl.recognised.mean > 0.7"}   a sentence that stops the build once it is false
 -- Metadata: `results`, the folder of figures and metrics.json (default ../data/report).
 
 local RESULTS = '../data/report'
@@ -18,6 +19,18 @@ local function is(format) return FORMAT:match(format) ~= nil end
 local function raw(text) return pandoc.RawBlock(is 'latex' and 'latex' or 'typst', text) end
 local function stop(message) error('\n\n  report: ' .. message .. '\n', 0) end
 
+-- "line 12: ", where a text first stands in the source, however its lines are broken; pandoc's tree does not know.
+local function place(text)
+  local file = io.open(PANDOC_STATE.input_files[1])
+  local source = file:read 'a'
+  file:close()
+  local whole = text:find '[%w_]$' and '%f[^%w_.]' or '' -- not the beginning of a longer key
+  local start = source:find(text:gsub('%p', '%%%0'):gsub('%s+', '%%s+') .. whole)
+  if not start then return '' end
+  local _, breaks = source:sub(1, start):gsub('\n', '')
+  return 'line ' .. breaks + 1 .. ': '
+end
+
 local function lookup(key)
   local value = metrics
   for part in key:gmatch '[^.]+' do
@@ -25,7 +38,7 @@ local function lookup(key)
     value = value[part] or value[(tonumber(part) or -1) + 1] -- a key, or a place in a list counted from 0
   end
   if value == nil or type(value) == 'table' then
-    stop('no number "' .. key .. '" in metrics.json or study.json')
+    stop(place(key) .. 'no number "' .. key .. '" in metrics.json or study.json')
   end
   return value
 end
@@ -52,6 +65,37 @@ local function fill(text)
   return (text:gsub('{{([%w_.]+):?([^}]*)}}', function(key, format) return polish(lookup(key), format) end))
 end
 
+-- Whether a claim holds: comparisons of keys and numbers with + - * / ( ) abs, joined by and, or, not. And its values.
+local function judge(claim)
+  local key, values, words = '%a[%w_]*%.[%w_.]+', {}, { ['and'] = true, ['or'] = true, ['not'] = true, abs = true }
+  local function expected(got)
+    stop(place(claim) .. 'claim "' .. claim .. '": expected comparisons of numbers joined by and, or, not; got ' .. got)
+  end
+  for word in claim:gsub(key, ''):gmatch '[%a_]+' do
+    if not words[word] then expected('"' .. word .. '"') end
+  end
+  local code = claim:gsub(key, function(name)
+    local value = lookup(name)
+    if type(value) ~= 'number' then expected(name .. ' = ' .. tostring(value)) end
+    values[#values + 1] = name .. ' = ' .. value
+    return string.format('(%.17g)', value)
+  end)
+  local chunk = load('return ' .. code, '=claim', 't', { abs = math.abs })
+  local run, holds = pcall(chunk)
+  if not run or type(holds) ~= 'boolean' then expected 'something else' end
+  return holds, table.concat(values, ', ')
+end
+
+local function Span(span)
+  local claim = span.attributes.claim
+  if not claim then return end
+  local holds, values = judge(claim)
+  if not holds then
+    stop(place(claim) .. '„' .. pandoc.utils.stringify(span) .. '” is no longer true: ' .. claim .. ' (' .. values .. ')')
+  end
+  return span.content
+end
+
 local function relocate(path) return (path:gsub('^%.%./data/report', (results:gsub('%%', '%%%%')))) end
 
 local function quoted(text) return '"' .. text:gsub('[\\"]', '\\%0') .. '"' end
@@ -63,7 +107,10 @@ end
 local function picture(figure)
   local image
   figure:walk { Image = function(found) image = found end }
-  local alt = image.attributes.alt or pandoc.utils.stringify(figure.caption.long)
+  local alt, name = pandoc.utils.stringify(image.caption), figure.identifier -- where pandoc puts alt="..."
+  if alt == pandoc.utils.stringify(figure.caption.long) then
+    stop(place('#' .. name) .. 'figure "' .. name .. '": expected alt="what is to be seen", got none or the caption again')
+  end
   return relocate(image.src), alt, image.attributes.width or '100%', image.classes:includes 'dodatkowy'
 end
 
@@ -164,6 +211,7 @@ function Pandoc(doc)
   read_metrics(doc.meta)
   doc = doc:walk {
     Inlines = tie,
+    Span = Span,
     Str = function(str) return str.text:find('{{', 1, true) and pandoc.Str(fill(str.text)) or nil end,
     Math = function(math) math.text = fill(math.text) return math end,
   }

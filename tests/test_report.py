@@ -68,7 +68,9 @@ def test_numbers_are_written_in_polish(checkout, source):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("{{a.nothing}}", 'no number "a.nothing"'),
+        ("{{a.nothing}}", 'line 10: no number "a.nothing"'),
+        ("\n\n[Nie.]{claim='a.nothing > 1'}", 'line 12: no number "a.nothing"'),
+        ("![x](../data/report/cover.png){#fig-x}", 'line 10: figure "fig-x": expected alt='),
         ("![x](../data/report/no.png){#fig-x alt='y'}", "no.png"),
         ("@fig-none", "fig-none"),
     ],
@@ -83,10 +85,44 @@ def test_a_mistake_in_the_text_is_named_and_the_last_good_pdf_stays(checkout, so
     assert not list((checkout / "report").glob(".*"))
 
 
+def test_a_true_claim_leaves_no_trace(checkout, source):
+    numbers(checkout, a={"x": 0.5, "y": -0.25, "list": [1.0, 2.0]})
+    claim = "a.x > a.y and not (abs(a.y) > 0.3) or a.list.1 == 3 * a.list.0"
+    assert "Większe jest x (0,5), a y nie." in source(
+        f"Większe [jest *x* ({{{{a.x:.1f}}}}), a]{{claim='{claim}'}} y nie."
+    )
+
+
+@pytest.mark.parametrize(
+    ("claim", "message"),
+    [
+        ("a.x < a.y", r"line 12: „To prawda o 0,5.” is no longer true: a.x < a.y \(a.x = 0.5, a.y = -0.25\)"),
+        ("a.x > 0.4 and a.y > 0", r"is no longer true: .* \(a.x = 0.5, a.y = -0.25\)"),
+        ("a.x + a.y", "expected comparisons of numbers joined by and, or, not; got something else"),
+        ("a.x <", "expected comparisons of numbers"),
+        ("os.execute() == 1", 'no number "os.execute"'),
+        ("a.x > (function() return 0 end)()", 'got "function"'),
+        ("a.name > 1", "got a.name = tekst"),
+    ],
+)
+def test_a_false_or_unreadable_claim_stops_the_build(checkout, source, claim, message):
+    numbers(checkout, a={"x": 0.5, "y": -0.25, "name": "tekst"})
+    with pytest.raises(report.ReportError, match=message):
+        source(f"Wstęp.\n\n[To prawda o {{{{a.x:.1f}}}}.]{{claim='{claim}'}}")
+
+
 def test_missing_numbers_are_named(checkout):
     (checkout / "data" / "report" / "metrics.json").unlink()
     with pytest.raises(report.ReportError, match=r"there is no \.\./data/report/metrics\.json; the notebooks write it"):
         report.build_pdf()
+
+
+def test_a_picture_carries_its_alternative_text_not_its_caption(source):
+    source("![Podpis.](../data/report/cover.png){#fig-x width=30% alt='Co widać.'}")
+    reader = PdfReader(report.pdf_path())
+    objects = (reader.get_object(number) for number in range(1, reader.trailer["/Size"]))
+    alternatives = [found["/Alt"] for found in objects if isinstance(found, dict) and "/Alt" in found]
+    assert alternatives[-1] == "Co widać."  # the first is the cover's
 
 
 def test_references_and_page_breaks(source):
