@@ -216,6 +216,11 @@ function Pandoc(doc)
     Math = function(math) math.text = fill(math.text) return math end,
   }
   if is 'latex' then latex_title(doc) end
-  if is 'typst' then doc.meta.cover = pandoc.MetaInlines { pandoc.RawInline('typst', cover()) } end
+  if is 'typst' then
+    local alt = doc.meta['cover-alt'] or stop 'expected cover-alt: what the cover shows, got none'
+    for key, text in pairs { cover = cover(), ['cover-alt'] = pandoc.utils.stringify(alt) } do
+      doc.meta[key] = pandoc.MetaInlines { pandoc.RawInline('typst', quoted(text)) }
+    end
+  end
   return doc:walk { traverse = 'topdown', Div = Div, Figure = Figure, Cite = Cite, RawBlock = RawBlock }
 end
