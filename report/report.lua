@@ -6,6 +6,7 @@
 --   ![Caption](file){#fig-x .dodatkowy alt="..."}   the same, numbered apart: A1, A2, ...
 --   ::: obok                     the figures inside stand side by side
 --   \newpage                     a new page
+--   [0,5]{.ustalone}             a decimal or a percentage that is no result; typed without this it stops the build
 --   [VAE jest lepszy.]{claim="study.test.vae_kl.recognised.mean > 0.7"}   a sentence that stops the build once it is false
 -- Metadata: `results`, the folder of figures and metrics.json (default ../data/report).
 
@@ -88,13 +89,29 @@ end
 
 local function Span(span)
   local claim = span.attributes.claim
-  if not claim then return end
+  if not claim then return span.classes:includes 'ustalone' and span.content or nil end
   local holds, values = judge(claim)
   if not holds then
     stop(place(claim) .. '„' .. pandoc.utils.stringify(span) .. '” is no longer true: ' .. claim .. ' (' .. values .. ')')
   end
   return span.content
 end
+
+-- Stops at a typed decimal or percentage: a result is a reference. 100 % is none.
+local function refuse_typed(list)
+  for index, found in ipairs(list) do
+    local before = list[index - 2] and list[index - 2].text or ''
+    local text = found.t == 'Str' and not found.text:find('{{', 1, true) and found.text or ''
+    local percent = text:match '^%%' and before:match '^[^{]*%d$' and before ~= '100'
+    if percent or text:match '%d,%d' or text:match '%d%%' then
+      local typed = percent and before .. ' %' or text
+      local where = place(pandoc.utils.stringify(pandoc.Inlines { table.unpack(list, math.max(index - 4, 1), index) }))
+      stop(where .. 'typed number "' .. typed .. '": a result is written {{key:format}}, a constant [' .. typed .. ']{.ustalone}')
+    end
+  end
+end
+
+local function constant(span) if span.classes:includes 'ustalone' then return span, false end end
 
 local function relocate(path) return (path:gsub('^%.%./data/report', (results:gsub('%%', '%%%%')))) end
 
@@ -209,6 +226,7 @@ end
 
 function Pandoc(doc)
   read_metrics(doc.meta)
+  doc:walk { traverse = 'topdown', Span = constant, Inlines = refuse_typed }
   doc = doc:walk {
     Inlines = tie,
     Span = Span,

@@ -73,6 +73,9 @@ def test_numbers_are_written_in_polish(checkout, source):
         ("![x](../data/report/cover.png){#fig-x}", 'line 10: figure "fig-x": expected alt='),
         ("![x](../data/report/no.png){#fig-x alt='y'}", "no.png"),
         ("@fig-none", "fig-none"),
+        ("Ma [0,5]{.ustalone}.\n\nMa MSE 0,5.", 'line 12: typed number "0,5.": a result is written'),
+        ("Rozpoznaje 84 % cyfr.", 'line 10: typed number "84 %"'),
+        ("Rozpoznaje (*84%*) cyfr.", 'typed number "84%"'),
     ],
 )
 def test_a_mistake_in_the_text_is_named_and_the_last_good_pdf_stays(checkout, source, body, message):
@@ -83,6 +86,11 @@ def test_a_mistake_in_the_text_is_named_and_the_last_good_pdf_stays(checkout, so
     assert report.pdf_path().read_bytes() == good
     assert not report.pdf_is_fresh()
     assert not list((checkout / "report").glob(".*"))
+
+
+def test_constants_of_the_task_may_be_typed(source):
+    text = source("Próg [0,5]{.ustalone}, czyli [50 %]{.ustalone}; 100 % z 10 000 obrazów 28 × 28, $x > 0{,}5$, `0,5`.")
+    assert "Próg 0,5, czyli 50 %; 100 % z 10 000 obrazów" in text
 
 
 def test_a_true_claim_leaves_no_trace(checkout, source):
