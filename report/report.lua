@@ -7,6 +7,7 @@
 --   ::: obok                     the figures inside stand side by side
 --   \newpage                     a new page
 --   [0,5]{.ustalone}             a decimal or a percentage that is no result; typed without this it stops the build
+--   [$q(z)$]{alt="q od z"}       a formula and how it is read; where it stands again it needs no alt
 --   [VAE jest lepszy.]{claim="study.test.vae_kl.recognised.mean > 0.7"}   a sentence that stops the build once it is false
 -- Metadata: `results`, the folder of figures and metrics.json (default ../data/report).
 
@@ -15,6 +16,7 @@ local LOGO = RESULTS .. '/Znak_graficzny_AGH.svg.png' -- not ours to ship; where
 local STUDY = RESULTS .. '/study.json' -- drafts quote it too
 local NBSP = '\u{a0}'
 local metrics, results
+local alternatives = {} -- of formulas, by their TeX
 
 local function is(format) return FORMAT:match(format) ~= nil end
 local function raw(text) return pandoc.RawBlock(is 'latex' and 'latex' or 'typst', text) end
@@ -88,7 +90,11 @@ local function judge(claim)
 end
 
 local function Span(span)
-  local claim = span.attributes.claim
+  local claim, alt = span.attributes.claim, span.attributes.alt
+  if alt and #span.content == 1 and span.content[1].t == 'Math' then
+    alternatives[span.content[1].text] = alt
+    return span.content
+  end
   if not claim then return span.classes:includes 'ustalone' and span.content or nil end
   local holds, values = judge(claim)
   if not holds then
@@ -146,6 +152,13 @@ local function latex_picture(figure)
   local text = string.format('\\includegraphics[width=%.2f\\linewidth]{%s}%s\\caption{%s}\\label{%s}',
     tonumber(width:match '%d+') / 100, path, own, inlines(caption(figure), 'latex'), figure.identifier)
   return text .. (extra and '\\addtocounter{figure}{-1}' or '')
+end
+
+local function typst_formula(math)
+  local alt, display = alternatives[math.text], math.mathtype == 'DisplayMath'
+  if not alt then stop(place(math.text) .. 'formula $' .. math.text .. '$: expected [$...$]{alt="how it is read"} once') end
+  local code = inlines({ math }, 'typst')
+  return pandoc.RawInline('typst', ('#math.equation(block: %s, alt: %s, %s.body)'):format(display, quoted(alt), code))
 end
 
 local function Figure(figure)
@@ -231,10 +244,11 @@ function Pandoc(doc)
     Inlines = tie,
     Span = Span,
     Str = function(str) return str.text:find('{{', 1, true) and pandoc.Str(fill(str.text)) or nil end,
-    Math = function(math) math.text = fill(math.text) return math end,
+    Math = function(math) math.text = fill(math.text):gsub('%s+', ' ') return math end,
   }
   if is 'latex' then latex_title(doc) end
   if is 'typst' then
+    doc = doc:walk { Math = typst_formula }
     local alt = doc.meta['cover-alt'] or stop 'expected cover-alt: what the cover shows, got none'
     for key, text in pairs { cover = cover(), ['cover-alt'] = pandoc.utils.stringify(alt) } do
       doc.meta[key] = pandoc.MetaInlines { pandoc.RawInline('typst', quoted(text)) }

@@ -25,7 +25,8 @@ def source(checkout):
     """Replaces the text of the report; returns a function that builds it and gives the text of the PDF."""
 
     def build(body):
-        text = f"---\ntitle: Próba\nauthor: Ktoś\nprogramme: P\ncourse: C\nlang: pl\ncover-alt: Okładka z cyfr\n---\n\n{body}\n"
+        head = "title: Próba\nauthor: Ktoś\nprogramme: P\ncourse: C\nlang: pl\ncover-alt: Okładka z cyfr"
+        text = f"---\n{head}\n---\n\n{body}\n"
         (checkout / "report" / "generative_models.md").write_text(text, encoding="utf-8")
         return text_of(report.build_pdf())
 
@@ -61,7 +62,9 @@ def test_the_same_inputs_give_the_same_bytes(checkout):
 
 def test_numbers_are_written_in_polish(checkout, source):
     numbers(checkout, a={"big": 12345.678, "share": 0.98765, "count": 10000, "list": [1.5, -2.25], "25": {"x": 3.0}})
-    text = source("A{{a.big:.1f}}B {{a.share:.1%}}C {{a.count}}D {{a.list.1:.2f}}E {{a.25.x}}F, $x = {{a.list.0:.1f}}$")
+    text = source(
+        "A{{a.big:.1f}}B {{a.share:.1%}}C {{a.count}}D {{a.list.1:.2f}}E {{a.25.x}}F, [$x = {{a.list.0:.1f}}$]{alt='x'}"
+    )
     assert all(part in text for part in ("A12 345,7B", "98,8 %C", "10 000D", "−2,25E", "3F"))
 
 
@@ -73,6 +76,7 @@ def test_numbers_are_written_in_polish(checkout, source):
         ("![x](../data/report/cover.png){#fig-x}", 'line 10: figure "fig-x": expected alt='),
         ("![x](../data/report/no.png){#fig-x alt='y'}", "no.png"),
         ("@fig-none", "fig-none"),
+        ("[$a$]{alt='a'}, $a$ i $b$", r"line 10: formula \$b\$: expected .* once"),
         ("Ma [0,5]{.ustalone}.\n\nMa MSE 0,5.", 'line 12: typed number "0,5.": a result is written'),
         ("Rozpoznaje 84 % cyfr.", 'line 10: typed number "84 %"'),
         ("Rozpoznaje (*84%*) cyfr.", 'typed number "84%"'),
@@ -89,7 +93,7 @@ def test_a_mistake_in_the_text_is_named_and_the_last_good_pdf_stays(checkout, so
 
 
 def test_constants_of_the_task_may_be_typed(source):
-    text = source("Próg [0,5]{.ustalone}, czyli [50 %]{.ustalone}; 100 % z 10 000 obrazów 28 × 28, $x > 0{,}5$, `0,5`.")
+    text = source("Próg [0,5]{.ustalone}, czyli [50 %]{.ustalone}; 100 % z 10 000 obrazów 28 × 28, `0,5`.")
     assert "Próg 0,5, czyli 50 %; 100 % z 10 000 obrazów" in text
 
 
@@ -131,6 +135,16 @@ def test_a_picture_carries_its_alternative_text_not_its_caption(source):
     objects = (reader.get_object(number) for number in range(1, reader.trailer["/Size"]))
     alternatives = [found["/Alt"] for found in objects if isinstance(found, dict) and "/Alt" in found]
     assert [text.replace("\u00a0", " ") for text in alternatives] == ["Okładka z cyfr", "Co widać."]
+
+
+def test_the_pdf_is_for_archives_and_for_reading_aloud(source):
+    source("Dla [$x$]{alt='litera x'} i $x$.\n\n[$$x^2$$]{alt='kwadrat x'}")
+    reader = PdfReader(report.pdf_path())
+    metadata = reader.trailer["/Root"]["/Metadata"].get_data().decode()
+    assert all(f"<pdf{tag}<" in metadata for tag in ("aid:part>3", "aid:conformance>A", "uaid:part>1"))
+    objects = (reader.get_object(number) for number in range(1, reader.trailer["/Size"]))
+    formulas = [found["/Alt"] for found in objects if isinstance(found, dict) and found.get("/S") == "/Formula"]
+    assert formulas == ["litera x", "litera x", "kwadrat x"]
 
 
 def test_references_and_page_breaks(source):

@@ -48,6 +48,7 @@ EXTRA = {
     "zadanie_4_gan": ("gan_progress.png", "gan_neighbours.png"),
 }
 NOTEBOOKS = tuple(FIGURES)
+STANDARDS = ["a-3a", "ua-1"]  # of the PDF: to be archived, and read aloud
 SOURCES = ("generative_models.md", "pandoc.yaml", "report.lua", "template.typ", "references.bib")
 CHECKED = "nbval-check-output"  # the tag of cells whose outputs nbval compares
 CELL_SECONDS = 1800  # a cell may train a model
@@ -255,7 +256,7 @@ def _pdf_key():
     sources = (root() / "report" / name for name in SOURCES)
     figures = (output() / name for name in all_figures())
     checksums = [_checksum(path) for path in (*sources, output() / "metrics.json", study_path(), *figures, logo())]
-    return cache.digest([checksums, version("pypandoc_binary"), version("typst"), data.smoke_budget()])
+    return cache.digest([checksums, STANDARDS, version("pypandoc_binary"), version("typst"), data.smoke_budget()])
 
 
 def logo():
@@ -287,7 +288,8 @@ def build_pdf():
         )
         source.write_text(text, encoding="utf-8")
         with cache.replacing(pdf_path()) as temporary:
-            typst.compile(str(source), output=str(temporary), root=str(root()), ignore_system_fonts=True, timestamp=0)
+            options = {"ignore_system_fonts": True, "timestamp": 0, "pdf_standards": STANDARDS}
+            typst.compile(str(source), output=str(temporary), root=str(root()), **options)
     except (RuntimeError, typst.TypstError) as error:
         ours = re.search(r"report: (.+)", str(error))  # what the filter says, without its stack
         raise ReportError(f"report/generative_models.md: {ours[1] if ours else error}") from error
