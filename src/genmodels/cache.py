@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from contextlib import contextmanager
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -31,34 +32,58 @@ def digest(value):
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def environment_digest():
-    """What every result depends on beside code and settings: the data, the libraries and the size of the run."""
-    return digest([data.SHA256, {name: version(name) for name in LIBRARIES}, data.smoke_budget()])
+def short(value):
+    """The first digits of `digest`: enough to tell a change by."""
+    return digest(value)[:16]
 
 
-def code_digest(*names):
-    """Digest of code of this package, as it runs: comments, docstrings and layout do not count.
+def checksum(path):
+    """SHA-256 of a file; None where there is none."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if Path(path).is_file() else None
 
-    names: "vae" for a module, with the package's modules imported at its top, and theirs; "experiments:build_vae"
-    for one function, with the modules that it imports inside and the functions of its module that it names. Raises
-    ValueError for a name that is not there.
+
+def environment():
+    """What every result depends on beside code and settings, {what: value}: data, size of the run, libraries."""
+    budget = "smoke" if data.smoke_budget() else "full"
+    return {"MNIST": short(data.SHA256), "budget": budget, **{name: version(name) for name in LIBRARIES}}
+
+
+def code_parts(*names):
+    """Checksums of code of this package as it runs, {"vae.py": ..., "experiments.py, train": ...}.
+
+    Comments, docstrings and layout do not count. names: "vae" for a module, with the package's modules imported at its
+    top, and theirs; "experiments:build_vae" for one function, with the modules that it imports inside and the functions
+    of its module that it names. Raises ValueError for a name that is not there.
     """
     waiting, seen = list(names), {}
     while waiting:
         name = waiting.pop()
-        if name in seen:
+        module, _, function = name.partition(":")
+        shown = f"{module}.py, {function}" if function else f"{module}.py"
+        if shown in seen:
             continue
         body = _statements(name)
-        seen[name] = [ast.unparse(statement) for statement in body]
-        if ":" in name:
+        seen[shown] = short([ast.unparse(statement) for statement in body])
+        if function:
             waiting += [*_imports(ast.walk(body[0])), *_neighbours(name, body[0])]
         else:
             waiting += _imports(body)
-    return digest(seen)
+    return seen
+
+
+def changes(old, new, since):
+    """In words, what differs between the parts {what: value} that a result was made from and the present ones."""
+    names = sorted(name for name in {**old, **new} if old.get(name) != new.get(name))
+    return f"{', '.join(names)} changed since {since}" if names else ""
+
+
+def when(path):
+    """When a file was written, for people."""
+    return datetime.fromtimestamp(Path(path).stat().st_mtime).strftime("%Y-%m-%d %H:%M")
 
 
 def _neighbours(name, function):
-    """Functions of the same module that a function names, as `code_digest` takes them."""
+    """Functions of the same module that a function names, as `code_parts` takes them."""
     module = name.partition(":")[0]
     own = {node.name for node in _statements(module) if isinstance(node, ast.FunctionDef)}
     used = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
@@ -76,11 +101,6 @@ def edited_modules():
     """Files of the package that changed after this process imported it: what runs here is no longer what they say."""
     now = _sources()
     return sorted(name for name in {*now, *_AT_IMPORT} if now.get(name) != _AT_IMPORT.get(name))
-
-
-def notebook_imports(code):
-    """The modules of this package that notebook code imports, as `code_digest` takes them."""
-    return _imports(ast.walk(ast.parse(code)))
 
 
 def _statements(name):

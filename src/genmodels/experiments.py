@@ -3,6 +3,7 @@
 TensorFlow is imported inside the functions that train or load, so that listing runs and their state stays instant.
 """
 
+import json
 import multiprocessing
 import os
 import tempfile
@@ -161,11 +162,20 @@ def needed(run):
     return [replace(find(name), seed=run.seed) for name in run.needs]
 
 
-def key(run):
-    """Digest of everything that the trained weights of a run depend on: settings, code, data and libraries."""
+def parts(run):
+    """Everything that the trained weights of a run depend on, {what: value}: settings, code, data and libraries."""
     run = find(run)
-    code = cache.code_digest(f"experiments:{run.build}", "experiments:train", "data", "training")
-    return cache.digest([run.settings(), code, cache.environment_digest(), [key(other) for other in needed(run)]])
+    return {
+        **{f"setting {name}": value for name, value in run.settings().items()},
+        **cache.code_parts(f"experiments:{run.build}", "experiments:train", "data", "training"),
+        **cache.environment(),
+        **{f"run {other.name}": key(other) for other in needed(run)},
+    }
+
+
+def key(run):
+    """Digest of the run's `parts`."""
+    return cache.digest(parts(run))
 
 
 def folder(run):
@@ -176,6 +186,21 @@ def folder(run):
 def is_trained(run):
     """Whether the cache holds this run for the present settings, code and data."""
     return folder(run).is_dir()
+
+
+def why_stale(run):
+    """Why a run has to be trained, now or again; empty where the cache has it."""
+    run = find(run)
+    if is_trained(run):
+        return ""
+    kept = cache.directory().glob(f"runs/{run.name}-*/parts.json")
+    mine = [path for path in kept if cache.read_json(path)["setting seed"] == run.seed]
+    if not mine:
+        return "not trained yet"
+    last = max(mine, key=lambda path: path.stat().st_mtime)
+    # as JSON, which has no tuples
+    now = json.loads(json.dumps(parts(run)))
+    return cache.changes(cache.read_json(last), now, cache.when(last))
 
 
 def trained(run, *, position=0):
@@ -190,11 +215,11 @@ def trained(run, *, position=0):
     use_one_thread()
     with cache.lock(home.name):  # a second process that wants the same run waits for the first
         if not home.is_dir():
-            start = time.monotonic()
+            start, made_from = time.monotonic(), parts(run)
             model, history = train(run, *(trained(other).model for other in needed(run)), position=position)
             if edited := cache.edited_modules():  # the weights come from the old code, the key from the new
                 raise RuntimeError(f"{', '.join(edited)} changed while {run.name} was trained; start again")
-            _keep(home, model, {"history": history, "seconds": time.monotonic() - start})
+            _keep(home, model, {"history": history, "seconds": time.monotonic() - start}, made_from)
     return Trained(run, _load(home / "model.keras"), **cache.read_json(home / "training.json"))
 
 
@@ -341,12 +366,13 @@ def _judge_of(train, settings, splits):
     )
 
 
-def _keep(home, model, notes):
+def _keep(home, model, notes, made_from):
     home.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=home.parent) as folder:
         (Path(folder) / "run").mkdir()
         model.save(Path(folder) / "run" / "model.keras")
         cache.write_json(Path(folder) / "run" / "training.json", notes)
+        cache.write_json(Path(folder) / "run" / "parts.json", made_from)
         os.replace(Path(folder) / "run", home)
 
 
