@@ -1,22 +1,25 @@
--- Pandoc filter of the report, for Typst and for LaTeX:
+-- Pandoc filter of the report, for Typst, LaTeX and HTML:
 --   {{zadanie_1.mse.mean:.4f}}   a number from metrics.json, in Polish (format as in string.format; % gives per cent)
+--   {{study.test.ae.mse}}        from study.json; with its spread, as many digits as the spread allows
 --   @fig-x, [-@fig-x]            "Rysunek 3", "3"
---   {{study.test.gan.label.mean:.2%}}   the same from study.json
 --   ![Caption](file){#fig-x alt="..."}   a numbered figure that keeps its alternative text
 --   ![Caption](file){#fig-x .dodatkowy alt="..."}   the same, numbered apart: A1, A2, ...
 --   ::: obok                     the figures inside stand side by side
+--   ::: zrodla                   what made each figure and number, from provenance.json
 --   \newpage                     a new page
---   [0,5]{.ustalone}             a decimal or a percentage that is no result; typed without this it stops the build
+--   [0,5]{.ustalone}             a number that is no result; typed without this it stops the build
 --   [$q(z)$]{alt="q od z"}       a formula and how it is read; where it stands again it needs no alt
 --   [VAE jest lepszy.]{claim="study.test.vae_kl.recognised.mean > 0.7"}   a sentence that stops the build once it is false
--- Metadata: `results`, the folder of figures and metrics.json (default ../data/report).
+-- Metadata: `results`, the folder of figures and numbers (default ../data/report).
 
 local RESULTS = '../data/report'
 local LOGO = RESULTS .. '/Znak_graficzny_AGH.svg.png' -- not ours to ship; where it exists it takes the cover's place
 local STUDY = RESULTS .. '/study.json' -- drafts quote it too
 local NBSP = '\u{a0}'
-local metrics, results
+local metrics, results, provenance
 local alternatives = {} -- of formulas, by their TeX
+local claims = {} -- that were found to hold: sentence, predicate, values
+local figures = {} -- in their order and by name: file, alt, width, extra, number, caption
 
 local function is(format) return FORMAT:match(format) ~= nil end
 local function raw(text) return pandoc.RawBlock(is 'latex' and 'latex' or 'typst', text) end
@@ -34,39 +37,84 @@ local function place(text)
   return 'line ' .. breaks + 1 .. ': '
 end
 
-local function lookup(key)
+-- The candidate that shares most pairs of letters with a word, as a hint: '; did you mean "x"?'
+local function closest(word, candidates)
+  local best, most = nil, 0
+  for _, candidate in ipairs(candidates) do
+    local shared = 0
+    for place = 1, #word - 1 do
+      if candidate:find(word:sub(place, place + 1), 1, true) then shared = shared + 1 end
+    end
+    shared = shared - math.abs(#word - #candidate) / 2
+    if shared > most then best, most = candidate, shared end
+  end
+  return best and '; did you mean "' .. best .. '"?' or ''
+end
+
+-- All numbers of metrics.json and study.json: a list of keys, and {key = value}.
+local function flat(value, prefix, keys, values)
+  if type(value) == 'table' then
+    for name, part in pairs(value) do
+      flat(part, prefix .. (prefix == '' and '' or '.') .. (type(name) == 'number' and name - 1 or name), keys, values)
+    end
+  elseif type(value) == 'number' then
+    keys[#keys + 1], values[prefix] = prefix, value
+  end
+  return keys, values
+end
+
+local function sorted_numbers()
+  local keys, values = flat(metrics, '', {}, {})
+  table.sort(keys)
+  return keys, values
+end
+
+local function find(key)
   local value = metrics
   for part in key:gmatch '[^.]+' do
     if type(value) ~= 'table' then value = nil break end
     value = value[part] or value[(tonumber(part) or -1) + 1] -- a key, or a place in a list counted from 0
   end
-  if value == nil or type(value) == 'table' then
-    stop(place(key) .. 'no number "' .. key .. '" in metrics.json or study.json')
+  if value == nil or type(value) == 'table' and not value.mean then
+    stop(place(key) .. 'no number "' .. key .. '" in metrics.json or study.json' .. closest(key, (sorted_numbers())))
   end
   return value
+end
+
+-- Decimals that leave one significant digit, two where it is a 1.
+local function decimals(value)
+  local power = value > 0 and math.floor(math.log(value, 10)) or 0
+  return math.max(0, -power + (value / 10 ^ power < 2 and 1 or 0))
 end
 
 -- 1234.5 -> 1 234,5 with non-breaking spaces
 local function polish(value, format)
   if type(value) == 'string' then return value end
-  if format == '' then format = math.tointeger(value) and 'd' or '.2f' end
   local percent = format:match '^(.*)%%$'
-  local text
-  if percent then
-    text = string.format('%' .. percent .. 'f', 100 * value)
-  elseif format == 'd' then
-    text = string.format('%d', math.tointeger(value) or stop 'format d takes a whole number')
+  format = percent or format
+  local shown, text = percent and 100 * value or value, nil
+  if format == 'd' or format == '' and math.tointeger(shown) then
+    text = string.format('%d', math.tointeger(shown) or stop 'format d takes a whole number')
   else
-    text = string.format('%' .. format, value)
+    if format == '' then format = '.' .. math.max(0, decimals(math.abs(shown)) + 1) .. 'f' end
+    text = string.format('%' .. format:gsub('f?$', 'f', 1), shown)
   end
   local sign, whole, rest = text:match '^(%-?)(%d+)(.*)$'
   if #whole > 4 then whole = whole:reverse():gsub('(%d%d%d)', '%1 '):reverse():gsub('^ ', ''):gsub(' ', NBSP) end
   return (sign == '-' and '−' or '') .. whole .. rest:gsub('%.', ',') .. (percent and NBSP .. '%' or '')
 end
 
-local function fill(text)
-  return (text:gsub('{{([%w_.]+):?([^}]*)}}', function(key, format) return polish(lookup(key), format) end))
+-- A number, or a mean with its spread: 0,0329 ± 0,0004
+local function written(key, format)
+  local value = find(key)
+  if type(value) ~= 'table' then return polish(value, format) end
+  local spread = value.deviation or value.error
+  local percent = format:match '%%$' or ''
+  if format == percent then format = '.' .. decimals(spread * (percent == '' and 1 or 100)) .. 'f' .. percent end
+  return polish(value.mean, format) .. NBSP .. '±' .. NBSP .. polish(spread, format)
 end
+
+local function fill(text) return (text:gsub('{{([%w_.]+):?([^}]*)}}', written)) end
 
 -- Whether a claim holds: comparisons of keys and numbers with + - * / ( ) abs, joined by and, or, not. And its values.
 local function judge(claim)
@@ -78,7 +126,7 @@ local function judge(claim)
     if not words[word] then expected('"' .. word .. '"') end
   end
   local code = claim:gsub(key, function(name)
-    local value = lookup(name)
+    local value = find(name)
     if type(value) ~= 'number' then expected(name .. ' = ' .. tostring(value)) end
     values[#values + 1] = name .. ' = ' .. value
     return string.format('(%.17g)', value)
@@ -100,19 +148,39 @@ local function Span(span)
   if not holds then
     stop(place(claim) .. '„' .. pandoc.utils.stringify(span) .. '” is no longer true: ' .. claim .. ' (' .. values .. ')')
   end
+  claims[#claims + 1] = { sentence = pandoc.utils.stringify(span), claim = claim, values = values }
   return span.content
 end
 
--- Stops at a typed decimal or percentage: a result is a reference. 100 % is none.
+-- The result that a typed number may stand for, as it is written: "{{key:.1f%}}".
+local function reference(typed)
+  local digits = typed:match ',(%d+)'
+  local format = (digits and '.' .. #digits .. 'f' or 'd') .. (typed:match '%%' or '')
+  local keys, values = sorted_numbers()
+  for _, key in ipairs(keys) do
+    local whole = not key:match '^study%.settings' and math.tointeger(values[key])
+    if (digits or typed:match '%%' or whole) and polish(values[key], format:gsub('^d%%', '.0f%%')) == typed then
+      return '{{' .. key .. ':' .. format:gsub('f%%', '%%') .. '}}'
+    end
+  end
+end
+
+-- Stops at a typed result: any decimal or percentage but 100 %, and a whole number of three digits that is a result.
 local function refuse_typed(list)
   for index, found in ipairs(list) do
-    local before = list[index - 2] and list[index - 2].text or ''
+    local before = list[index - 2] and list[index - 1].t == 'Space' and list[index - 2].text or ''
     local text = found.t == 'Str' and not found.text:find('{{', 1, true) and found.text or ''
     local percent = text:match '^%%' and before:match '^[^{]*%d$' and before ~= '100'
-    if percent or text:match '%d,%d' or text:match '%d%%' then
-      local typed = percent and before .. ' %' or text
+    local whole = text:match '^%(?(%d%d%d+)%f[%D]'
+    if whole and before:match '^%d%d?%d?$' then whole = before .. whole end
+    local result = whole and reference(polish(tonumber(whole), 'd'))
+    if percent or text:match '%d,%d' or text:match '%d%%' or result then
+      local after = list[index + 2] and list[index + 2].text or ''
+      local typed = percent and before .. ' %' or result and whole or text .. (after:match '^%%' and ' %' or '')
+      local number = typed:match '%d[%d,]*' .. (typed:match '%%' and NBSP .. '%' or '')
+      local hint = (result or reference(number) or '{{key:format}}')
       local where = place(pandoc.utils.stringify(pandoc.Inlines { table.unpack(list, math.max(index - 4, 1), index) }))
-      stop(where .. 'typed number "' .. typed .. '": a result is written {{key:format}}, a constant [' .. typed .. ']{.ustalone}')
+      stop(where .. 'typed number "' .. typed .. '": a result is written ' .. hint .. ', a constant [' .. typed .. ']{.ustalone}')
     end
   end
 end
@@ -127,31 +195,95 @@ local function inlines(content, format)
   return (pandoc.write(pandoc.Pandoc { pandoc.Plain(content) }, format):gsub('%s+$', ''))
 end
 
-local function picture(figure)
-  local image
+-- Notes a figure with its number, in the order in which they stand.
+local function note_figure(figure)
+  local image, name = nil, figure.identifier
   figure:walk { Image = function(found) image = found end }
-  local alt, name = pandoc.utils.stringify(image.caption), figure.identifier -- where pandoc puts alt="..."
-  if alt == pandoc.utils.stringify(figure.caption.long) then
-    stop(place('#' .. name) .. 'figure "' .. name .. '": expected alt="what is to be seen", got none or the caption again')
+  if not image then return end
+  local where = place(name == '' and image.src or '#' .. name) .. 'figure "' .. (name == '' and image.src or name) .. '": '
+  local alt = pandoc.utils.stringify(image.caption) -- where pandoc puts alt="..."
+  if not name:match '^fig%-' then stop(where .. 'expected a name, {#fig-name alt="what is to be seen"}, got none') end
+  if alt == pandoc.utils.stringify(figure.caption.long) or alt == '' then
+    stop(where .. 'expected alt="what is to be seen", got none or the caption again')
   end
-  return relocate(image.src), alt, image.attributes.width or '100%', image.classes:includes 'dodatkowy'
+  local file = io.open(relocate(image.src))
+  if not file then stop(where .. 'there is no ' .. image.src .. closest(image.src, pandoc.system.list_directory(results))) end
+  file:close()
+  local extra = image.classes:includes 'dodatkowy'
+  local kind = extra and 'further' or 'main'
+  figures[kind] = (figures[kind] or 0) + 1
+  local noted = { name = name, file = relocate(image.src), alt = alt, width = image.attributes.width or '100%', extra = extra,
+    number = (extra and 'A' or '') .. figures[kind] }
+  figures[name], figures[#figures + 1] = noted, noted
 end
 
-local function caption(figure) return pandoc.utils.blocks_to_inlines(figure.caption.long) end
+-- Once numbers, formulas and claims are in them.
+local function note_caption(figure)
+  if figures[figure.identifier] then figures[figure.identifier].caption = pandoc.utils.blocks_to_inlines(figure.caption.long) end
+end
 
 local function typst_figure(figure)
-  local path, alt, width, extra = picture(figure)
-  local kind = extra and ', kind: "dodatkowy", supplement: [Rysunek], numbering: n => "A" + str(n)' or ''
+  local noted = figures[figure.identifier]
+  local kind = noted.extra and ', kind: "dodatkowy", supplement: [Rysunek], numbering: n => "A" + str(n)' or ''
   return string.format('#figure(image(%s, width: %s, alt: %s), caption: [%s]%s) <%s>',
-    quoted(path), width, quoted(alt), inlines(caption(figure), 'typst'), kind, figure.identifier)
+    quoted(noted.file), noted.width, quoted(noted.alt), inlines(noted.caption, 'typst'), kind, noted.name)
 end
 
 local function latex_picture(figure)
-  local path, _, width, extra = picture(figure)
-  local own = extra and '\\stepcounter{dodatkowy}\\renewcommand{\\thefigure}{A\\arabic{dodatkowy}}' or ''
+  local noted = figures[figure.identifier]
+  local own = noted.extra and '\\stepcounter{dodatkowy}\\renewcommand{\\thefigure}{A\\arabic{dodatkowy}}' or ''
   local text = string.format('\\includegraphics[width=%.2f\\linewidth]{%s}%s\\caption{%s}\\label{%s}',
-    tonumber(width:match '%d+') / 100, path, own, inlines(caption(figure), 'latex'), figure.identifier)
-  return text .. (extra and '\\addtocounter{figure}{-1}' or '')
+    tonumber(noted.width:match '%d+') / 100, noted.file, own, inlines(noted.caption, 'latex'), noted.name)
+  return text .. (noted.extra and '\\addtocounter{figure}{-1}' or '')
+end
+
+local function html_figure(figure)
+  local noted = figures[figure.identifier]
+  local image = pandoc.Image({ pandoc.Str(noted.alt) }, noted.file, '', { style = 'width:' .. noted.width })
+  local caption = pandoc.Inlines { pandoc.Str('Rysunek' .. NBSP .. noted.number .. ': ') } .. noted.caption
+  return pandoc.Figure({ pandoc.Plain { image } }, { pandoc.Plain(caption) }, { id = noted.name })
+end
+
+-- Stops at a formula that pandoc can't read, with what is most often the matter.
+local function readable(math)
+  local tex = math.text:gsub('\\\\', ''):gsub('\\[{}]', '')
+  local function count(pattern) return select(2, tex:gsub(pattern, '')) end
+  local hint = 'is a command misspelt, or a $ missing?'
+  for opens, closes in pairs { ['{'] = '}', ['\\left%A'] = '\\right%A', ['\\begin{'] = '\\end{' } do
+    if count(opens) ~= count(closes) then
+      hint = ('it has %d %s and %d %s'):format(count(opens), opens:gsub('%%A', ''), count(closes), closes:gsub('%%A', ''))
+    end
+  end
+  local made = pandoc.write(pandoc.Pandoc { pandoc.Plain { math } }, 'html', { html_math_method = 'mathml' })
+  if not made:find('<math', 1, true) then
+    stop(place(math.text) .. 'formula $' .. math.text:gsub('%s+', ' '):sub(1, 80) .. '$: expected TeX that can be read; ' .. hint)
+  end
+end
+
+local function stray_dollar(str)
+  if str.text:find('$', 1, true) then
+    stop(place(str.text) .. 'formula at "' .. str.text .. '": expected $ on both sides, without spaces inside; a plain dollar is \\$')
+  end
+end
+
+-- Stops at what the filter does not know: a misspelt attribute or class would silently do nothing.
+local function plain_span(span)
+  for name in pairs(span.attributes) do
+    if name ~= 'claim' and name ~= 'alt' then
+      stop(place(name .. '=') .. '[...]{' .. name .. '=...}: expected claim="..." or alt="...", got ' .. name)
+    end
+  end
+end
+
+local function plain_div(div)
+  local class = div.classes[1] or ''
+  if class ~= 'obok' and class ~= 'zrodla' then stop(place(':::') .. '::: ' .. class .. ': expected ::: obok or ::: zrodla') end
+end
+
+local function plain_raw(element)
+  if element.format ~= 'tex' or not element.text:match '^\\newpage%s*$' then
+    stop(place(element.text) .. 'raw ' .. element.format .. ' "' .. element.text:match '^[^\n]*' .. '": expected Markdown or \\newpage')
+  end
 end
 
 local function typst_formula(math)
@@ -162,8 +294,10 @@ local function typst_formula(math)
 end
 
 local function Figure(figure)
+  if not figures[figure.identifier] then return end
   if is 'typst' then return raw(typst_figure(figure)) end
   if is 'latex' then return raw('\\begin{figure}[H]\\centering' .. latex_picture(figure) .. '\\end{figure}') end
+  if is 'html' then return html_figure(figure) end
 end
 
 local function side_by_side(div)
@@ -177,7 +311,44 @@ local function side_by_side(div)
   return raw('\\begin{figure}[H]' .. table.concat(cells, '\\hfill ') .. '\\end{figure}')
 end
 
+-- What made each figure and the numbers of each notebook, as a table, and the versions and machine once.
+local function sources()
+  local numbers = {}
+  for _, noted in ipairs(figures) do numbers[noted.file:match '[^/]+$'] = 'rys.' .. NBSP .. noted.number end
+  numbers['cover.png'] = 'okładka'
+  local rows, order, origins, seen = pandoc.List(), {}, pandoc.List(), {}
+  for notebook, of in pairs(provenance) do
+    if of.results then
+      for result, made in pairs(of.results) do
+        local runs = pandoc.List()
+        for run, seed in pairs(made.runs) do runs:insert('`' .. run .. '`' .. NBSP .. '(' .. seed .. ')') end
+        runs:sort()
+        local shown = numbers[result] or 'liczby: `' .. result .. '`'
+        local place = notebook .. string.format('%03d', made.cell)
+        local row = { shown, '`' .. notebook .. '`', tostring(made.cell), table.concat(runs, ', '), '`' .. made.key:sub(1, 10) .. '`' }
+        order[row], order[#order + 1] = place .. result, row
+      end
+      local tree = of.commit == nil and 'brak' or '`' .. of.commit:sub(1, 10) .. '`' .. (of.clean and '' or ', ze zmianami')
+      local machine = of.machine
+      local origin = ('zatwierdzenie %s; %s, rdzenie: %d, %s, Python %s, TensorFlow %s, Keras %s, NumPy %s'):format(tree,
+        machine.processor, machine.cores, machine.system, machine.python, machine.tensorflow, machine.keras, machine.numpy)
+      if not seen[origin] then origins:insert(origin) end
+      seen[origin] = true
+    end
+  end
+  table.sort(order, function(one, other) return order[one] < order[other] end)
+  for _, row in ipairs(order) do rows:insert('| ' .. table.concat(row, ' | ') .. ' |') end
+  origins:sort()
+  local text = 'Rysunki i liczby: ' .. table.concat(origins, '; ') .. '. Dane: MNIST, odcisk `' .. provenance.zadanie_1_autoenkoder.data
+    .. '`. Sprawdzone zdania: ' .. #claims .. '. Do pliku PDF dołączono `provenance.json`, `metrics.json`, `study.json` i '
+    .. '`claims.json`; czy zgadzają się ze źródłami, sprawdza `python -m genmodels verify`.\n\n'
+    .. '| Wynik | notatnik | komórka | treningi (ziarno) | klucz |\n|:-----|:--------|--:|:------------------|:-----|\n'
+    .. table.concat(rows, '\n') .. '\n\n: Z czego powstał każdy wynik.\n'
+  return pandoc.read(text, 'markdown').blocks
+end
+
 local function Div(div)
+  if div.classes:includes 'zrodla' then return pandoc.Div(sources(), { id = 'kolofon' }), false end
   if div.classes:includes 'obok' and (is 'typst' or is 'latex') then return side_by_side(div), false end
 end
 
@@ -189,6 +360,22 @@ local function Cite(cite)
     return pandoc.RawInline('typst', '#ref(<' .. citation.id .. '>' .. (bare and ', supplement: none)' or ')'))
   elseif is 'latex' then
     return pandoc.RawInline('latex', (bare and '' or 'Rysunek~') .. '\\ref{' .. citation.id .. '}')
+  elseif is 'html' then
+    return pandoc.Link((bare and '' or 'Rysunek' .. NBSP) .. figures[citation.id].number, '#' .. citation.id)
+  end
+end
+
+-- Stops at a citation of a figure or a paper that is not there.
+local function known(papers)
+  return function(cite)
+    for _, citation in ipairs(cite.citations) do
+      local figure = citation.id:match '^fig%-'
+      local names = figure and pandoc.List(figures):map(function(noted) return noted.name end) or papers
+      if not (figure and figures[citation.id] or papers:includes(citation.id)) then
+        local what = figure and 'figure' or 'paper in references.bib'
+        stop(place('@' .. citation.id) .. 'no ' .. what .. ' "' .. citation.id .. '"' .. closest(citation.id, names))
+      end
+    end
   end
 end
 
@@ -196,16 +383,19 @@ local function RawBlock(block)
   if block.format == 'tex' and block.text:match '^\\newpage%s*$' and is 'typst' then return raw '#pagebreak(weak: true)' end
 end
 
-local function read_metrics(meta)
-  results = meta.results and pandoc.utils.stringify(meta.results) or RESULTS
-  local file = io.open(results .. '/metrics.json')
-  if not file then stop('there is no ' .. results .. '/metrics.json; the notebooks write it') end
-  metrics = pandoc.json.decode(file:read 'a', false)
+local function read_json(path, maker)
+  local file = io.open(path)
+  if not file then stop('there is no ' .. path .. '; ' .. maker) end
+  local value = pandoc.json.decode(file:read 'a', false)
   file:close()
-  local study = io.open(STUDY)
-  if not study then stop('there is no ' .. STUDY .. '; `make study` writes it') end
-  metrics.study = pandoc.json.decode(study:read 'a', false)
-  study:close()
+  return value
+end
+
+local function read_results(meta)
+  results = meta.results and pandoc.utils.stringify(meta.results) or RESULTS
+  metrics = read_json(results .. '/metrics.json', 'the notebooks write it')
+  metrics.study = read_json(STUDY, '`make study` writes it')
+  provenance = read_json(results .. '/provenance.json', 'the notebooks write it')
 end
 
 local function cover()
@@ -224,35 +414,63 @@ local function latex_title(doc)
   doc.blocks:insert(1, raw '\\clearpage')
 end
 
--- Polish typography: no line ends in a one-letter word or breaks before ±.
+-- Polish typography: no line ends in a one-letter word, or breaks before ±, before a unit, inside a number or before
+-- the number of a figure.
+local UNITS = { nata = true, naty = true, ['nata,'] = true, ['nata.'] = true, s = true, piksela = true, pikseli = true, ['pikseli,'] = true }
 local function tie(list)
   for index = 2, #list - 1 do
     local before, after = list[index - 1], list[index + 1]
-    local orphan = before.t == 'Str' and before.text:match '^[%(„]*[aiouwzAIOUWZ]$'
-    local spread = before.t == 'Str' and before.text == '±' or after.t == 'Str' and after.text == '±'
+    local left, right = before.t == 'Str' and before.text or '', after.t == 'Str' and after.text or ''
+    local orphan = left:match '^[%(„]*[aiouwzAIOUWZ]$'
+    local number = (left:match '%d$' or left:match '}}$') and (UNITS[right] or right:match '^%%' or right:match '^%d%d%d')
+    local citation = after.t == 'Cite' and after.citations[1].id:match '^fig%-' and left:match '^%(?[Rr]ys'
     if list[index].t == 'Space' or list[index].t == 'SoftBreak' then
-      if orphan or spread then list[index] = pandoc.Str(NBSP) end
+      if orphan or number or citation or left == '±' or right == '±' then list[index] = pandoc.Str(NBSP) end
     end
   end
   return list
 end
 
+-- For Typst: the cover, and what the PDF carries as attachments.
+local function typst_extras(doc)
+  local alt = doc.meta['cover-alt'] or stop 'expected cover-alt: what the cover shows, got none'
+  local files = pandoc.List { cover() } .. pandoc.List(figures):map(function(noted) return noted.file end)
+  files = files:map(function(file) return file:match '[^/]+$' end)
+  local values = { cover = cover(), ['cover-alt'] = pandoc.utils.stringify(alt), study = STUDY,
+    claims = pandoc.json.encode(claims), figures = pandoc.json.encode(files) }
+  for key, text in pairs(values) do doc.meta[key] = pandoc.MetaInlines { pandoc.RawInline('typst', quoted(text)) } end
+  doc.meta.results = pandoc.MetaInlines { pandoc.RawInline('typst', results) }
+end
+
+local function html_extras(doc)
+  doc.meta.cover = cover()
+  local list = pandoc.List(figures):map(function(noted)
+    return { pandoc.Plain { pandoc.Link(pandoc.Inlines { pandoc.Str('Rysunek' .. NBSP .. noted.number .. ': ') } .. noted.caption, '#' .. noted.name) } }
+  end)
+  doc.meta.lof = pandoc.MetaBlocks { pandoc.BulletList(list) }
+end
+
 function Pandoc(doc)
-  read_metrics(doc.meta)
+  read_results(doc.meta)
+  local papers = pandoc.List(pandoc.utils.references(doc)):map(function(paper) return paper.id end)
+  doc:walk { Figure = note_figure }
+  doc:walk { Image = function(image)
+    if not pandoc.List(figures):find_if(function(noted) return noted.file == relocate(image.src) end) then
+      stop(place(image.src) .. 'picture ' .. image.src .. ': expected ![Caption](file){#fig-name alt="..."} in a paragraph of its own')
+    end
+  end }
   doc:walk { traverse = 'topdown', Span = constant, Inlines = refuse_typed }
+  doc:walk { Cite = known(papers), Math = readable, Str = stray_dollar, Span = plain_span, Div = plain_div,
+    RawBlock = plain_raw, RawInline = plain_raw }
   doc = doc:walk {
     Inlines = tie,
     Span = Span,
     Str = function(str) return str.text:find('{{', 1, true) and pandoc.Str(fill(str.text)) or nil end,
     Math = function(math) math.text = fill(math.text):gsub('%s+', ' ') return math end,
   }
-  if is 'latex' then latex_title(doc) end
-  if is 'typst' then
-    doc = doc:walk { Math = typst_formula }
-    local alt = doc.meta['cover-alt'] or stop 'expected cover-alt: what the cover shows, got none'
-    for key, text in pairs { cover = cover(), ['cover-alt'] = pandoc.utils.stringify(alt) } do
-      doc.meta[key] = pandoc.MetaInlines { pandoc.RawInline('typst', quoted(text)) }
-    end
-  end
+  if is 'typst' then doc = doc:walk { Math = typst_formula } end
+  doc:walk { Figure = note_caption }
+  local extras = is 'typst' and typst_extras or is 'latex' and latex_title or is 'html' and html_extras
+  if extras then extras(doc) end
   return doc:walk { traverse = 'topdown', Div = Div, Figure = Figure, Cite = Cite, RawBlock = RawBlock }
 end

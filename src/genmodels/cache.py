@@ -73,7 +73,7 @@ def code_parts(*names):
 
 def changes(old, new, since):
     """In words, what differs between the parts {what: value} that a result was made from and the present ones."""
-    names = sorted(name for name in {**old, **new} if old.get(name) != new.get(name))
+    names = sorted(name for name in {**old, **new} if short(old.get(name)) != short(new.get(name)))
     return f"{', '.join(names)} changed since {since}" if names else ""
 
 

@@ -5,7 +5,7 @@ import os
 
 import click
 
-from genmodels import cache, data, experiments, report
+from genmodels import cache, data, document, experiments, notebooks, report
 
 # TensorFlow's start-up messages tell the people who run this nothing.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -55,6 +55,53 @@ def list_runs():
 
 
 @main.command()
+@_plain_errors
+def status():
+    """Say of each run, figure, number and document whether it is fresh, and if not, why."""
+    rows = [("run", name, experiments.why_stale(name)) for name in experiments.RUNS]
+    for notebook in report.NOTEBOOKS:
+        stale = notebooks.stale(notebook)
+        kinds = {name: "figure" if name.endswith(".png") else "numbers" for name in notebooks.results(notebook)}
+        rows += [(kind, name, stale.get(name, "")) for name, kind in kinds.items()]
+    rows += [("document", document.path(kind).name, document.why_stale()) for kind in ("pdf", "html")]
+    for kind, name, why in rows:
+        click.echo(f"{kind:9} {name:36} {'stale: ' + why if why else 'fresh'}")
+
+
+@main.command()
+@click.argument("pdf", required=False, type=click.Path(dir_okay=False))
+@_plain_errors
+def verify(pdf):
+    """Check that a PDF (the report's, if none is named) holds the figures, numbers and claims of this checkout."""
+    pdf = pdf or document.path()
+    if not os.path.isfile(pdf):
+        raise report.ReportError(f"{_shown(pdf)}: expected a PDF to verify, found nothing; `make report` writes it")
+    found = document.differences(pdf)
+    for text in found:
+        click.echo(text)
+    click.echo(f"{_shown(pdf)}: {f'{len(found)} differences from' if found else 'holds what is in'} this checkout")
+    raise SystemExit(bool(found))
+
+
+@main.command()
+@click.option("--against", default="HEAD", show_default=True, help="The committed revision.")
+@_plain_errors
+def diff(against):
+    """Compare figures and numbers with the committed ones: same, only rendering changed, or the result changed."""
+    from genmodels import drift
+
+    rows = list(drift.compare(against))
+    for name, change, serious in rows:
+        if change:
+            click.echo(f"{'!' if serious else ' '} {name:36} {change}")
+    same, bad = sum(not change for _, change, _ in rows), sum(serious for *_, serious in rows)
+    click.echo(
+        f"{same} figures are the same; {len(rows) - same} figures and numbers are not, {bad} of them unexpectedly."
+    )
+    raise SystemExit(bool(bad))
+
+
+@main.command()
 @click.argument("names", metavar="[RUN]...", nargs=-1, type=click.Choice(list(experiments.RUNS)))
 @JOBS
 @_plain_errors
@@ -75,40 +122,43 @@ def figures(jobs):
 @JOBS
 @_plain_errors
 def build_report(jobs):
-    """Train what is missing, run the notebooks that need it, and build the PDF."""
-    changed = _refresh_figures(jobs)
-    if report.pdf_is_fresh() and not changed:
-        click.echo(f"Nothing has changed: {_shown(report.pdf_path())} is up to date.")
-    else:
-        click.echo(f"Wrote {_shown(report.build_pdf())}")
+    """Train what is missing, run the notebooks that need it, and build the PDF and the HTML."""
+    _refresh_figures(jobs)
+    if document.why_stale():
+        click.echo(f"Wrote {' and '.join(map(_shown, document.build()))}")
         _say_whether_within_the_study()
+    else:
+        click.echo(f"Nothing has changed: {_shown(document.path())} is up to date.")
 
 
 def _say_whether_within_the_study():
-    comparison = report.compare_with_study()
+    from genmodels import drift
+
+    comparison = drift.beside_the_study()
     if data.smoke_budget() or not comparison:
         return
-    made_with, keys = cache.read_json(report.study_path())["keys"], _run_keys()
-    if other := [name for name, (first, *_) in made_with.items() if first != keys.get(name)]:
+    made_from = cache.read_json(notebooks.provenance_path(), {}).get("study", {}).get("parts", {})
+    if other := [
+        name for name in experiments.RUNS if cache.short(experiments.parts(name)) != cache.short(made_from.get(name))
+    ]:
         click.echo(f"The study is of other code, settings or libraries for {', '.join(other)}: `make study` renews it.")
-    far = report.outside(comparison)
+    far = drift.outside(comparison)
     inside = len(comparison) - len(far)
     click.echo(f"{inside} of {len(comparison)} scores lie within 3 standard deviations of the study's mean over seeds.")
     for run, name, value, mean, deviation in far:
         click.echo(f"  {run} {name}: {value:.4g}, in the study {mean:.4g} (standard deviation {deviation:.2g})")
 
 
-@main.command()
+@main.command("notebooks")
 @JOBS
 @_plain_errors
-def notebooks(jobs):
+def run_notebooks(jobs):
     """Run all four notebooks and store in them the outputs that nbval compares."""
     if data.smoke_budget():
         raise report.ReportError("expected a full run to store outputs from, got GENMODELS_BUDGET=smoke")
-    _train_for(report.NOTEBOOKS, jobs)
-    report.run_notebooks(report.NOTEBOOKS, _run_keys(), jobs)
+    _run(report.NOTEBOOKS, jobs)
     for name in report.NOTEBOOKS:
-        report.store_checked_outputs(name)
+        notebooks.store_checked_outputs(name)
 
 
 @main.command("study")
@@ -120,28 +170,21 @@ def make_study(jobs):
 
     if data.smoke_budget():
         raise report.ReportError("expected a full run to write the study from, got GENMODELS_BUDGET=smoke")
-    cache.write_json(report.study_path(), study.run(jobs))
-    click.echo(f"Wrote {_shown(report.study_path())}")
-
-
-def _run_keys():
-    return {name: experiments.key(name) for name in experiments.RUNS}
-
-
-def _train_for(notebooks, jobs):
-    """Trains the runs that these notebooks ask for, the longest first."""
-    wanted = {run for name in notebooks for run in report.notebook_runs(name)}
-    experiments.train_all([name for name in experiments.RUNS if name in wanted], jobs=jobs)
+    study.make(jobs)
+    click.echo(f"Wrote {_shown(document.study_path())}")
 
 
 def _refresh_figures(jobs):
-    """Brings models, figures and numbers up to date; tells whether a notebook had to run."""
-    keys = _run_keys()
-    stale = [name for name in report.NOTEBOOKS if not report.is_fresh(name, keys)]
-    if stale:
-        _train_for(stale, jobs)
-        report.run_notebooks(stale, keys, jobs)
-    return bool(stale)
+    """Brings models, figures and numbers up to date."""
+    if stale := [name for name in report.NOTEBOOKS if notebooks.stale(name)]:
+        _run(stale, jobs)
+
+
+def _run(names, jobs):
+    """Runs notebooks once the runs that they ask for are trained, the longest first."""
+    wanted = {run for name in names for made in notebooks.results(name).values() for run in made.runs}
+    experiments.train_all([name for name in experiments.RUNS if name in wanted], jobs=jobs)
+    notebooks.run(names, jobs)
 
 
 def _shown(path):

@@ -3,7 +3,6 @@
 TensorFlow is imported inside the functions that train or load, so that listing runs and their state stays instant.
 """
 
-import json
 import multiprocessing
 import os
 import tempfile
@@ -198,9 +197,7 @@ def why_stale(run):
     if not mine:
         return "not trained yet"
     last = max(mine, key=lambda path: path.stat().st_mtime)
-    # as JSON, which has no tuples
-    now = json.loads(json.dumps(parts(run)))
-    return cache.changes(cache.read_json(last), now, cache.when(last))
+    return cache.changes(cache.read_json(last), parts(run), cache.when(last))
 
 
 def trained(run, *, position=0):

@@ -173,12 +173,13 @@ def checksums(result):
 def _provenance(made_from):
     """What provenance.json says of the results of one notebook. made_from: {result: (Made, parts)}."""
     return {
-        **commit(),
-        "machine": machine(),
+        **origin(),
+        "data": cache.short(data.SHA256),
         "results": {
             result: {
                 "cell": made.cell,
                 "runs": {run: experiments.find(run).seed for run in made.runs},
+                "key": cache.short(before),
                 "parts": before,
                 "sums": checksums(result),
             }
@@ -187,10 +188,10 @@ def _provenance(made_from):
     }
 
 
-def commit():
-    """The last commit that touched what results are made from, and whether it stands unchanged: commit, clean.
+def origin():
+    """machine; commit: the last one that touched what results are made from; clean: whether that stands unchanged.
 
-    Both are None outside version control.
+    The last two are None outside version control.
     """
 
     def git(*arguments):
@@ -202,7 +203,7 @@ def commit():
         last, changed = git("log", "-1", "--format=%H"), git("status", "--porcelain")
     except OSError:  # no git
         last = None
-    return {"commit": last or None, "clean": changed == "" if last else None}
+    return {"machine": machine(), "commit": last or None, "clean": changed == "" if last else None}
 
 
 def machine():

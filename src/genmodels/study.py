@@ -5,16 +5,13 @@ changed ones and what they are compared with on the validation set.
 """
 
 import multiprocessing
-import os
-import platform
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 
 import numpy as np
 
-from genmodels import cache, data, experiments
+from genmodels import cache, data, document, experiments, notebooks, report
 
 SEEDS = (1, 2, 3)
 
@@ -63,7 +60,7 @@ def score(run, split):
     """Scores of a run (a Run or a name) on the split of that name, from the cache or computed now; a dict of floats."""
     run = experiments.find(run)
     judges = [experiments.RUNS["judge"], experiments.RUNS["judge_2"]]
-    code = cache.code_digest("scores", "study:compute")
+    code = cache.code_parts("scores", "study:compute")
     key = cache.digest([code, split, [experiments.key(each) for each in (run, *judges)]])
     path = cache.directory() / "scores" / f"{run.name}-{key[:16]}.json"
     if not path.is_file():
@@ -115,6 +112,15 @@ def _spread(values):
     return {"mean": float(np.mean(values)), "deviation": float(np.std(values, ddof=1)), "values": values}
 
 
+def make(jobs):
+    """Trains and scores everything that the cache lacks, `jobs` at once; writes study.json and its provenance."""
+    origin, parts = notebooks.origin(), {name: experiments.parts(name) for name in experiments.RUNS}
+    found = run(jobs)
+    cache.write_json(document.study_path(), found)
+    noted = {**origin, "parts": parts, "sums": document.study_sums(found)}
+    report.put(document.study_path().with_name("provenance.json"), "study", noted)
+
+
 def run(jobs):
     """Trains and scores everything that the cache lacks, `jobs` at once; returns what study.json holds."""
     plain = {name: seeded(run) for name, run in experiments.RUNS.items()}
@@ -125,9 +131,8 @@ def run(jobs):
     _score_all([(run, "validation") for runs in compared.values() for run in runs], jobs)
     return {
         "seeds": list(SEEDS),
-        "machine": machine(),
+        "machine": notebooks.machine(),
         "settings": {name: run.settings() for name, run in experiments.RUNS.items()},
-        "keys": {name: [experiments.key(run) for run in runs] for name, runs in plain.items()},
         "test": {name: summary([score(run, "test") for run in runs]) for name, runs in plain.items()},
         "floors": {"test": floors("test")},
         "validation": {name: summary([score(run, "validation") for run in runs]) for name, runs in compared.items()},
@@ -147,23 +152,3 @@ def _score_in_worker(task):
     use_one_thread()
     score(*task)
     return task
-
-
-def machine():
-    """Processor, cores, system and versions, for the reader of a time or a number."""
-    names = ("keras", "numpy", "tensorflow")
-    return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "system": platform.system(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in names},
-    }
-
-
-def _processor():
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):  # not Linux
-        return platform.processor()

@@ -1,0 +1,221 @@
+"""From Markdown, figures and numbers to the PDF and the HTML, and back: whether a PDF is what the tree around it says.
+
+Nothing here needs Keras.
+"""
+
+import difflib
+import json
+import os
+import re
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+from genmodels import cache, data, notebooks, report
+
+STANDARDS = ["a-3a", "ua-1"]  # of the PDF: to be archived, and read aloud
+SOURCES = ("generative_models.md", "pandoc.yaml", "report.lua", "template.typ", "template.html", "references.bib")
+
+
+def path(kind="pdf"):
+    """Where the document goes, "pdf" or "html": report/, or draft/ in the quick mode."""
+    folder = report.output() if data.smoke_budget() else report.root() / "report"
+    return folder / f"generative_models.{kind}"
+
+
+def study_path():
+    """Where the study's scores are kept: data/report/study.json, which the quick mode reads but never writes."""
+    return report.root() / "data" / "report" / "study.json"
+
+
+def logo():
+    """The university's mark, which the project does not own; where it exists it takes the cover picture's place."""
+    return report.root() / "data" / "report" / "Znak_graficzny_AGH.svg.png"
+
+
+def parts():
+    """Everything that the documents depend on, {what: value}."""
+    numbers = (report.output() / "metrics.json", notebooks.provenance_path(), study_path(), logo())
+    files = (
+        *(report.root() / "report" / name for name in SOURCES),
+        *(report.output() / name for name in report.all_figures()),
+        *numbers,
+    )
+    made_by = {name: version(name) for name in ("pypandoc_binary", "typst")}
+    sums = {file.name: cache.checksum(file) for file in files}
+    return {**sums, **made_by, **cache.code_parts("document"), "budget": cache.environment()["budget"]}
+
+
+def _stamp_path():
+    return cache.directory() / ("stamps-draft" if data.smoke_budget() else "stamps") / "document.json"
+
+
+def why_stale():
+    """Why the documents are not those that building them now would make; empty where they are."""
+    stamp = cache.read_json(_stamp_path())
+    if not stamp:
+        return "not built yet"
+    for kind, made in stamp["sums"].items():
+        if cache.checksum(path(kind)) != made:
+            return f"{path(kind).name} changed after it was built"
+    return cache.changes(stamp["parts"], parts(), cache.when(_stamp_path()))
+
+
+def foreign():
+    """What of figures and numbers is not as the notebook or the study left it: one text a finding."""
+    recorded = cache.read_json(notebooks.provenance_path(), {})
+    noted = {result: made for of in recorded.values() for result, made in of.get("results", {}).items()}
+    numbers = cache.read_json(report.output() / "metrics.json", {})
+    for result in [*report.all_figures(), *numbers]:
+        if result not in noted:
+            yield f"{result}: no notebook is on record as having made it; `make report` makes it"
+        elif changed := notebooks.changed_by_hand(result, noted[result]):
+            yield f"{changed}: changed after the notebook wrote it; `make report` makes it again"
+    now = study_sums(cache.read_json(study_path(), {}))
+    before = cache.read_json(study_path().with_name("provenance.json"), {}).get("study", {}).get("sums", {})
+    for name in sorted({*now, *before}):
+        if now.get(name) != before.get(name):
+            yield f"study.json, {name}: changed after `make study` wrote it; `git checkout data/report/study.json`"
+
+
+def study_sums(study):
+    """{part of study.json: checksum}, down to each run."""
+    found = {}
+    for name, value in study.items():
+        parts = {f"{name}.{part}": inner for part, inner in value.items()} if isinstance(value, dict) else {name: value}
+        found |= {part: cache.short(inner) for part, inner in parts.items()}
+    return found
+
+
+def build():
+    """Turns report/generative_models.md into the PDF and the HTML; returns their paths.
+
+    Raises ReportError with file, line and what to write instead, also where a figure or number is not as a notebook
+    left it; the last good documents then stay.
+    """
+    if wrong := list(foreign()):
+        raise report.ReportError("\n".join(wrong))
+    made_from = parts()
+    with cache.replacing(path("pdf")) as pdf, cache.replacing(path("html")) as html:
+        _write_pdf(pdf)
+        _write_html(html)
+    paths = {kind: path(kind) for kind in ("pdf", "html")}
+    cache.write_json(_stamp_path(), {"parts": made_from, "sums": {kind: cache.checksum(paths[kind]) for kind in paths}})
+    return list(paths.values())
+
+
+def _pandoc(to, *arguments, target=None):
+    """What pandoc makes of the report, or None where it goes to the file `target`."""
+    import pypandoc
+
+    folder = report.root() / "report"
+    results = Path(os.path.relpath(report.output(), folder)).as_posix()
+    options = ["--defaults=pandoc.yaml", "--fail-if-warnings", f"--metadata=results:{results}", *arguments]
+    options += ["--metadata=draft:true"] if data.smoke_budget() else []
+    where = {"outputfile": str(target)} if target else {}
+    try:
+        return pypandoc.convert_file(
+            "generative_models.md", to, format="markdown", extra_args=options, cworkdir=str(folder), **where
+        )
+    except RuntimeError as error:
+        raise report.ReportError(f"report/generative_models.md: {_plain(str(error)).replace(f'{folder}{os.sep}', '')}") from error
+
+
+def _plain(message):
+    """What an author needs of an error of pandoc's: the filter's own words without its stack, or the first warning."""
+    for pattern in (r"report: (.+)", r"\[WARNING\] (.+(?:\n +.+)*)", r"(?:Error at|YAML parse).*(?:\n.+)?"):
+        if found := re.search(pattern, message):
+            return " ".join(found[found.re.groups].split())
+    return message
+
+
+def _write_pdf(target):
+    import typst
+
+    source = report.root() / "report" / f".generative_models-{os.getpid()}.typ"  # two builds at once do not share it
+    try:
+        source.write_text(_pandoc("typst", "--template=template.typ"), encoding="utf-8")
+        options = {"ignore_system_fonts": True, "timestamp": 0, "pdf_standards": STANDARDS}
+        typst.compile(str(source), output=str(target), root=str(report.root()), **options)
+    except typst.TypstError as error:
+        raise report.ReportError(
+            f"report/generative_models.md: Typst refuses what pandoc made of it: {error}"
+        ) from error
+    finally:
+        source.unlink(missing_ok=True)
+
+
+def _write_html(target):
+    _pandoc("html5", "--template=template.html", "--mathml", "--embed-resources", "--toc", target=target)
+
+
+def differences(pdf):
+    """Where a PDF departs from the tree that it stands in: figures, numbers, claims, text; one text a finding.
+
+    A result that the tree's code would no longer make counts too. Raises ReportError where the tree's own report can't
+    be built, and says why.
+    """
+    found = list(foreign())
+    for name in report.NOTEBOOKS:
+        found += [f"{result}: stale, {why}" for result, why in notebooks.stale(name, here=False).items()]
+    with tempfile.TemporaryDirectory() as folder:
+        built = Path(folder) / "built.pdf"
+        _write_pdf(built)
+        if Path(pdf).read_bytes() != built.read_bytes():
+            found += list(_compare(_contents(pdf), _contents(built))) or ["its bytes differ in what no reader shows"]
+    return found
+
+
+def _contents(pdf):
+    """What a PDF holds: attachments {name: bytes}, pictures {file: pixels}, lines of text, and metadata."""
+    from pypdf import PdfReader
+    from pypdf.errors import PyPdfError
+
+    try:
+        reader = PdfReader(pdf)
+        attached = {name: files[0] for name, files in reader.attachments.items()}
+        pictures = [(image.image.size, image.image.tobytes()) for page in reader.pages for image in page.images]
+        lines = [line for page in reader.pages for line in page.extract_text().splitlines()]
+    except (PyPdfError, OSError, ValueError, KeyError) as error:
+        raise report.ReportError(f"{pdf}: expected a readable PDF, got: {error}") from error
+    names = json.loads(attached.get("figures.json", b"[]"))
+    named = dict(zip([*names, *(f"picture {extra}" for extra in range(len(names), len(pictures)))], pictures))
+    return {"attachment": attached, "figure": named, "line": lines, "metadata": dict(reader.metadata or {})}
+
+
+def _compare(pdf, tree):
+    for kind in ("attachment", "figure", "metadata"):
+        for name in sorted({*pdf[kind], *tree[kind]}):
+            one, other = pdf[kind].get(name), tree[kind].get(name)
+            if one != other:
+                both = kind == "attachment" and one and other
+                yield from _values(name, one, other) if both else [f"{kind} {name}: {_state(one, other)}"]
+    for line in difflib.unified_diff(tree["line"], pdf["line"], "tree", "PDF", lineterm="", n=0):
+        if not line.startswith(("---", "+++", "@@")):
+            yield f"text, {'the PDF' if line[0] == '+' else 'the tree'} says: {line[1:]}"
+
+
+def _state(one, other):
+    return "only in the tree" if one is None else "only in the PDF" if other is None else "differs from the tree's"
+
+
+def _values(name, one, other):
+    """The values of an attached JSON that differ."""
+    try:
+        one, other = (dict(leaves(json.loads(content))) for content in (one, other))
+    except ValueError:
+        yield f"attachment {name}: expected JSON as in the tree, got something else"
+        return
+    for key in sorted({*one, *other}):
+        if one.get(key) != other.get(key):
+            yield f"{name}, {key}: {one.get(key)} in the PDF, {other.get(key)} in the tree"
+
+
+def leaves(value, prefix=""):
+    """(key with dots, value) of all that is no dict or list in a JSON value."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if items is None:
+        yield prefix, value
+        return
+    for name, inner in items:
+        yield from leaves(inner, f"{prefix}.{name}" if prefix else str(name))
