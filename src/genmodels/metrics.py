@@ -67,11 +67,6 @@ def certainty(judge, images):
     return ops.convert_to_numpy(ops.softmax(judge.predict(images, batch_size=500, verbose=0))).max(axis=1)
 
 
-def confident_share(judge, images, *, threshold=0.9):
-    """Share of images (N, 28, 28, 1) for which the judge gives some digit a probability of at least `threshold`."""
-    return float((certainty(judge, images) >= threshold).mean())
-
-
 def grey_share(images, *, margin=0.1):
     """Share of pixels strictly between `margin` and 1 - `margin` among those above `margin`, from 0 to 1.
 
