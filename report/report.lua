@@ -75,16 +75,16 @@ local function find(key)
     if type(value) ~= 'table' then value = nil break end
     value = value[part] or value[(tonumber(part) or -1) + 1] -- a key, or a place in a list counted from 0
   end
-  if value == nil or type(value) == 'table' and not value.mean then
+  if type(value) == 'table' and type(value.mean) == 'number' then return value end
+  if type(value) ~= 'number' and type(value) ~= 'string' then
     stop(place(key) .. 'no number "' .. key .. '" in metrics.json or study.json' .. closest(key, (sorted_numbers())))
   end
   return value
 end
 
--- Decimals that leave one significant digit, two where it is a 1.
-local function decimals(value)
-  local power = value > 0 and math.floor(math.log(value, 10)) or 0
-  return math.max(0, -power + (value / 10 ^ power < 2 and 1 or 0))
+-- Decimals that leave a number of significant digits.
+local function decimals(value, digits)
+  return math.max(0, digits - 1 - (value > 0 and math.floor(math.log(value, 10)) or 0))
 end
 
 -- 1234.5 -> 1 234,5 with non-breaking spaces
@@ -96,7 +96,7 @@ local function polish(value, format)
   if format == 'd' or format == '' and math.tointeger(shown) then
     text = string.format('%d', math.tointeger(shown) or stop 'format d takes a whole number')
   else
-    if format == '' then format = '.' .. math.max(0, decimals(math.abs(shown)) + 1) .. 'f' end
+    if format == '' then format = '.' .. decimals(math.abs(shown), 3) .. 'f' end
     text = string.format('%' .. format:gsub('f?$', 'f', 1), shown)
   end
   local sign, whole, rest = text:match '^(%-?)(%d+)(.*)$'
@@ -104,13 +104,16 @@ local function polish(value, format)
   return (sign == '-' and '−' or '') .. whole .. rest:gsub('%.', ',') .. (percent and NBSP .. '%' or '')
 end
 
--- A number, or a mean with its spread: 0,0329 ± 0,0004
+-- A number, or a mean with its spread: 0,0329 ± 0,0004; a spread that begins with a 1 has two digits.
 local function written(key, format)
   local value = find(key)
   if type(value) ~= 'table' then return polish(value, format) end
   local spread = value.deviation or value.error
   local percent = format:match '%%$' or ''
-  if format == percent then format = '.' .. decimals(spread * (percent == '' and 1 or 100)) .. 'f' .. percent end
+  if format == percent then
+    local digits = string.format('%e', spread):match '^1' and 2 or 1
+    format = '.' .. decimals(spread * (percent == '' and 1 or 100), digits) .. 'f' .. percent
+  end
   return polish(value.mean, format) .. NBSP .. '±' .. NBSP .. polish(spread, format)
 end
 
@@ -203,6 +206,7 @@ local function note_figure(figure)
   local where = place(name == '' and image.src or '#' .. name) .. 'figure "' .. (name == '' and image.src or name) .. '": '
   local alt = pandoc.utils.stringify(image.caption) -- where pandoc puts alt="..."
   if not name:match '^fig%-' then stop(where .. 'expected a name, {#fig-name alt="what is to be seen"}, got none') end
+  if figures[name] then stop(where .. 'expected a name of its own, got one that stands twice') end
   if alt == pandoc.utils.stringify(figure.caption.long) or alt == '' then
     stop(where .. 'expected alt="what is to be seen", got none or the caption again')
   end
@@ -321,14 +325,13 @@ local function sources()
     if of.results then
       for result, made in pairs(of.results) do
         local runs = pandoc.List()
-        for run, seed in pairs(made.runs) do runs:insert('`' .. run .. '`' .. NBSP .. '(' .. seed .. ')') end
+        for run, seed in pairs(made.runs) do runs:insert(('`%s`%s(%d)'):format(run, NBSP, seed)) end
         runs:sort()
         local shown = numbers[result] or 'liczby: `' .. result .. '`'
-        local place = notebook .. string.format('%03d', made.cell)
-        local row = { shown, '`' .. notebook .. '`', tostring(made.cell), table.concat(runs, ', '), '`' .. made.key:sub(1, 10) .. '`' }
-        order[row], order[#order + 1] = place .. result, row
+        local row = { shown, '`' .. notebook .. '`', ('%d'):format(made.cell), #runs > 0 and table.concat(runs, ', ') or '–', '`' .. made.key:sub(1, 10) .. '`' }
+        order[row], order[#order + 1] = ('%s%03d%s'):format(notebook, made.cell, result), row
       end
-      local tree = of.commit == nil and 'brak' or '`' .. of.commit:sub(1, 10) .. '`' .. (of.clean and '' or ', ze zmianami')
+      local tree = type(of.commit) == 'string' and '`' .. of.commit:sub(1, 10) .. '`' .. (of.clean and '' or ', ze zmianami') or 'brak'
       local machine = of.machine
       local origin = ('zatwierdzenie %s; %s, rdzenie: %d, %s, Python %s, TensorFlow %s, Keras %s, NumPy %s'):format(tree,
         machine.processor, machine.cores, machine.system, machine.python, machine.tensorflow, machine.keras, machine.numpy)
@@ -342,7 +345,7 @@ local function sources()
   local text = 'Rysunki i liczby: ' .. table.concat(origins, '; ') .. '. Dane: MNIST, odcisk `' .. provenance.zadanie_1_autoenkoder.data
     .. '`. Sprawdzone zdania: ' .. #claims .. '. Do pliku PDF dołączono `provenance.json`, `metrics.json`, `study.json` i '
     .. '`claims.json`; czy zgadzają się ze źródłami, sprawdza `python -m genmodels verify`.\n\n'
-    .. '| Wynik | notatnik | komórka | treningi (ziarno) | klucz |\n|:-----|:--------|--:|:------------------|:-----|\n'
+    .. '| Wynik | notatnik | komórka | treningi (ziarno) | klucz |\n|:--------|:------------|------:|:-----------------|:------|\n'
     .. table.concat(rows, '\n') .. '\n\n: Z czego powstał każdy wynik.\n'
   return pandoc.read(text, 'markdown').blocks
 end
@@ -436,7 +439,7 @@ local function typst_extras(doc)
   local alt = doc.meta['cover-alt'] or stop 'expected cover-alt: what the cover shows, got none'
   local files = pandoc.List { cover() } .. pandoc.List(figures):map(function(noted) return noted.file end)
   files = files:map(function(file) return file:match '[^/]+$' end)
-  local values = { cover = cover(), ['cover-alt'] = pandoc.utils.stringify(alt), study = STUDY,
+  local values = { cover = cover(), ['plain-title'] = pandoc.utils.stringify(doc.meta.title or ''), ['cover-alt'] = pandoc.utils.stringify(alt), study = STUDY,
     claims = pandoc.json.encode(claims), figures = pandoc.json.encode(files) }
   for key, text in pairs(values) do doc.meta[key] = pandoc.MetaInlines { pandoc.RawInline('typst', quoted(text)) } end
   doc.meta.results = pandoc.MetaInlines { pandoc.RawInline('typst', results) }

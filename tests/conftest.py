@@ -1,4 +1,6 @@
 import os
+import shutil
+from functools import lru_cache
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -38,3 +40,67 @@ def digits():
 
     train = data.load().train
     return data.Split(train.images[:128], train.labels[:128])
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A checkout of its own, in a folder with a space and a Polish letter: report/, notebooks/ and data/report/."""
+    return copy_checkout(tmp_path / "kopia źródeł", monkeypatch)
+
+
+def copy_checkout(root, monkeypatch):
+    """Copies what the report is made from to `root`, and makes it the checkout."""
+    from genmodels import cache, data, document, notebooks
+
+    for folder in ("report", "notebooks", "data/report"):
+        built = shutil.ignore_patterns("generative_models.pdf", "generative_models.html", ".*")
+        shutil.copytree(data.checkout() / folder, root / folder, ignore=built)
+    monkeypatch.setattr(data, "checkout", lambda: root)
+    noted = {name: notebooks.provenance({result: (made, parts) for result, made, parts in of}) for name, of in made()}
+    noted["study"] = {
+        "machine": notebooks.machine(),
+        "sums": document.study_sums(cache.read_json(document.study_path())),
+    }
+    cache.write_json(notebooks.provenance_path(), noted)
+    return root
+
+
+@lru_cache
+def made():
+    """What results are made from, so that those of a copied checkout pass as made by the present code."""
+    from genmodels import notebooks, report
+
+    found = {name: notebooks.results(name).items() for name in report.NOTEBOOKS}
+    return [(name, [(result, made, notebooks.parts(made)) for result, made in of]) for name, of in found.items()]
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A copy of the package's source, to be edited."""
+    from genmodels import cache
+
+    copy = tmp_path / "package"
+    shutil.copytree(cache.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(cache, "PACKAGE", copy)
+    return copy
+
+
+def record_numbers(**sections):
+    """Writes metrics.json, and provenance.json as if notebooks had just written these sections."""
+    from genmodels import cache, notebooks, report
+
+    cache.write_json(report.output() / "metrics.json", sections)
+    provenance = cache.read_json(notebooks.provenance_path())
+    for of in provenance.values():
+        of["results"] = {name: made for name, made in of.get("results", {}).items() if name.endswith(".png")}
+    made = {"cell": 1, "runs": {}, "parts": {}, "key": "0" * 16}
+    results = {name: {**made, "sums": notebooks.checksums(name)} for name in sections}
+    provenance["zadanie_1_autoenkoder"]["results"] |= results
+    cache.write_json(notebooks.provenance_path(), provenance)
+
+
+def replace_in(path, old, new):
+    """Replaces the first place where a text file says `old`, which it has to."""
+    text = path.read_text(encoding="utf-8")
+    assert old in text, f"{path.name} does not say {old!r}"
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")

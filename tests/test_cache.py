@@ -1,35 +1,20 @@
-import shutil
 from pathlib import Path
 
 import pytest
+from conftest import replace_in
 
 from genmodels import cache, experiments
 
 VAES = {"vae_mc", "vae_kl", "vae_before"}
 
 
-@pytest.fixture
-def package(tmp_path, monkeypatch):
-    """A copy of the package's source, to be edited."""
-    copy = tmp_path / "package"
-    shutil.copytree(cache.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(cache, "PACKAGE", copy)
-    return copy
-
-
-def edit(path, old, new):
-    text = path.read_text(encoding="utf-8")
-    assert old in text
-    path.write_text(text.replace(old, new, 1), encoding="utf-8")
-
-
 def test_comments_and_docstrings_do_not_count_but_code_does(package):
-    before = cache.code_digest("vae")
-    edit(package / "vae.py", '"""The variational', '"""# The well-known variational')
-    edit(package / "vae.py", "import keras\n", "import keras  # a comment\n\n")
-    assert cache.code_digest("vae") == before
-    edit(package / "vae.py", "kl_weight * kl", "kl_weight * 2 * kl")
-    assert cache.code_digest("vae") != before
+    before = cache.code_parts("vae")
+    replace_in(package / "vae.py", '"""The variational', '"""# The well-known variational')
+    replace_in(package / "vae.py", "import keras\n", "import keras  # a comment\n\n")
+    assert cache.code_parts("vae") == before
+    replace_in(package / "vae.py", "kl_weight * kl", "kl_weight * 2 * kl")
+    assert cache.code_parts("vae") != before
 
 
 @pytest.mark.parametrize(
@@ -53,34 +38,35 @@ def test_comments_and_docstrings_do_not_count_but_code_does(package):
 )
 def test_an_edit_retrains_exactly_the_runs_that_use_it(package, module, old, new, changed):
     before = {name: experiments.key(name) for name in experiments.RUNS}
-    edit(package / module, old, new)
+    replace_in(package / module, old, new)
     after = {name: experiments.key(name) for name in experiments.RUNS}
     assert {name for name in before if before[name] != after[name]} == changed
 
 
-def test_digest_follows_imports_into_other_modules(package):
-    before = cache.code_digest("vae")
-    edit(package / "distributions.py", "-0.5 *", "-0.25 *")
-    assert cache.code_digest("vae") != before
+def test_parts_follow_imports_into_other_modules(package):
+    before = cache.code_parts("vae")
+    replace_in(package / "distributions.py", "-0.5 *", "-0.25 *")
+    assert cache.code_parts("vae") != before
 
 
 def test_edits_after_the_import_are_noticed(package):
     assert cache.edited_modules() == []
-    edit(package / "vae.py", "kl_weight * kl", "kl_weight * 2 * kl")
+    replace_in(package / "vae.py", "kl_weight * kl", "kl_weight * 2 * kl")
     assert cache.edited_modules() == ["vae.py"]
 
 
 def test_unknown_module_and_function_are_refused():
     with pytest.raises(ValueError, match="expected a module of genmodels, got 'vea'"):
-        cache.code_digest("vea")
+        cache.code_parts("vea")
     with pytest.raises(ValueError, match=r"expected a function of genmodels\.experiments, got 'nothing'"):
-        cache.code_digest("experiments:nothing")
+        cache.code_parts("experiments:nothing")
 
 
-def test_quick_mode_has_keys_of_its_own(monkeypatch):
-    before = cache.environment_digest()
-    monkeypatch.setenv("GENMODELS_BUDGET", "smoke")
-    assert cache.environment_digest() != before
+def test_a_change_is_told_by_what_changed():
+    before = {"vae.py": "1", "setting epochs": 13, "setting sizes": (5, 6), "keras": "3.1"}
+    after = {"vae.py": "2", "setting epochs": 14, "setting sizes": [5, 6], "data.py": "3", "keras": "3.1"}
+    assert cache.changes(before, after, "noon") == "data.py, setting epochs, vae.py changed since noon"
+    assert cache.changes(before, before, "noon") == ""
 
 
 def test_replacing_keeps_the_old_file_when_writing_fails(tmp_path):

@@ -5,7 +5,7 @@ import matplotlib.image
 import pytest
 from click.testing import CliRunner
 
-from genmodels import cache, cli, experiments, report
+from genmodels import cli, document, drift, experiments, notebooks, report
 
 HEAVY = ("tensorflow", "keras", "matplotlib")
 
@@ -21,7 +21,8 @@ def imported_by(code):
 
 
 @pytest.mark.parametrize(
-    "code", ["import genmodels", "import genmodels.cli", "from genmodels import experiments, report"]
+    "code",
+    ["import genmodels", "import genmodels.cli", "from genmodels import document, drift, experiments, notebooks"],
 )
 def test_nothing_heavy_is_imported_before_a_model_is_needed(code):
     assert imported_by(code).isdisjoint(HEAVY)
@@ -35,7 +36,8 @@ def test_listing_runs_needs_no_tensorflow():
 def test_help_names_every_command():
     result = run("--help")
     assert result.exit_code == 0
-    assert all(name in result.output for name in ("train", "sample", "report", "figures", "runs", "notebooks", "study"))
+    commands = "train", "sample", "report", "figures", "runs", "notebooks", "study", "status", "verify", "diff"
+    assert all(f"  {name} " in result.output for name in commands)
 
 
 def test_runs_are_listed_with_their_state():
@@ -78,39 +80,71 @@ def test_bad_options_end_with_status_2_and_one_message(arguments, message):
     assert result.exit_code == 2 and message in result.output
 
 
-def test_report_says_when_nothing_has_changed(monkeypatch):
-    monkeypatch.setattr(report, "is_fresh", lambda *_: True)
-    monkeypatch.setattr(report, "pdf_is_fresh", lambda: True)
-    monkeypatch.setattr(report, "build_pdf", lambda: pytest.fail("built again"))
+@pytest.fixture
+def fresh(monkeypatch):
+    """Figures and numbers that are as they should be."""
+    monkeypatch.setattr(notebooks, "stale", lambda *_, **__: {})
+
+
+def test_report_says_when_nothing_has_changed(fresh, monkeypatch):
+    monkeypatch.setattr(document, "why_stale", lambda: "")
+    monkeypatch.setattr(document, "build", lambda: pytest.fail("built again"))
     result = run("report")
     assert result.exit_code == 0 and "Nothing has changed" in result.output
 
 
-def test_report_says_which_scores_lie_outside_the_study(monkeypatch, tmp_path):
+def test_report_says_which_scores_lie_outside_the_study(fresh, checkout, monkeypatch):
     rows = [("gan", "label", 0.9, 0.99, 0.01), ("ae", "mse", 0.033, 0.033, 0.001)]
-    monkeypatch.setattr(report, "is_fresh", lambda *_: True)
-    monkeypatch.setattr(report, "pdf_is_fresh", lambda: False)
-    monkeypatch.setattr(report, "build_pdf", lambda: tmp_path / "a.pdf")
-    monkeypatch.setattr(report, "compare_with_study", lambda: rows)
-    monkeypatch.setattr(report, "study_path", lambda: tmp_path / "study.json")
-    keys = {name: [experiments.key(name)] for name in experiments.RUNS}
-    cache.write_json(report.study_path(), {"keys": keys})
+    monkeypatch.setattr(document, "build", lambda: [document.path("pdf"), document.path("html")])
+    monkeypatch.setattr(drift, "beside_the_study", lambda: rows)
+    parts = {name: experiments.parts(name) for name in experiments.RUNS}
+    report.put(notebooks.provenance_path(), "study", {"parts": parts})
     lines = run("report").output.splitlines()
     assert lines[1] == "1 of 2 scores lie within 3 standard deviations of the study's mean over seeds."
     assert lines[2] == "  gan label: 0.9, in the study 0.99 (standard deviation 0.01)" and len(lines) == 3
-    cache.write_json(report.study_path(), {"keys": {**keys, "ae": ["of another time"]}})
+    report.put(notebooks.provenance_path(), "study", {"parts": {**parts, "ae": {"vae.py": "of another time"}}})
     assert "The study is of other code, settings or libraries for ae: `make study`" in run("report").output
 
 
-def test_a_failed_report_is_an_error_not_a_trace(monkeypatch):
+def test_a_failed_report_is_an_error_not_a_trace(fresh, monkeypatch):
     def fail():
         raise report.ReportError("report/generative_models.md: no such figure")
 
-    monkeypatch.setattr(report, "is_fresh", lambda *_: True)
-    monkeypatch.setattr(report, "pdf_is_fresh", lambda: False)
-    monkeypatch.setattr(report, "build_pdf", fail)
+    monkeypatch.setattr(document, "why_stale", lambda: "not built yet")
+    monkeypatch.setattr(document, "build", fail)
     result = run("report")
     assert result.exit_code == 1 and result.output == "Error: report/generative_models.md: no such figure\n"
+
+
+def test_status_names_every_run_result_and_document_with_the_reason(checkout):
+    lines = run("status").output.splitlines()
+    names = [line.split()[1] for line in lines]
+    results = [result for name in report.NOTEBOOKS for result in notebooks.results(name)]
+    documents = ["generative_models.pdf", "generative_models.html"]
+    assert names == [*experiments.RUNS, *results, *documents]
+    assert "stale: not trained yet" in lines[0] and "stale: not made here yet" in lines[-3]
+    assert "stale: not built yet" in lines[-1]
+
+
+def test_verify_says_what_differs_and_fails(checkout, monkeypatch):
+    missing = run("verify")
+    assert missing.exit_code == 1 and "expected a PDF to verify, found nothing" in missing.output
+    document.path().write_bytes(b"%PDF")
+    monkeypatch.setattr(document, "differences", lambda pdf: ["grid_ae.png: stale"])
+    result = run("verify", str(document.path()))
+    assert result.exit_code == 1 and result.output.splitlines()[0] == "grid_ae.png: stale"
+    monkeypatch.setattr(document, "differences", lambda pdf: [])
+    result = run("verify")
+    assert result.exit_code == 0 and "holds what is in this checkout" in result.output
+
+
+def test_diff_marks_what_was_not_to_be_expected(monkeypatch):
+    rows = [("a.png", "", False), ("b.png", "only rendering changed", False), ("c.png", "the result changed", True)]
+    monkeypatch.setattr(drift, "compare", lambda against: rows)
+    result = run("diff")
+    assert result.exit_code == 1 and [line[0] for line in result.output.splitlines()] == [" ", "!", "1"]
+    monkeypatch.setattr(drift, "compare", lambda against: rows[:2])
+    assert run("diff").exit_code == 0
 
 
 def test_an_unknown_budget_is_one_line(monkeypatch):

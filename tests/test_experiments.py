@@ -1,7 +1,9 @@
 import dataclasses
+import re
 
 import numpy as np
 import pytest
+from conftest import replace_in
 
 from genmodels import cache, experiments
 
@@ -45,6 +47,15 @@ def test_a_changed_setting_is_another_run(quick, monkeypatch, change):
     before = experiments.key("vae_kl")
     monkeypatch.setattr(experiments, "RUNS", {"vae_kl": dataclasses.replace(quick, **change)})
     assert experiments.key("vae_kl") != before
+
+
+def test_a_run_tells_why_it_has_to_be_trained_again(quick, package):
+    assert experiments.why_stale("vae_kl") == "not trained yet"
+    experiments.trained("vae_kl")
+    assert experiments.why_stale("vae_kl") == ""
+    replace_in(package / "vae.py", "kl_weight * kl", "kl_weight * 2 * kl")
+    assert re.fullmatch(r"vae\.py changed since 20\d\d-\d\d-\d\d \d\d:\d\d", experiments.why_stale("vae_kl"))
+    assert experiments.why_stale(dataclasses.replace(quick, seed=2)) == "not trained yet"
 
 
 def test_a_new_summary_is_not(quick, monkeypatch):

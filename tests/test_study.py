@@ -1,6 +1,6 @@
 import pytest
 
-from genmodels import cache, experiments, report, study
+from genmodels import cache, data, document, experiments, report, study
 
 
 def test_seeds_of_a_run_follow_its_own():
@@ -39,13 +39,19 @@ def test_scores_are_computed_once(smoke, monkeypatch):
     assert 0 <= first["accuracy"] <= 1 and first["seconds"] > 0
 
 
-def test_only_what_is_far_from_the_study_is_outside():
-    rows = [("gan", "label", 0.995, 0.996, 0.001), ("gan", "worst", 0.95, 0.99, 0.01), ("ae", "mse", 0.5, 0.5, 0.0)]
-    assert report.outside(rows) == [rows[1]]
-
-
 def test_the_committed_study_covers_every_run_with_every_seed():
-    found = cache.read_json(report.study_path())
+    found = cache.read_json(document.study_path())
     assert set(found["test"]) == set(experiments.RUNS)
     assert all(len(spread["values"]) == len(study.SEEDS) for run in found["test"].values() for spread in run.values())
     assert set(found["changes"]) == {change.name for change in study.CHANGES} <= set(found["validation"])
+
+
+def test_the_study_is_written_with_what_it_was_made_from(checkout, monkeypatch):
+    monkeypatch.setattr(study, "run", lambda jobs: {"seeds": [1], "test": {"ae": {"mse": 0.5}, "gan": {"label": 1.0}}})
+    before = cache.read_json(data.checkout() / "data" / "report" / "provenance.json")
+    study.make(jobs=1)
+    noted = cache.read_json(report.output() / "provenance.json")
+    assert set(noted["study"]["sums"]) == {"seeds", "test.ae", "test.gan"} and "processor" in noted["study"]["machine"]
+    assert set(noted["study"]["parts"]) == set(experiments.RUNS)
+    assert {**noted, "study": None} == {**before, "study": None}
+    assert not [text for text in document.foreign() if text.startswith("study.json")]

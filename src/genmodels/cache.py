@@ -7,6 +7,7 @@ import os
 import tempfile
 from contextlib import contextmanager
 from datetime import datetime
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -57,18 +58,44 @@ def code_parts(*names):
     """
     waiting, seen = list(names), {}
     while waiting:
-        name = waiting.pop()
-        module, _, function = name.partition(":")
+        module, _, function = waiting.pop().partition(":")
         shown = f"{module}.py, {function}" if function else f"{module}.py"
         if shown in seen:
             continue
-        body = _statements(name)
-        seen[shown] = short([ast.unparse(statement) for statement in body])
-        if function:
-            waiting += [*_imports(ast.walk(body[0])), *_neighbours(name, body[0])]
-        else:
-            waiting += _imports(body)
+        path = PACKAGE / f"{module}.py"
+        if not path.is_file():
+            raise ValueError(f"expected a module of genmodels, got {module!r}")
+        seen[shown], leads_to = _code(module, path.read_text(encoding="utf-8"), function)
+        waiting += leads_to
     return seen
+
+
+@lru_cache(maxsize=256)
+def _code(module, text, function):
+    """Checksum of a module's text, or of one function in it, and the names of the code that it leads to."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    if not function:
+        return short([ast.unparse(statement) for statement in tree.body]), _imports(tree.body)
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    if function not in functions:
+        raise ValueError(f"expected a function of genmodels.{module}, got {function!r}")
+    nodes = list(ast.walk(functions[function]))
+    neighbours = {node.id for node in nodes if isinstance(node, ast.Name)} & functions.keys()
+    return short([ast.unparse(functions[function])]), [*_imports(nodes), *(f"{module}:{name}" for name in neighbours)]
+
+
+def _imports(nodes):
+    """Modules of this package that the statements among `nodes` import."""
+    found = []
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module == "genmodels":
+            found += [alias.name for alias in node.names if (PACKAGE / f"{alias.name}.py").is_file()]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("genmodels."):
+            found.append(node.module.removeprefix("genmodels."))
+    return found
 
 
 def changes(old, new, since):
@@ -82,14 +109,6 @@ def when(path):
     return datetime.fromtimestamp(Path(path).stat().st_mtime).strftime("%Y-%m-%d %H:%M")
 
 
-def _neighbours(name, function):
-    """Functions of the same module that a function names, as `code_parts` takes them."""
-    module = name.partition(":")[0]
-    own = {node.name for node in _statements(module) if isinstance(node, ast.FunctionDef)}
-    used = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
-    return [f"{module}:{other}" for other in sorted(own & used)]
-
-
 def _sources():
     return {path.name: path.read_bytes() for path in PACKAGE.glob("*.py")}
 
@@ -101,34 +120,6 @@ def edited_modules():
     """Files of the package that changed after this process imported it: what runs here is no longer what they say."""
     now = _sources()
     return sorted(name for name in {*now, *_AT_IMPORT} if now.get(name) != _AT_IMPORT.get(name))
-
-
-def _statements(name):
-    module, _, function = name.partition(":")
-    path = PACKAGE / f"{module}.py"
-    if not path.is_file():
-        raise ValueError(f"expected a module of genmodels, got {module!r}")
-    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-    if not function:
-        return tree.body
-    found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function]
-    if not found:
-        raise ValueError(f"expected a function of genmodels.{module}, got {function!r}")
-    return found
-
-
-def _imports(nodes):
-    """Modules of this package that the statements among `nodes` import."""
-    found = []
-    for node in nodes:
-        if isinstance(node, ast.ImportFrom) and node.module == "genmodels":
-            found += [alias.name for alias in node.names if (PACKAGE / f"{alias.name}.py").is_file()]
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("genmodels."):
-            found.append(node.module.removeprefix("genmodels."))
-    return found
 
 
 @contextmanager

@@ -118,7 +118,9 @@ def _pandoc(to, *arguments, target=None):
             "generative_models.md", to, format="markdown", extra_args=options, cworkdir=str(folder), **where
         )
     except RuntimeError as error:
-        raise report.ReportError(f"report/generative_models.md: {_plain(str(error)).replace(f'{folder}{os.sep}', '')}") from error
+        raise report.ReportError(
+            f"report/generative_models.md: {_plain(str(error)).replace(f'{folder}{os.sep}', '')}"
+        ) from error
 
 
 def _plain(message):

@@ -15,6 +15,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
+from pathlib import Path
 from typing import NamedTuple
 
 from genmodels import cache, data, experiments, report
@@ -81,7 +82,7 @@ def _rests_on(statements):
     for statement in reversed(earlier):
         used, changed, replaced = _names(statement)
         if needed & (changed | replaced):
-            needed = needed - replaced | used - imported  # set anew: what stood there before does not matter
+            needed = needed - replaced | used - imported  # what was replaced does not matter before
             kept.insert(0, statement)
     return kept
 
@@ -91,7 +92,7 @@ def _names(statement):
     nodes = list(ast.walk(statement))
     loops = [node.target for node in nodes if isinstance(node, ast.comprehension)]
     bound = {node.id for target in loops for node in ast.walk(target) if isinstance(node, ast.Name)}
-    used = {node.id for node in nodes if isinstance(node, ast.Name)} - bound
+    used = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)} - bound
     targets = [node for node in nodes if isinstance(getattr(node, "ctx", None), ast.Store)]
     if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
         targets.append(statement.value.func)  # a method called for what it does to its object
@@ -170,7 +171,7 @@ def checksums(result):
     return {f"{result}.{name}": cache.short(value) for name, value in numbers.items()}
 
 
-def _provenance(made_from):
+def provenance(made_from):
     """What provenance.json says of the results of one notebook. made_from: {result: (Made, parts)}."""
     return {
         **origin(),
@@ -207,9 +208,18 @@ def origin():
 
 
 def machine():
-    """Processor, cores, system and versions, for the reader of a time or a number."""
+    """Processor, cores, system and versions, for the reader of a time or a number.
+
+    blas: the kind of processor that NumPy and SciPy take this one for, which decides the last digits of their sums.
+    """
+    import scipy.linalg  # noqa: F401 (loads the library that is asked)
+    import threadpoolctl
+
     return {
         "processor": _processor(),
+        "blas": ", ".join(
+            sorted({pool["architecture"] for pool in threadpoolctl.threadpool_info() if "architecture" in pool})
+        ),
         "cores": os.cpu_count(),
         "system": platform.system(),
         "python": platform.python_version(),
@@ -220,15 +230,12 @@ def machine():
 def _processor():
     """Its name and, as several kinds share a name, its numbers."""
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            lines = dict(
-                line.strip().split("\t", 1) for line in file.read().partition("\n\n")[0].splitlines() if "\t" in line
-            )
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:  # not Linux
         return platform.processor()
-    found = {name: lines.get(name, "").strip("\t: ") for name in ("model name", "cpu family", "model", "stepping")}
-    numbers = ", ".join(f"{name.removeprefix('cpu ')} {value}" for name, value in list(found.items())[1:] if value)
-    return f"{found['model name'] or platform.processor()} ({numbers})" if numbers else found["model name"]
+    found = dict(re.findall(r"^(model name|cpu family|model|stepping)\s*: (.+)$", text, re.MULTILINE))
+    numbers = [f"{name} {found[name]}" for name in ("cpu family", "model", "stepping") if name in found]
+    return f"{found.get('model name', platform.processor())} ({', '.join(numbers)})"
 
 
 def run(names, jobs):
@@ -252,7 +259,7 @@ def _run(name):
     print(f"{name}: running", file=sys.stderr, flush=True)
     made_from = {result: (made, parts(made)) for result, made in results(name).items()}
     _execute(name)
-    noted = _provenance(made_from)
+    noted = provenance(made_from)
     report.put(provenance_path(), name, noted)
     cache.write_json(_stamp_path(name), noted)
     print(f"{name}: done in {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)

@@ -1,0 +1,227 @@
+import json
+import shutil
+import subprocess
+
+import pytest
+from conftest import copy_checkout, record_numbers, replace_in
+from pypdf import PdfReader
+
+from genmodels import cache, data, document, report
+
+HEAD = "title: Próba\nauthor: Ktoś\nprogramme: P\ncourse: C\nlang: pl\ncover-alt: Okładka z cyfr"
+
+
+@pytest.fixture
+def source(checkout):
+    """Replaces the text of the report; returns a function that builds the PDF alone and gives its text."""
+
+    def build(body):
+        markdown = checkout / "report" / "generative_models.md"
+        markdown.write_text(f"---\n{HEAD}\n---\n\n{body}\n", encoding="utf-8")
+        document._write_pdf(document.path())
+        return text_of(document.path())
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A copy of the checkout with its real report built: the folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        root = copy_checkout(tmp_path_factory.mktemp("built") / "kopia źródeł", patch)
+        patch.setenv("GENMODELS_CACHE", str(root / ".cache"))
+        document.build()
+    return root
+
+
+def text_of(pdf):
+    """The text of a PDF, with plain spaces."""
+    return "\n".join(page.extract_text() for page in PdfReader(pdf).pages).replace("\u00a0", " ")
+
+
+def test_the_real_report_has_nineteen_figures_in_their_order(built):
+    text = text_of(built / "report" / "generative_models.pdf")
+    assert all(f"Rysunek {number}:" in text for number in range(1, 20)) and "Rysunek 20" not in text
+    assert all(f"Rysunek A{number}:" in text for number in range(1, 9)) and "Rysunek A9" not in text
+    markdown = (built / "report" / "generative_models.md").read_text(encoding="utf-8")
+    names = [name for files in report.FIGURES.values() for name in files][:-1]
+    extra = [name for files in report.EXTRA.values() for name in files]
+    for group in (names, extra):
+        places = [markdown.index(f"../data/report/{name}") for name in group]
+        assert places == sorted(places)
+    assert "{{" not in text and "Zadanie 3.3" in text and "Bibliografia" in text and "Spis rysunków" in text
+
+
+def test_every_answer_makes_a_claim(checkout):
+    """Sections that answer a task: each holds at least one checked sentence."""
+    text = (checkout / "report" / "generative_models.md").read_text(encoding="utf-8")
+    sections = {section.partition("\n")[0]: section for section in text.replace("\n# ", "\n## ").split("\n## ")[1:]}
+    answers = [name for name in sections if name.startswith(("Zadanie 1.", "Zadanie 2.", "Zadanie 3.", "Zadanie 4"))]
+    answers += ["Poprawa modelu", "Co daje każda część"]
+    assert len(answers) == 14 and all("claim=" in sections[name] for name in answers)
+
+
+def test_no_line_of_the_pdf_ends_in_a_word_of_one_letter(built):
+    lines = [line.rstrip() for line in text_of(built / "report" / "generative_models.pdf").splitlines()]
+    orphans = [line for line in lines if line[-2:-1] == " " and line[-1] in "aiouwzAIOUWZ"]
+    # in a formula or a narrow table cell a letter may stand alone
+    assert [line for line in orphans if len(line) > 60] == []
+
+
+def test_the_same_inputs_give_the_same_bytes(checkout):
+    first = [path.read_bytes() for path in document.build()]
+    assert [path.read_bytes() for path in document.build()] == first
+
+
+def test_numbers_are_written_in_polish(source):
+    record_numbers(a={"big": 12345.678, "share": 0.98765, "count": 10000, "list": [1.5, -2.25], "25": {"x": 3.0}})
+    text = source(
+        "A{{a.big:.1f}}B {{a.share:.1%}}C {{a.count}}D {{a.list.1:.2f}}E {{a.25.x}}F, [$x = {{a.list.0:.1f}}$]{alt='x'}"
+    )
+    assert all(part in text for part in ("A12 345,7B", "98,8 %C", "10 000D", "−2,25E", "3F"))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "written", "expected"),
+    [
+        ({"mean": 0.0329412, "deviation": 0.0000423}, "{{a.x}}", "0,03294 ± 0,00004"),
+        ({"mean": 0.0329412, "deviation": 0.0000173}, "{{a.x}}", "0,032941 ± 0,000017"),
+        ({"mean": 0.8523, "deviation": 0.0042}, "{{a.x:%}}", "85,2 % ± 0,4 %"),
+        ({"mean": 0.8523, "error": 0.0042}, "{{a.x:.2%}}", "85,23 % ± 0,42 %"),
+        ({"mean": 130.42, "deviation": 3.2}, "{{a.x}}", "130 ± 3"),
+        (0.012345, "{{a.x}}", "0,0123"),
+        (1234.5, "{{a.x}}", "1234"),
+        (12, "{{a.x}}", "12"),
+    ],
+)
+def test_digits_follow_the_spread(source, numbers, written, expected):
+    record_numbers(a={"x": numbers})
+    assert f"A{expected}B" in source(f"A{written}B").replace("\u00a0", " ")
+
+
+def test_a_failed_build_leaves_the_last_good_documents(checkout):
+    good = [path.read_bytes() for path in document.build()]
+    replace_in(checkout / "report" / "generative_models.md", "@fig-wzory", "@fig-wzor")
+    with pytest.raises(report.ReportError, match=r'line \d+: no figure "fig-wzor"; did you mean "fig-wzory"\?'):
+        document.build()
+    assert [document.path(kind).read_bytes() for kind in ("pdf", "html")] == good
+    assert "generative_models.md changed since" in document.why_stale()
+    assert not list((checkout / "report").glob(".*"))
+
+
+def test_constants_of_the_task_may_be_typed(source):
+    text = source("Próg [0,5]{.ustalone}, czyli [50 %]{.ustalone}; 100 % z 10 001 obrazów 28 × 28, `0,5`.")
+    assert "Próg 0,5, czyli 50 %; 100 % z 10 001 obrazów" in text
+
+
+def test_a_true_claim_leaves_no_trace_in_the_text(source):
+    record_numbers(a={"x": 0.5, "y": -0.25, "list": [1.0, 2.0]})
+    claim = "a.x > a.y and not (abs(a.y) > 0.3) or a.list.1 == 3 * a.list.0"
+    text = source(f"Większe [jest *x* ({{{{a.x:.1f}}}}), a]{{claim='{claim}'}} y nie.")
+    assert "Większe jest x (0,5), a y nie." in text
+    (attached,) = json.loads(PdfReader(document.path()).attachments["claims.json"][0])
+    assert attached["claim"] == claim and attached["sentence"] == "jest x (0,5), a"
+    assert attached["values"] == "a.x = 0.5, a.y = -0.25, a.y = -0.25, a.list.1 = 2.0, a.list.0 = 1.0"
+
+
+def test_the_pdf_is_for_archives_and_for_reading_aloud(source):
+    picture = "![P.](../data/report/cover.png){#fig-x alt='Co widać.'}"
+    source(f"Dla [$x$]{{alt='litera x'}} i $x$.\n\n[$$x^2$$]{{alt='kwadrat x'}}\n\n{picture}")
+    reader = PdfReader(document.path())
+    root = reader.trailer["/Root"]
+    metadata = root["/Metadata"].get_data().decode()
+    assert all(f"<pdf{tag}<" in metadata for tag in ("aid:part>3", "aid:conformance>A", "uaid:part>1"))
+    assert root["/Lang"] == "pl-PL" and root["/MarkInfo"]["/Marked"]
+    objects = [reader.get_object(number) for number in range(1, reader.trailer["/Size"])]
+    tagged = [found for found in objects if isinstance(found, dict) and "/S" in found and "/Alt" in found]
+    alternatives = [(found["/S"], found["/Alt"].replace("\u00a0", " ")) for found in tagged]
+    assert [alt for kind, alt in alternatives if kind == "/Formula"] == ["litera x", "litera x", "kwadrat x"]
+    assert [alt for kind, alt in alternatives if kind == "/Figure"] == ["Okładka z cyfr", "Co widać."]
+
+
+def test_the_pdf_carries_what_it_was_made_from(built):
+    reader = PdfReader(built / "report" / "generative_models.pdf")
+    attached = {name: json.loads(files[0]) for name, files in reader.attachments.items()}
+    for name in ("metrics.json", "study.json", "provenance.json"):
+        assert attached[name] == cache.read_json(built / "data" / "report" / name)
+    assert attached["figures.json"][0] == "cover.png" and len(attached["figures.json"]) == 28
+    assert len(attached["claims.json"]) > 40 and set(attached["claims.json"][0]) == {"sentence", "claim", "values"}
+    text = text_of(built / "report" / "generative_models.pdf")
+    assert "Z czego powstał każdy wynik" in text and "liczby: zadanie_3" in text
+    outline = [item.title for item in reader.outline if not isinstance(item, list)]
+    assert outline[:2] == ["Zadanie 1", "Zadanie 2"] and outline[-1] == "Bibliografia"
+
+
+def test_references_and_page_breaks(source):
+    figure = "![Podpis.](../data/report/cover.png){#fig-okladka width=30% alt='opis'}"
+    text = source(f"@fig-okladka, numer [-@fig-okladka].\n\n\\newpage\n\n{figure}")
+    assert "Rysunek 1, numer 1." in text and "Rysunek 1: Podpis." in text
+
+
+def test_further_figures_are_numbered_apart(source):
+    figures = [
+        f"![P{index}](../data/report/cover.png){{#fig-{index} {kind} width=10% alt='opis'}}"
+        for index, kind in enumerate(("", ".dodatkowy", "", ".dodatkowy"))
+    ]
+    text = source("\n\n".join([*figures, "Patrz [-@fig-3] i @fig-2."]))
+    captions = ("Rysunek 1: P0", "Rysunek A1: P1", "Rysunek 2: P2", "Rysunek A2: P3", "Patrz A2 i Rysunek 2.")
+    assert all(caption in text for caption in captions)
+
+
+def test_the_html_is_one_file_with_the_same_text(built):
+    html = (built / "report" / "generative_models.html").read_text(encoding="utf-8")
+    assert '<html lang="pl' in html and "<script" not in html
+    assert 'src="data:image/png;base64,' in html and not [
+        part for part in html.split('src="')[1:] if part[:5] != "data:"
+    ]
+    assert html.count("<figure") == 27 and html.count("<img") == 28 and html.count('alt=""') == 0
+    assert "<math" in html and "Rysunek\u00a0A8: " in html and "{{" not in html
+
+
+def test_numbers_of_the_study_are_quoted_beside_those_of_the_run(source):
+    record_numbers(a={"x": 1.5})
+    study = {"test": {"gan": {"label": {"mean": 0.99651}}}, "machine": {"processor": "Szybki 3000"}}
+    cache.write_json(document.study_path(), study)
+    text = source("A{{a.x:.1f}}B {{study.test.gan.label.mean:.2%}}C {{study.machine.processor}}D")
+    assert "A1,5B" in text and "99,65 %C" in text and "Szybki 3000D" in text
+
+
+def test_the_universitys_mark_takes_the_cover_where_it_exists(checkout):
+    document.build()
+    shutil.copy(report.output() / "2_pairs_ae.png", document.logo())
+    assert "Znak_graficzny_AGH.svg.png changed since" in document.why_stale()
+    document.build()
+    attached = PdfReader(document.path()).attachments["figures.json"][0]
+    assert json.loads(attached)[0] == "Znak_graficzny_AGH.svg.png"
+
+
+def test_documents_are_stale_after_any_of_their_sources_changes(built, monkeypatch):
+    monkeypatch.setattr(data, "checkout", lambda: built)
+    monkeypatch.setenv("GENMODELS_CACHE", str(built / ".cache"))
+    assert document.why_stale() == ""
+    sources = [f"report/{name}" for name in document.SOURCES]
+    for path in (*sources, "data/report/metrics.json", "data/report/study.json", "data/report/grid_ae.png"):
+        original = (built / path).read_bytes()
+        (built / path).write_bytes(original + b"\n\n")
+        assert document.why_stale().startswith(f"{path.rpartition('/')[2]} changed since "), path
+        (built / path).write_bytes(original)
+        assert document.why_stale() == ""
+    html = document.path("html").read_bytes()
+    document.path("html").write_bytes(b"broken")
+    assert document.why_stale() == "generative_models.html changed after it was built"
+    document.path("html").write_bytes(html)
+
+
+def test_a_draft_goes_to_its_own_folder_and_says_so(checkout, smoke):
+    shutil.copytree(checkout / "data" / "report", checkout / "draft")
+    pdf, html = document.build()
+    assert (pdf, html) == tuple(checkout / "draft" / f"generative_models.{kind}" for kind in ("pdf", "html"))
+    assert "SZKIC" in PdfReader(pdf).pages[2].extract_text() and "SZKIC" in html.read_text(encoding="utf-8")
+
+
+def test_plain_pandoc_reads_the_same_source(built):
+    import pypandoc
+
+    command = [pypandoc.get_pandoc_path(), "--defaults=latex.yaml", "--to=latex", "generative_models.md"]
+    done = subprocess.run(command, cwd=built / "report", capture_output=True, encoding="utf-8", check=True)
+    assert "\\label{fig-wzory}" in done.stdout and "{{" not in done.stdout

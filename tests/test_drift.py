@@ -1,0 +1,133 @@
+import shutil
+
+import numpy as np
+import pytest
+from conftest import replace_in
+from scipy import stats
+
+from genmodels import cache, document, drift, figures, notebooks, report
+
+
+@pytest.fixture
+def committed(checkout, monkeypatch, tmp_path):
+    """A copy of the checkout's results in the place of the committed ones."""
+    before = tmp_path / "committed"
+    shutil.copytree(report.output(), before / "data" / "report")
+    monkeypatch.setattr(drift, "_committed", lambda *_: before)
+    return before / "data" / "report"
+
+
+def changes():
+    return {name: (change, serious) for name, change, serious in drift.compare() if change}
+
+
+def test_nothing_changed(committed):
+    assert changes() == {}
+
+
+def test_a_figure_drawn_otherwise_has_the_same_data(committed, monkeypatch):
+    monkeypatch.setitem(figures.STYLE, "axes.linewidth", 3.0)
+    digits = np.stack([np.full((28, 28), share) for share in np.linspace(0, 1, 10)])
+    report.save(figures.plot_digits(digits), "gan_examples.png")
+    for ending in ("png", "npz"):
+        shutil.copy(report.output() / f"gan_examples.{ending}", committed)
+    monkeypatch.setitem(figures.STYLE, "axes.linewidth", 1.0)
+    report.save(figures.plot_digits(digits), "gan_examples.png")
+    ((change, serious),) = changes().values()
+    assert change.startswith("only rendering changed: ") and not serious
+
+
+def test_a_changed_result_tells_by_how_much(committed):
+    path = report.data_path("latent_space_AE.png")
+    with np.load(path) as shown:
+        arrays = dict(shown)
+    arrays["axes 0, points 0"][7] += 0.5
+    np.savez_compressed(path, **arrays)
+    change, serious = changes()["latent_space_AE.png"]
+    assert change == "the result changed: axes 0, points 0, 0.0% of its values, by up to 0.5" and serious
+
+
+def test_another_form_and_a_missing_file_are_changes(committed):
+    np.savez_compressed(report.data_path("cover.png"), nothing=np.zeros(3))
+    report.data_path("grid_ae.png").unlink()
+    found = changes()
+    assert "has another form" in found["cover.png"][0] and "missing: grid_ae.png" in found["grid_ae.png"][0]
+
+
+def on_another_machine():
+    provenance = cache.read_json(notebooks.provenance_path())
+    for name in report.NOTEBOOKS:
+        provenance[name]["machine"]["processor"] = "another"
+    cache.write_json(notebooks.provenance_path(), provenance)
+
+
+def move_number(factor):
+    """Moves the error of the AE by a share of what another seed may move it by."""
+    numbers = cache.read_json(report.output() / "metrics.json")
+    scores = numbers["zadanie_1"]["scores"]["ae"]
+    scores["mse"] += factor * drift.tolerances()["zadanie_1.scores.ae.mse"]
+    cache.write_json(report.output() / "metrics.json", numbers)
+
+
+def test_on_the_same_machine_any_number_that_moves_is_unexpected(committed):
+    move_number(0.01)
+    change, serious = changes()["zadanie_1.scores.ae.mse"]
+    assert " -> " in change and serious
+
+
+@pytest.mark.parametrize(("factor", "word", "unexpected"), [(0.9, "within", False), (1.1, "beyond", True)])
+def test_on_another_machine_the_spread_over_seeds_decides(committed, factor, word, unexpected):
+    on_another_machine()
+    move_number(factor)
+    change, serious = changes()["zadanie_1.scores.ae.mse"]
+    assert f": {word} " in change and serious == unexpected
+
+
+def test_on_another_machine_pictures_of_models_may_part_but_not_those_of_data(committed):
+    on_another_machine()
+    for name in ("cover.png", "2_pairs_ae.png"):
+        np.savez_compressed(report.data_path(name), other=np.zeros(3))
+    found = changes()
+    assert not found["cover.png"][1] and found["2_pairs_ae.png"][1]
+
+
+def test_a_number_that_is_new_or_gone_is_unexpected_anywhere(committed):
+    on_another_machine()
+    replace_in(report.output() / "metrics.json", '"test_images"', '"test_pictures"')
+    found = changes()
+    assert found["zadanie_1.test_images"][1] and found["zadanie_1.test_pictures"][1]
+
+
+def test_tolerance_is_the_interval_of_a_second_training():
+    """By simulation: of pairs of normal trainings, with a spread estimated from three others, 99 % lie within."""
+    rng = np.random.default_rng(0)
+    seeds, pair = rng.normal(size=(20_000, 3)), rng.normal(size=(20_000, 2))
+    quantile = stats.t.ppf(0.995, 2) * 2**0.5
+    within = np.abs(pair[:, 0] - pair[:, 1]) <= quantile * seeds.std(axis=1, ddof=1)
+    assert within.mean() == pytest.approx(drift.CONFIDENCE, abs=0.003)
+    study = cache.read_json(document.study_path())["test"]["ae"]["mse"]
+    assert drift.tolerances()["zadanie_1.scores.ae.mse"] == pytest.approx(quantile * study["deviation"])
+
+
+def test_an_unknown_revision_is_an_error():
+    with pytest.raises(report.ReportError, match="expected a revision with data/report/, got 'no-such-revision'"):
+        list(drift.compare("no-such-revision"))
+
+
+def test_scores_are_compared_with_the_study(checkout):
+    numbers = {
+        "zadanie_1": {"scores": {"ae": {"mse": 0.04, "new": 1.0}}},
+        "zadanie_4": {"scores": {"gan": {"label": 0.995}}},
+    }
+    cache.write_json(report.output() / "metrics.json", numbers)
+    spread = {"mean": 0.03, "deviation": 0.001, "values": []}
+    study = {"test": {"ae": {"mse": spread}, "gan": {"label": {**spread, "mean": 0.996}}}}
+    cache.write_json(document.study_path(), study)
+    comparison = drift.beside_the_study()
+    assert comparison == [("ae", "mse", 0.04, 0.03, 0.001), ("gan", "label", 0.995, 0.996, 0.001)]
+    assert drift.outside(comparison) == comparison[:1]
+
+
+def test_only_what_is_far_from_the_study_is_outside():
+    rows = [("gan", "label", 0.995, 0.996, 0.001), ("gan", "worst", 0.95, 0.99, 0.01), ("ae", "mse", 0.5, 0.5, 0.0)]
+    assert drift.outside(rows) == [rows[1]]

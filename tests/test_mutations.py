@@ -1,0 +1,334 @@
+"""What is false or broken is caught, each corruption with a message that names the culprit: the table is the test."""
+
+import re
+import shutil
+
+import pytest
+from conftest import copy_checkout, replace_in
+from PIL import Image
+from pypdf import PdfWriter
+from pypdf.generic import ArrayObject, NameObject
+
+from genmodels import cache, document, report
+
+MARKDOWN, METRICS, STUDY = "report/generative_models.md", "data/report/metrics.json", "data/report/study.json"
+PROVENANCE = "data/report/provenance.json"
+
+
+def text(path, old, new):
+    """Replaces a text in a file."""
+    return lambda root: replace_in(root / path, old, new)
+
+
+def number(path, change):
+    """Changes what a JSON file holds."""
+
+    def mutate(root):
+        value = cache.read_json(root / path)
+        change(value)
+        cache.write_json(root / path, value)
+
+    return mutate
+
+
+def file(path, action):
+    return lambda root: action(root / path)
+
+
+def swap(name, other):
+    folder = "data/report"
+    return lambda root: shutil.copy(root / folder / other, root / folder / name)
+
+
+# What is wrong, how it is brought about, and what the build says of it.
+CAUGHT_BY_THE_BUILD = (
+    (
+        "a number of a run",
+        number(METRICS, lambda m: m["zadanie_1"]["mse"].update(mean=0.02)),
+        "zadanie_1.mse: changed after the notebook wrote it; `make report` makes it again",
+    ),
+    (
+        "a number taken away",
+        number(METRICS, lambda m: m["zadanie_4"].pop("epochs")),
+        "zadanie_4.epochs: changed after the notebook wrote it",
+    ),
+    (
+        "a section that no notebook wrote",
+        number(METRICS, lambda m: m.update(zadanie_5={"x": 1})),
+        "zadanie_5: no notebook is on record as having made it",
+    ),
+    ("no numbers", file(METRICS, lambda path: path.unlink()), "zadanie_1.mse"),
+    (
+        "a number of the study",
+        number(STUDY, lambda m: m["test"]["gan"]["label"].update(mean=0.9999)),
+        "study.json, test.gan: changed after `make study` wrote it",
+    ),
+    ("a figure swapped", swap("grid_ae.png", "grid_Vae.png"), "grid_ae.png: changed after the notebook wrote it"),
+    (
+        "a figure's data swapped",
+        swap("grid_ae.npz", "grid_Vae.npz"),
+        "grid_ae.npz: changed after the notebook wrote it",
+    ),
+    ("a figure deleted", file("data/report/cover.png", lambda path: path.unlink()), "cover.png: changed after"),
+    (
+        "a figure that no notebook is known to have made",
+        number(PROVENANCE, lambda p: p["zadanie_4_gan"]["results"].pop("cover.png")),
+        "cover.png: no notebook is on record as having made it",
+    ),
+    ("no provenance", file(PROVENANCE, lambda path: path.unlink()), "learning_ae.png: no notebook is on record"),
+    (
+        "a claim reversed",
+        text(MARKDOWN, "zadanie_2.kl_deviation.monte_carlo > zadanie", "zadanie_2.kl_deviation.monte_carlo < zadanie"),
+        "„Różnią się rozrzutem między obrazami” is no longer true: zadanie_2.kl_deviation.monte_carlo < ",
+    ),
+    (
+        "a claim with another threshold",
+        text(MARKDOWN, "study.test.gan.nearest.mean > 0.9", "study.test.gan.nearest.mean > 1.9"),
+        "is no longer true: study.test.gan.nearest.mean > 1.9 (study.test.gan.nearest.mean = ",
+    ),
+    (
+        "a claim about nothing",
+        text(MARKDOWN, 'claim="zadanie_3.threes.both >', 'claim="zadanie_3.threes.bath >'),
+        'no number "zadanie_3.threes.bath" in metrics.json or study.json; did you mean "zadanie_3.threes.both"?',
+    ),
+    (
+        "a claim that judges nothing",
+        text(MARKDOWN, "zadanie_3.threes.both > 0.97", "zadanie_3.threes.both"),
+        "expected comparisons of numbers joined by and, or, not",
+    ),
+    (
+        "code in a claim",
+        text(MARKDOWN, "zadanie_3.threes.both > 0.97", "os.exit() == 0"),
+        'no number "os.exit"',
+    ),
+    (
+        "a claim misspelt",
+        text(MARKDOWN, 'claim="zadanie_3.threes', 'clam="zadanie_3.threes'),
+        '[...]{clam=...}: expected claim="..." or alt="...", got clam',
+    ),
+    (
+        "an unknown number",
+        text(MARKDOWN, "{{zadanie_1.epochs}}", "{{zadanie_1.epoch}}"),
+        'no number "zadanie_1.epoch" in metrics.json or study.json; did you mean "zadanie_1.epochs"?',
+    ),
+    (
+        "a typed decimal",
+        text(MARKDOWN, "{{study.test.ae.mse:.5f}}", "0,03294"),
+        'typed number "0,03294": a result is written {{study.test.ae.mse.mean:.5f}}, a constant [0,03294]{.ustalone}',
+    ),
+    (
+        "a typed percentage",
+        text(MARKDOWN, "{{study.test.ae.recognised:.1%}}", "84 %"),
+        'typed number "84 %": a result is written {{',
+    ),
+    (
+        "a typed count",
+        text(MARKDOWN, "{{zadanie_3.threes.count}}", "900"),
+        'typed number "900": a result is written {{zadanie_3.threes.count:d}}',
+    ),
+    (
+        "a missing alternative text",
+        text(MARKDOWN, ' alt="Odręczna siódemka na obrazie 56 na 56 pikseli, w zaznaczonej komórce."', ""),
+        'figure "fig-przyklad": expected alt="what is to be seen", got none or the caption again',
+    ),
+    (
+        "the caption as alternative text",
+        text(
+            MARKDOWN,
+            "Odręczna siódemka na obrazie 56 na 56 pikseli, w zaznaczonej komórce.",
+            "Przykładowy obraz testowy z etykietą i położeniem.",
+        ),
+        'figure "fig-przyklad": expected alt="what is to be seen", got none or the caption again',
+    ),
+    (
+        "a formula that is not read",
+        text(MARKDOWN, '[$q(z \\mid x)$]{alt="rozkład q od z pod warunkiem x"}', "$q(z \\mid x)$"),
+        'formula $q(z \\mid x)$: expected [$...$]{alt="how it is read"} once',
+    ),
+    ("a brace too few", text(MARKDOWN, "\\frac{1}{2}", "\\frac{1}{2"), "it has 6 { and 5 }"),
+    ("a command misspelt", text(MARKDOWN, "\\sum_", "\\summ_"), "is a command misspelt, or a $ missing?"),
+    ("a dollar too few", text(MARKDOWN, "[$\\beta$]", "[$\\beta]"), "expected $ on both sides"),
+    (
+        "a broken reference",
+        text(MARKDOWN, "@fig-mapa", "@fig-mapka"),
+        'no figure "fig-mapka"; did you mean "fig-mapa"?',
+    ),
+    ("an unknown paper", text(MARKDOWN, "@sohn2015", "@sohn2014"), 'no paper in references.bib "sohn2014"; did you'),
+    (
+        "a missing file",
+        text(MARKDOWN, "../data/report/learning_ae.png", "../data/report/learning_a.png"),
+        'there is no ../data/report/learning_a.png; did you mean "learning_ae.png"?',
+    ),
+    ("a figure without a name", text(MARKDOWN, "#fig-pary-ae ", ""), "expected a name, {#fig-name"),
+    ("a name twice", text(MARKDOWN, "#fig-pary-vae ", "#fig-pary-ae "), 'figure "fig-pary-ae": expected a name of its'),
+    ("a region that does not end", text(MARKDOWN, "::: zrodla\n:::", "::: zrodla"), "unclosed"),
+    ("a region misspelt", text(MARKDOWN, "::: zrodla", "::: zródla"), "expected ::: obok or ::: zrodla"),
+    (
+        "raw Typst",
+        text(MARKDOWN, "# Zadanie 2\n", "# Zadanie 2\n\n`#x`{=typst}\n"),
+        'raw typst "#x": expected Markdown',
+    ),
+    ("raw HTML", text(MARKDOWN, "# Zadanie 2\n", "# Zadanie 2\n\n<b>x</b>\n"), 'raw html "<b>": expected Markdown'),
+    ("metadata that can't be read", text(MARKDOWN, "lang: pl-PL", 'lang: "pl'), "YAML parse exception at line"),
+    ("a cover without a text", text(MARKDOWN, "cover-alt:", "cover-al:"), "expected cover-alt: what the cover shows"),
+)
+# What is wrong with the tree around a good PDF, and what `verify` says of it.
+CAUGHT_IN_THE_TREE = (
+    (
+        "a sentence changed after the build",
+        text(MARKDOWN, "Pojedynczych kopii ta miara nie wyklucza.", "Pojedynczych kopii nie ma."),
+        "text, the PDF says: ",
+    ),
+    (
+        "a cell changed",
+        text("notebooks/zadanie_4_gan.ipynb", "gan.generate(rows, seed=4)", "gan.generate(rows, seed=5)"),
+        "gan_results.png: stale, the notebook's code changed since commit",
+    ),
+    (
+        "a figure of another code",
+        number(
+            PROVENANCE, lambda p: p["zadanie_1_autoenkoder"]["results"]["grid_ae.png"]["parts"].update({"run ae": "0"})
+        ),
+        "grid_ae.png: stale, run ae changed since commit",
+    ),
+    (
+        "a figure of other libraries",
+        number(PROVENANCE, lambda p: p["zadanie_4_gan"]["results"]["cover.png"]["parts"].update(keras="3.0")),
+        "cover.png: stale, keras changed since commit",
+    ),
+    (
+        "another machine claimed",
+        number(PROVENANCE, lambda p: p["zadanie_4_gan"]["machine"].update(processor="Szybki")),
+        "provenance.json, zadanie_4_gan.machine.processor: ",
+    ),
+    ("a number of the tree", number(METRICS, lambda m: m["zadanie_3"].update(best=2)), "zadanie_3.best: changed after"),
+)
+
+
+def edited(change):
+    """A corruption of the PDF itself, by what `change` does to a pypdf writer of it."""
+
+    def mutate(pdf):
+        writer = PdfWriter(clone_from=pdf)
+        change(writer)
+        writer.write(pdf)
+
+    return mutate
+
+
+def attachment(writer, name, old, new):
+    names = writer.root_object["/Names"]["/EmbeddedFiles"]["/Names"]
+    entry = next(names[place + 1].get_object() for place in range(0, len(names), 2) if names[place] == name)
+    stream = entry["/EF"]["/F"].get_object()
+    content = stream.get_data()
+    assert old in content
+    stream.set_data(content.replace(old, new, 1))
+
+
+def without_attachments(writer):
+    writer.root_object["/Names"]["/EmbeddedFiles"][NameObject("/Names")] = ArrayObject()
+
+
+def other_picture(writer):
+    image = next(image for page in writer.pages[6:] for image in page.images)
+    image.replace(Image.new("RGB", image.image.size))
+
+
+def other_text(writer):
+    page = writer.pages[6]
+    stream = page["/Contents"].get_object()
+    found = stream.get_data()
+    blanked = re.sub(rb"\[.*?\] TJ|<[0-9a-f]+> Tj|\(.*?\) Tj", b"", found, count=3, flags=re.S)
+    assert blanked != found
+    stream.set_data(blanked)
+
+
+# What is wrong with the PDF, and what `verify` says of it.
+CAUGHT_IN_THE_PDF = (
+    (
+        "an attached number",
+        edited(lambda pdf: attachment(pdf, "metrics.json", b'"test_images": 10000', b'"test_images": 99999')),
+        "metrics.json, zadanie_1.test_images: 99999 in the PDF, 10000 in the tree",
+    ),
+    (
+        "an attached claim",
+        edited(lambda pdf: attachment(pdf, "claims.json", b"zadanie_1.corner == 0", b"zadanie_1.corner == 1")),
+        "claims.json, 0.claim: ",
+    ),
+    (
+        "the attached provenance",
+        edited(lambda pdf: attachment(pdf, "provenance.json", b'"clean"', b'"dirty"')),
+        "provenance.json, ",
+    ),
+    ("no attachments", edited(without_attachments), "attachment metrics.json: only in the tree"),
+    ("another picture", edited(other_picture), "figure "),
+    ("text taken out", edited(other_text), "text, the tree says: "),
+    ("another author", edited(lambda pdf: pdf.add_metadata({"/Author": "Ktoś inny"})), "metadata /Author: differs"),
+    ("something appended", lambda pdf: pdf.write_bytes(pdf.read_bytes() + b"\n% more"), "its bytes differ"),
+    ("half of it", lambda pdf: pdf.write_bytes(pdf.read_bytes()[:5000]), "expected a readable PDF"),
+    ("another file", lambda pdf: pdf.write_bytes(b"%PNG"), "expected a readable PDF"),
+)
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """A copy of the checkout with its real report built: the folder, with what it holds."""
+    with pytest.MonkeyPatch.context() as patch:
+        root = copy_checkout(tmp_path_factory.mktemp("mutations") / "kopia źródeł", patch)
+        patch.setenv("GENMODELS_CACHE", str(root / ".cache"))
+        document.build()
+        yield root
+
+
+@pytest.fixture
+def restored(tree):
+    """The tree, in which a test may change what it will."""
+    before = {path: path.read_bytes() for path in tree.rglob("*") if path.is_file()}
+    yield tree
+    for path, content in before.items():
+        if not path.is_file() or path.read_bytes() != content:
+            path.write_bytes(content)
+
+
+def test_the_table_is_long_enough():
+    names = [name for table in (CAUGHT_BY_THE_BUILD, CAUGHT_IN_THE_TREE, CAUGHT_IN_THE_PDF) for name, *_ in table]
+    assert len(names) == len(set(names)) >= 30
+
+
+def test_nothing_is_found_where_nothing_is_wrong(restored):
+    assert document.differences(document.path()) == []
+
+
+@pytest.mark.parametrize(
+    ("mutate", "message"), [row[1:] for row in CAUGHT_BY_THE_BUILD], ids=[row[0] for row in CAUGHT_BY_THE_BUILD]
+)
+def test_the_build_stops_and_names_the_culprit(restored, mutate, message):
+    good = document.path().read_bytes()
+    mutate(restored)
+    with pytest.raises(report.ReportError) as stopped:
+        document.build()
+    said = str(stopped.value)
+    assert message in said
+    if mutate.__qualname__.startswith("text"):
+        assert said.startswith("report/generative_models.md: ") and len(said.splitlines()) <= 2 and len(said) < 700
+    assert document.path().read_bytes() == good
+
+
+@pytest.mark.parametrize(
+    ("mutate", "message"), [row[1:] for row in CAUGHT_IN_THE_TREE], ids=[row[0] for row in CAUGHT_IN_THE_TREE]
+)
+def test_verify_names_what_changed_in_the_tree(restored, mutate, message):
+    mutate(restored)
+    assert any(message in found for found in document.differences(document.path()))
+
+
+@pytest.mark.parametrize(
+    ("mutate", "message"), [row[1:] for row in CAUGHT_IN_THE_PDF], ids=[row[0] for row in CAUGHT_IN_THE_PDF]
+)
+def test_verify_names_what_is_wrong_with_the_pdf(restored, mutate, message):
+    mutate(document.path())
+    try:
+        found = document.differences(document.path())
+    except report.ReportError as error:
+        found = [str(error)]
+    assert any(message in text for text in found)
