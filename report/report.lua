@@ -157,13 +157,13 @@ end
 
 -- The result that a typed number may stand for, as it is written: "{{key:.1f%}}".
 local function reference(typed)
-  local digits = typed:match ',(%d+)'
-  local format = (digits and '.' .. #digits .. 'f' or 'd') .. (typed:match '%%' or '')
+  local digits, percent = typed:match ',(%d+)', typed:match '%%' or ''
+  local format = (digits or percent ~= '') and '.' .. #(digits or '') .. 'f' or 'd'
   local keys, values = sorted_numbers()
   for _, key in ipairs(keys) do
     local whole = not key:match '^study%.settings' and math.tointeger(values[key])
-    if (digits or typed:match '%%' or whole) and polish(values[key], format:gsub('^d%%', '.0f%%')) == typed then
-      return '{{' .. key .. ':' .. format:gsub('f%%', '%%') .. '}}'
+    if (format ~= 'd' or whole) and polish(values[key], format .. percent) == typed then
+      return '{{' .. key .. ':' .. (percent == '' and format or format:gsub('f', '') .. percent) .. '}}'
     end
   end
 end
@@ -179,9 +179,10 @@ local function refuse_typed(list)
     local result = whole and reference(polish(tonumber(whole), 'd'))
     if percent or text:match '%d,%d' or text:match '%d%%' or result then
       local after = list[index + 2] and list[index + 2].text or ''
-      local typed = percent and before .. ' %' or result and whole or text .. (after:match '^%%' and ' %' or '')
-      local number = typed:match '%d[%d,]*' .. (typed:match '%%' and NBSP .. '%' or '')
-      local hint = (result or reference(number) or '{{key:format}}')
+      local number = text:match '%d[%d,]*%d' or text:match '%d'
+      local mark = (percent or (text .. after):match '%d%%' or after:match '^%%') and NBSP .. '%' or ''
+      local typed = result and whole or (percent and before:match '%d[%d,]*$' or number) .. mark
+      local hint = result or reference(typed) or '{{key:format}}'
       local where = place(pandoc.utils.stringify(pandoc.Inlines { table.unpack(list, math.max(index - 4, 1), index) }))
       stop(where .. 'typed number "' .. typed .. '": a result is written ' .. hint .. ', a constant [' .. typed .. ']{.ustalone}')
     end
@@ -211,7 +212,7 @@ local function note_figure(figure)
     stop(where .. 'expected alt="what is to be seen", got none or the caption again')
   end
   local file = io.open(relocate(image.src))
-  if not file then stop(where .. 'there is no ' .. image.src .. closest(image.src, pandoc.system.list_directory(results))) end
+  if not file then stop(where .. 'there is no ' .. image.src .. closest(image.src:match '[^/]+$', pandoc.system.list_directory(results))) end
   file:close()
   local extra = image.classes:includes 'dodatkowy'
   local kind = extra and 'further' or 'main'

@@ -66,7 +66,7 @@ def foreign():
     recorded = cache.read_json(notebooks.provenance_path(), {})
     noted = {result: made for of in recorded.values() for result, made in of.get("results", {}).items()}
     numbers = cache.read_json(report.output() / "metrics.json", {})
-    for result in [*report.all_figures(), *numbers]:
+    for result in dict.fromkeys([*report.all_figures(), *noted, *numbers]):
         if result not in noted:
             yield f"{result}: no notebook is on record as having made it; `make report` makes it"
         elif changed := notebooks.changed_by_hand(result, noted[result]):
@@ -169,14 +169,17 @@ def differences(pdf):
 
 
 def _contents(pdf):
-    """What a PDF holds: attachments {name: bytes}, pictures {file: pixels}, lines of text, and metadata."""
+    """What a PDF holds: attachments {name: bytes}, pictures {file: bytes}, lines of text, and metadata."""
     from pypdf import PdfReader
     from pypdf.errors import PyPdfError
 
     try:
         reader = PdfReader(pdf)
         attached = {name: files[0] for name, files in reader.attachments.items()}
-        pictures = [(image.image.size, image.image.tobytes()) for page in reader.pages for image in page.images]
+        objects = [
+            each.get_object() for page in reader.pages for each in page["/Resources"].get("/XObject", {}).values()
+        ]
+        pictures = [each.get_data() for each in objects if each["/Subtype"] == "/Image"]
         lines = [line for page in reader.pages for line in page.extract_text().splitlines()]
     except (PyPdfError, OSError, ValueError, KeyError) as error:
         raise report.ReportError(f"{pdf}: expected a readable PDF, got: {error}") from error
@@ -209,8 +212,9 @@ def _values(name, one, other):
         yield f"attachment {name}: expected JSON as in the tree, got something else"
         return
     for key in sorted({*one, *other}):
-        if one.get(key) != other.get(key):
-            yield f"{name}, {key}: {one.get(key)} in the PDF, {other.get(key)} in the tree"
+        pair = one.get(key, "nothing"), other.get(key, "nothing")
+        if pair[0] != pair[1]:
+            yield f"{name}, {key}: {pair[0]} in the PDF, {pair[1]} in the tree"
 
 
 def leaves(value, prefix=""):
