@@ -16,7 +16,7 @@ local RESULTS = '../data/report'
 local LOGO = RESULTS .. '/Znak_graficzny_AGH.svg.png' -- not ours to ship; where it exists it takes the cover's place
 local STUDY = RESULTS .. '/study.json' -- drafts quote it too
 local NBSP = '\u{a0}'
-local metrics, results, provenance
+local metrics, results, provenance, draft
 local alternatives = {} -- of formulas, by their TeX
 local claims = {} -- that were found to hold: sentence, predicate, values
 local figures = {} -- in their order and by name: file, alt, width, extra, number, caption
@@ -148,7 +148,7 @@ local function Span(span)
   end
   if not claim then return span.classes:includes 'ustalone' and span.content or nil end
   local holds, values = judge(claim)
-  if not holds then
+  if not holds and not draft then -- the quick mode's models are worth nothing
     stop(place(claim) .. '„' .. pandoc.utils.stringify(span) .. '” is no longer true: ' .. claim .. ' (' .. values .. ')')
   end
   claims[#claims + 1] = { sentence = pandoc.utils.stringify(span), claim = claim, values = values }
@@ -326,8 +326,9 @@ local function sources()
     if of.results then
       for result, made in pairs(of.results) do
         local runs = pandoc.List()
-        for run, seed in pairs(made.runs) do runs:insert(('`%s`%s(%d)'):format(run, NBSP, seed)) end
+        for run in pairs(made.runs) do runs:insert(run) end
         runs:sort()
+        runs = runs:map(function(run) return ('`%s`%s(%d)'):format(run, NBSP, made.runs[run]) end)
         local shown = numbers[result] or 'liczby: `' .. result .. '`'
         local row = { shown, '`' .. notebook .. '`', ('%d'):format(made.cell), #runs > 0 and table.concat(runs, ', ') or '–', '`' .. made.key:sub(1, 10) .. '`' }
         order[row], order[#order + 1] = ('%s%03d%s'):format(notebook, made.cell, result), row
@@ -344,15 +345,22 @@ local function sources()
   for _, row in ipairs(order) do rows:insert('| ' .. table.concat(row, ' | ') .. ' |') end
   origins:sort()
   local text = 'Rysunki i liczby: ' .. table.concat(origins, '; ') .. '. Dane: MNIST, odcisk `' .. provenance.zadanie_1_autoenkoder.data
-    .. '`. Sprawdzone zdania: ' .. #claims .. '. Do pliku PDF dołączono `provenance.json`, `metrics.json`, `study.json` i '
+    .. '`. Sprawdzone zdania: ' .. #claims .. '. Do wersji PDF dołączono `provenance.json`, `metrics.json`, `study.json` i '
     .. '`claims.json`; czy zgadzają się ze źródłami, sprawdza `python -m genmodels verify`.\n\n'
-    .. '| Wynik | notatnik | komórka | treningi (ziarno) | klucz |\n|:--------|:------------|------:|:-----------------|:------|\n'
+    .. '| Wynik | notatnik | komórka | treningi (ziarno) | klucz |\n|:-------|:-----------|------:|:---------------------|:------|\n'
     .. table.concat(rows, '\n') .. '\n\n: Z czego powstał każdy wynik.\n'
   return pandoc.read(text, 'markdown').blocks
 end
 
+-- A table wider than a phone scrolls by itself, also by keyboard.
+local function Table(list)
+  if not is 'html' then return end
+  local name = pandoc.utils.stringify(list.caption.long)
+  return pandoc.Div({ list }, { class = 'tabela', role = 'region', tabindex = '0', ['aria-label'] = name })
+end
+
 local function Div(div)
-  if div.classes:includes 'zrodla' then return pandoc.Div(sources(), { id = 'kolofon' }), false end
+  if div.classes:includes 'zrodla' then return pandoc.Div(sources(), { id = 'kolofon' }):walk { Table = Table }, false end
   if div.classes:includes 'obok' and (is 'typst' or is 'latex') then return side_by_side(div), false end
 end
 
@@ -396,7 +404,7 @@ local function read_json(path, maker)
 end
 
 local function read_results(meta)
-  results = meta.results and pandoc.utils.stringify(meta.results) or RESULTS
+  results, draft = meta.results and pandoc.utils.stringify(meta.results) or RESULTS, meta.draft
   metrics = read_json(results .. '/metrics.json', 'the notebooks write it')
   metrics.study = read_json(STUDY, '`make study` writes it')
   provenance = read_json(results .. '/provenance.json', 'the notebooks write it')
@@ -447,11 +455,14 @@ local function typst_extras(doc)
 end
 
 local function html_extras(doc)
-  doc.meta.cover = cover()
-  local list = pandoc.List(figures):map(function(noted)
-    return { pandoc.Plain { pandoc.Link(pandoc.Inlines { pandoc.Str('Rysunek' .. NBSP .. noted.number .. ': ') } .. noted.caption, '#' .. noted.name) } }
-  end)
-  doc.meta.lof = pandoc.MetaBlocks { pandoc.BulletList(list) }
+  doc.meta.cover, doc.meta['link-citations'] = cover(), true
+  local lists = { pandoc.List(), pandoc.List() } -- the further figures after the others
+  for _, noted in ipairs(figures) do
+    local text = pandoc.Inlines { pandoc.Str('Rysunek' .. NBSP .. noted.number .. ': ') } .. noted.caption
+    local plain = text:walk { Cite = function(cite) return cite.content end, Link = function(link) return link.content end }
+    lists[noted.extra and 2 or 1]:insert { pandoc.Plain { pandoc.Link(plain, '#' .. noted.name) } }
+  end
+  doc.meta.lof = pandoc.MetaBlocks { pandoc.BulletList(lists[1] .. lists[2]) }
 end
 
 function Pandoc(doc)
@@ -476,5 +487,5 @@ function Pandoc(doc)
   doc:walk { Figure = note_caption }
   local extras = is 'typst' and typst_extras or is 'latex' and latex_title or is 'html' and html_extras
   if extras then extras(doc) end
-  return doc:walk { traverse = 'topdown', Div = Div, Figure = Figure, Cite = Cite, RawBlock = RawBlock }
+  return doc:walk { Table = Table }:walk { traverse = 'topdown', Div = Div, Figure = Figure, Cite = Cite, RawBlock = RawBlock }
 end

@@ -148,7 +148,8 @@ def _write_pdf(target):
 
 
 def _write_html(target):
-    _pandoc("html5", "--template=template.html", "--mathml", "--embed-resources", "--toc", target=target)
+    options = ("--template=template.html", "--mathml", "--embed-resources", "--toc", "--shift-heading-level-by=1")
+    _pandoc("html5", *options, target=target)  # the title is the one heading of the first level
 
 
 def differences(pdf):
