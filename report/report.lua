@@ -356,7 +356,8 @@ end
 local function Table(list)
   if not is 'html' then return end
   local name = pandoc.utils.stringify(list.caption.long)
-  return pandoc.Div({ list }, { class = 'tabela', role = 'region', tabindex = '0', ['aria-label'] = name })
+  local attributes = { { 'role', 'region' }, { 'tabindex', '0' }, { 'aria-label', name } } -- in this order: the same bytes
+  return pandoc.Div({ list }, pandoc.Attr('', { 'tabela' }, attributes))
 end
 
 local function Div(div)
