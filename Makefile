@@ -20,7 +20,7 @@ SMOKE := GENMODELS_BUDGET=smoke
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-report: .venv/installed ## train, run the notebooks, write report/generative_models.pdf; only what is out of date
+report: .venv/installed ## train, run the notebooks, write report/generative_models.pdf and .html; only what is out of date
 	@$(PY) -m genmodels report
 
 test: .venv/installed ## the tests, and the four notebooks through nbval in the quick mode
@@ -34,7 +34,7 @@ notebooks: .venv/installed ## run all notebooks and store the outputs that nbval
 study: .venv/installed ## train everything with several seeds, score it, write data/report/study.json; long, resumable
 	@$(PY) -m genmodels study
 
-figures: .venv/installed ## bring data/report/ up to date, without the PDF
+figures: .venv/installed ## bring data/report/ up to date, without the documents
 	@$(PY) -m genmodels figures
 
 lint: .venv/installed ## ruff, and the directions of imports
@@ -42,8 +42,8 @@ lint: .venv/installed ## ruff, and the directions of imports
 	$(PY) -m ruff format --check .
 	$(PY) -c "from importlinter.cli import lint_imports_command as main; main()"
 
-clean: ## remove the environment, trained models, drafts and the PDF; figures and numbers stay
-	rm -rf .venv .cache draft report/*.pdf
+clean: ## remove the environment, trained models, drafts and documents; figures and numbers stay
+	rm -rf .venv .cache draft report/*.pdf report/generative_models.html
 
 .venv/installed: requirements.lock
 	@for python in "$(PYTHON)" python3 python3.13 python3.12 python3.11 python3.10 python; do \
