@@ -18,7 +18,7 @@ local STUDY = RESULTS .. '/study.json' -- drafts quote it too
 local NBSP = '\u{a0}'
 local metrics, results, provenance, draft
 local alternatives = {} -- of formulas, by their TeX
-local claims = {} -- that were found to hold: sentence, predicate, values
+local claims, false_claims = {}, {} -- those that hold: sentence, predicate, values; those that don't: what to say of them
 local figures = {} -- in their order and by name: file, alt, width, extra, number, caption
 
 local function is(format) return FORMAT:match(format) ~= nil end
@@ -149,7 +149,8 @@ local function Span(span)
   if not claim then return span.classes:includes 'ustalone' and span.content or nil end
   local holds, values = judge(claim)
   if not holds and not draft then -- the quick mode's models are worth nothing
-    stop(place(claim) .. '„' .. pandoc.utils.stringify(span) .. '” is no longer true: ' .. claim .. ' (' .. values .. ')')
+    local sentence = pandoc.utils.stringify(span)
+    false_claims[#false_claims + 1] = place(claim) .. '„' .. sentence .. '” is no longer true: ' .. claim .. ' (' .. values .. ')'
   end
   claims[#claims + 1] = { sentence = pandoc.utils.stringify(span), claim = claim, values = values }
   return span.content
@@ -484,6 +485,7 @@ function Pandoc(doc)
     Str = function(str) return str.text:find('{{', 1, true) and pandoc.Str(fill(str.text)) or nil end,
     Math = function(math) math.text = fill(math.text):gsub('%s+', ' ') return math end,
   }
+  if #false_claims > 0 then stop(table.concat(false_claims, '\n\n  report: ')) end
   if is 'typst' then doc = doc:walk { Math = typst_formula } end
   doc:walk { Figure = note_caption }
   local extras = is 'typst' and typst_extras or is 'latex' and latex_title or is 'html' and html_extras

@@ -118,17 +118,15 @@ def _pandoc(to, *arguments, target=None):
             "generative_models.md", to, format="markdown", extra_args=options, cworkdir=str(folder), **where
         )
     except RuntimeError as error:
-        raise report.ReportError(
-            f"report/generative_models.md: {_plain(str(error)).replace(f'{folder}{os.sep}', '')}"
-        ) from error
+        found = _plain(str(error).replace(f"{folder}{os.sep}", ""))
+        raise report.ReportError("\n".join(f"report/generative_models.md: {text}" for text in found)) from error
 
 
 def _plain(message):
-    """What an author needs of an error of pandoc's: the filter's own words without its stack, or the first warning."""
-    for pattern in (r"report: (.+)", r"\[WARNING\] (.+(?:\n +.+)*)", r"(?:Error at|YAML parse).*(?:\n.+)?"):
-        if found := re.search(pattern, message):
-            return " ".join(found[found.re.groups].split())
-    return message
+    """What an author needs of an error of pandoc's: the filter's own words without its stack, or the warnings."""
+    patterns = (r"report: (.+)", r"\[WARNING\] (.+(?:\n +.+)*)", r"((?:Error at|YAML parse).*(?:\n.+)?)", r"(?s)(.+)")
+    found = next(filter(None, (re.findall(pattern, message) for pattern in patterns)))
+    return [" ".join(text.split()) for text in found]
 
 
 def _write_pdf(target):
