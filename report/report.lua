@@ -26,13 +26,14 @@ local function raw(text) return pandoc.RawBlock(is 'latex' and 'latex' or 'typst
 local function stop(message) error('\n\n  report: ' .. message .. '\n', 0) end
 
 -- "line 12: ", where a text first stands in the source, however its lines are broken; pandoc's tree does not know.
-local function place(text)
+local place
+function place(text, part)
   local file = io.open(PANDOC_STATE.input_files[1])
   local source = file:read 'a'
   file:close()
-  local whole = text:find '[%w_]$' and '%f[^%w_.]' or '' -- not the beginning of a longer key
+  local whole = text:find '^%a[%w_.]*$' and '%f[^%w_.]' or '' -- not the beginning of a longer key
   local start = source:find(text:gsub('%p', '%%%0'):gsub('%s+', '%%s+') .. whole)
-  if not start then return '' end
+  if not start then return part and place(part) or '' end
   local _, breaks = source:sub(1, start):gsub('\n', '')
   return 'line ' .. breaks + 1 .. ': '
 end
@@ -94,7 +95,7 @@ local function polish(value, format)
   format = percent or format
   local shown, text = percent and 100 * value or value, nil
   if format == 'd' or format == '' and math.tointeger(shown) then
-    text = string.format('%d', math.tointeger(shown) or stop 'format d takes a whole number')
+    text = string.format('%d', math.tointeger(shown))
   else
     if format == '' then format = '.' .. decimals(math.abs(shown), 3) .. 'f' end
     text = string.format('%' .. format:gsub('f?$', 'f', 1), shown)
@@ -107,9 +108,12 @@ end
 -- A number, or a mean with its spread: 0,0329 ± 0,0004; a spread that begins with a 1 has two digits.
 local function written(key, format)
   local value = find(key)
+  local percent = format:match '%%$' or ''
+  if not (format == percent or format:match '^%.%d+[f%%]$' or format == 'd' and math.tointeger(value)) then
+    stop(place(key) .. '{{' .. key .. ':' .. format .. '}}: expected a format such as .2f, .1%, d for a whole number, or none')
+  end
   if type(value) ~= 'table' then return polish(value, format) end
   local spread = value.deviation or value.error
-  local percent = format:match '%%$' or ''
   if format == percent then
     local digits = string.format('%e', spread):match '^1' and 2 or 1
     format = '.' .. decimals(spread * (percent == '' and 1 or 100), digits) .. 'f' .. percent
@@ -119,14 +123,27 @@ end
 
 local function fill(text) return (text:gsub('{{([%w_.]+):?([^}]*)}}', written)) end
 
+local function fill_all(text)
+  local filled = fill(text)
+  if filled:find('{{', 1, true) or filled:find('}}', 1, true) then
+    stop(place(text) .. '"' .. text .. '": expected {{key}} or {{key:format}}, without spaces')
+  end
+  return filled
+end
+
 -- Whether a claim holds: comparisons of keys and numbers with + - * / ( ) abs, joined by and, or, not. And its values.
 local function judge(claim)
   local key, values, words = '%a[%w_]*%.[%w_.]+', {}, { ['and'] = true, ['or'] = true, ['not'] = true, abs = true }
   local function expected(got)
     stop(place(claim) .. 'claim "' .. claim .. '": expected comparisons of numbers joined by and, or, not; got ' .. got)
   end
-  for word in claim:gsub(key, ''):gmatch '[%a_]+' do
+  local bare = claim:gsub(key, '')
+  for word in bare:gmatch '[%a_]+' do
     if not words[word] then expected('"' .. word .. '"') end
+  end
+  -- Lua would read these, but not as an author means them
+  for _, odd in ipairs { '[^%w%s_.()<>=~+*/-]', '%-%-', 'not%s*[^%s(]', '%)%s*[=~]=', '[=~]=%s*%(' } do
+    if bare:find(odd) then expected('"' .. claim:match(odd:gsub('^%[%^.*', '%0')) .. '"') end
   end
   local code = claim:gsub(key, function(name)
     local value = find(name)
@@ -137,23 +154,30 @@ local function judge(claim)
   local chunk = load('return ' .. code, '=claim', 't', { abs = math.abs })
   local run, holds = pcall(chunk)
   if not run or type(holds) ~= 'boolean' then expected 'something else' end
+  if #values == 0 then expected 'none of metrics.json or study.json' end
   return holds, table.concat(values, ', ')
+end
+
+local function check_claim(span, claim)
+  local holds, values = judge(claim)
+  local sentence = pandoc.utils.stringify(span)
+  if not holds and not draft then -- the quick mode's models are worth nothing
+    false_claims[#false_claims + 1] = place(claim) .. '„' .. sentence .. '” is no longer true: ' .. claim .. ' (' .. values .. ')'
+  end
+  claims[#claims + 1] = { sentence = sentence, claim = claim, values = values }
 end
 
 local function Span(span)
   local claim, alt = span.attributes.claim, span.attributes.alt
-  if alt and #span.content == 1 and span.content[1].t == 'Math' then
-    alternatives[span.content[1].text] = alt
-    return span.content
+  if claim then check_claim(span, claim) end
+  if alt then
+    local math = #span.content == 1 and span.content[1].t == 'Math' and span.content[1].text
+    if not math or alternatives[math] and alternatives[math] ~= alt then
+      stop(place(alt) .. '[...]{alt="' .. alt .. '"}: expected one formula, said in one way everywhere')
+    end
+    alternatives[math] = fill(alt)
   end
-  if not claim then return span.classes:includes 'ustalone' and span.content or nil end
-  local holds, values = judge(claim)
-  if not holds and not draft then -- the quick mode's models are worth nothing
-    local sentence = pandoc.utils.stringify(span)
-    false_claims[#false_claims + 1] = place(claim) .. '„' .. sentence .. '” is no longer true: ' .. claim .. ' (' .. values .. ')'
-  end
-  claims[#claims + 1] = { sentence = pandoc.utils.stringify(span), claim = claim, values = values }
-  return span.content
+  if claim or alt or span.classes:includes 'ustalone' then return span.content end
 end
 
 -- The result that a typed number may stand for, as it is written: "{{key:.1f%}}".
@@ -170,27 +194,33 @@ local function reference(typed)
 end
 
 -- Stops at a typed result: any decimal or percentage but 100 %, and a whole number of three digits that is a result.
-local function refuse_typed(list)
-  for index, found in ipairs(list) do
-    local before = list[index - 2] and list[index - 1].t == 'Space' and list[index - 2].text or ''
-    local text = found.t == 'Str' and not found.text:find('{{', 1, true) and found.text or ''
-    local percent = text:match '^%%' and before:match '^[^{]*%d$' and before ~= '100'
-    local whole = text:match '^%(?(%d%d%d+)%f[%D]'
-    if whole and before:match '^%d%d?%d?$' then whole = before .. whole end
-    local result = whole and reference(polish(tonumber(whole), 'd'))
-    if percent or text:match '%d,%d' or text:match '%d%%' or result then
-      local after = list[index + 2] and list[index + 2].text or ''
-      local number = text:match '%d[%d,]*%d' or text:match '%d'
-      local mark = (percent or (text .. after):match '%d%%' or after:match '^%%') and NBSP .. '%' or ''
-      local typed = result and whole or (percent and before:match '%d[%d,]*$' or number) .. mark
-      local hint = result or reference(typed) or '{{key:format}}'
-      local where = place(pandoc.utils.stringify(pandoc.Inlines { table.unpack(list, math.max(index - 4, 1), index) }))
-      stop(where .. 'typed number "' .. typed .. '": a result is written ' .. hint .. ', a constant [' .. typed .. ']{.ustalone}')
-    end
+local function refuse_typed(block)
+  local plain = block:walk {
+    Span = function(span) return span.classes:includes 'ustalone' and {} or nil end,
+    Code = function() return {} end, -- names of things, not prose
+    Math = function(math) return pandoc.Str((math.text:gsub('{,}', ','))) end,
+  }
+  local text = pandoc.utils.stringify(plain):gsub('{{.-}}', ''):gsub('‰', '%%'):gsub(NBSP, ' '):gsub('%s+', ' ')
+  local function refuse(typed, hint)
+    local start = text:find(typed, 1, true)
+    local context = text:sub(math.max(start - 15, 1), start + #typed - 1):match '%s(.*)' or typed
+    typed = typed:gsub('%s*%%', NBSP .. '%%')
+    stop(place(context, typed:match '^[%d.,]+') .. 'typed number "' .. typed .. '": a result is written ' .. hint
+      .. ', a constant [' .. typed .. ']{.ustalone}')
+  end
+  for typed in text:gmatch '%d[%d.,]* ?%%' do
+    if typed ~= '100 %' then refuse(typed, reference((typed:gsub(' ?%%', NBSP .. '%%'))) or '{{key:format}}') end
+  end
+  local decimal = text:match '%d+,%d+' or text:match '%f[%d]0%.%d+' or text:match '%d+%.%d%d+' or text:match '%d+ procent'
+  if decimal then refuse(decimal, reference(decimal) or '{{key:format}}') end
+  for typed in text:gmatch '%f[%d]%d[%d ]*%f[%D]' do
+    local number = tonumber((typed:gsub(' ', '')))
+    local result = number >= 100 and reference(polish(number, 'd'))
+    if result then refuse(typed:match '^(.-)%s*$', result) end
   end
 end
 
-local function constant(span) if span.classes:includes 'ustalone' then return span, false end end
+local function is_constant(text) return text:gsub(NBSP, ' '):gsub('^−', ''):match '^%d[%d ]*,?%d* ?%%?$' ~= nil end
 
 local function relocate(path) return (path:gsub('^%.%./data/report', (results:gsub('%%', '%%%%')))) end
 
@@ -198,6 +228,12 @@ local function quoted(text) return '"' .. text:gsub('[\\"]', '\\%0') .. '"' end
 
 local function inlines(content, format)
   return (pandoc.write(pandoc.Pandoc { pandoc.Plain(content) }, format):gsub('%s+$', ''))
+end
+
+local function made_by_notebook(file)
+  for _, of in pairs(provenance) do
+    if of.results and of.results[file] then return true end
+  end
 end
 
 -- Notes a figure with its number, in the order in which they stand.
@@ -212,13 +248,16 @@ local function note_figure(figure)
   if alt == pandoc.utils.stringify(figure.caption.long) or alt == '' then
     stop(where .. 'expected alt="what is to be seen", got none or the caption again')
   end
+  local base, width = image.src:match '^%.%./data/report/([^/]+)$', image.attributes.width or '100%'
   local file = io.open(relocate(image.src))
   if not file then stop(where .. 'there is no ' .. image.src .. closest(image.src:match '[^/]+$', pandoc.system.list_directory(results))) end
   file:close()
+  if not base or not made_by_notebook(base) then stop(where .. 'no notebook is on record as having made ' .. image.src) end
+  if not width:match '^%d+%%$' then stop(where .. 'expected a width such as 80%, got ' .. width) end
   local extra = image.classes:includes 'dodatkowy'
   local kind = extra and 'further' or 'main'
   figures[kind] = (figures[kind] or 0) + 1
-  local noted = { name = name, file = relocate(image.src), alt = alt, width = image.attributes.width or '100%', extra = extra,
+  local noted = { name = name, file = relocate(image.src), alt = fill_all(alt), width = width, extra = extra,
     number = (extra and 'A' or '') .. figures[kind] }
   figures[name], figures[#figures + 1] = noted, noted
 end
@@ -273,17 +312,29 @@ local function stray_dollar(str)
 end
 
 -- Stops at what the filter does not know: a misspelt attribute or class would silently do nothing.
-local function plain_span(span)
-  for name in pairs(span.attributes) do
-    if name ~= 'claim' and name ~= 'alt' then
-      stop(place(name .. '=') .. '[...]{' .. name .. '=...}: expected claim="..." or alt="...", got ' .. name)
+local function attributes(...)
+  local known = pandoc.List { ... }
+  return function(element)
+    for name in pairs(element.attributes) do
+      if not known:includes(name) then
+        local wanted = #known > 0 and table.concat(known, '="..." or ') .. '="..."' or 'none'
+        stop(place(name .. '=') .. '{' .. name .. '=...}: expected ' .. wanted .. ', got ' .. name)
+      end
+    end
+    if element.classes:includes 'ustalone' and not is_constant(pandoc.utils.stringify(element)) then
+      local got = pandoc.utils.stringify(element)
+      stop(place(got) .. '[' .. got .. ']{.ustalone}: expected one number, got more')
     end
   end
 end
 
 local function plain_div(div)
   local class = div.classes[1] or ''
-  if class ~= 'obok' and class ~= 'zrodla' then stop(place(':::') .. '::: ' .. class .. ': expected ::: obok or ::: zrodla') end
+  if class ~= 'obok' and class ~= 'zrodla' then stop(place('::: ' .. class) .. '::: ' .. class .. ': expected ::: obok or ::: zrodla') end
+  local others = div.content:filter(function(block) return block.t ~= 'Figure' end)
+  if class == 'obok' and (#others > 0 or #div.content == 0) then
+    stop(place(#others > 0 and pandoc.utils.stringify(others[1]) or '::: obok') .. '::: obok: expected figures only')
+  end
 end
 
 local function plain_raw(element)
@@ -317,39 +368,48 @@ local function side_by_side(div)
   return raw('\\begin{figure}[H]' .. table.concat(cells, '\\hfill ') .. '\\end{figure}')
 end
 
--- What made each figure and the numbers of each notebook, as a table, and the versions and machine once.
+-- Commit, machine and versions of a section of provenance.json, in words.
+local function origin(of)
+  local machine = of.machine
+  local tree = type(of.commit) ~= 'string' and 'zatwierdzenie niezapisane'
+    or 'zatwierdzenie `' .. of.commit:sub(1, 10) .. '`' .. (of.clean and '' or ' ze zmianami')
+  return ('%s; %s, rdzenie: %d, %s, Python %s, TensorFlow %s, Keras %s, NumPy %s'):format(tree, machine.processor,
+    machine.cores, machine.system, machine.python, machine.tensorflow, machine.keras, machine.numpy)
+end
+
+-- A row of the table of sources: what, notebook, cell, runs with their seeds, key.
+local function source_row(shown, notebook, made)
+  local runs = pandoc.List()
+  for run in pairs(made.runs) do runs:insert(run) end
+  runs:sort()
+  runs = runs:map(function(run) return ('`%s`%s(%d)'):format(run, NBSP, made.runs[run]) end)
+  local asked = #runs > 0 and table.concat(runs, ', ') or '–'
+  return ('| %s | `%s` | %d | %s | `%s` |'):format(shown, notebook, made.cell, asked, made.key:sub(1, 10))
+end
+
+-- What made each figure and the numbers of each notebook, as a table, and the versions and machines once.
 local function sources()
-  local numbers = {}
-  for _, noted in ipairs(figures) do numbers[noted.file:match '[^/]+$'] = 'rys.' .. NBSP .. noted.number end
-  numbers['cover.png'] = 'okładka'
-  local rows, order, origins, seen = pandoc.List(), {}, pandoc.List(), {}
+  local names = { ['cover.png'] = 'okładka' }
+  for _, noted in ipairs(figures) do names[noted.file:match '[^/]+$'] = 'rys.' .. NBSP .. noted.number end
+  local rows, origins, row_of = pandoc.List(), pandoc.List(), {}
   for notebook, of in pairs(provenance) do
-    if of.results then
-      for result, made in pairs(of.results) do
-        local runs = pandoc.List()
-        for run in pairs(made.runs) do runs:insert(run) end
-        runs:sort()
-        runs = runs:map(function(run) return ('`%s`%s(%d)'):format(run, NBSP, made.runs[run]) end)
-        local shown = numbers[result] or 'liczby: `' .. result .. '`'
-        local row = { shown, '`' .. notebook .. '`', ('%d'):format(made.cell), #runs > 0 and table.concat(runs, ', ') or '–', '`' .. made.key:sub(1, 10) .. '`' }
-        order[row], order[#order + 1] = ('%s%03d%s'):format(notebook, made.cell, result), row
-      end
-      local tree = type(of.commit) == 'string' and '`' .. of.commit:sub(1, 10) .. '`' .. (of.clean and '' or ', ze zmianami') or 'brak'
-      local machine = of.machine
-      local origin = ('zatwierdzenie %s; %s, rdzenie: %d, %s, Python %s, TensorFlow %s, Keras %s, NumPy %s'):format(tree,
-        machine.processor, machine.cores, machine.system, machine.python, machine.tensorflow, machine.keras, machine.numpy)
-      if not seen[origin] then origins:insert(origin) end
-      seen[origin] = true
+    for result, made in pairs(of.results or {}) do
+      local place = ('%s%03d%s'):format(notebook, made.cell, result) -- the order in which they are made
+      rows:insert(place)
+      row_of[place] = source_row(names[result] or 'liczby: `' .. result .. '`', notebook, made)
     end
+    if of.results and not origins:includes(origin(of)) then origins:insert(origin(of)) end
   end
-  table.sort(order, function(one, other) return order[one] < order[other] end)
-  for _, row in ipairs(order) do rows:insert('| ' .. table.concat(row, ' | ') .. ' |') end
+  rows:sort()
   origins:sort()
-  local text = 'Rysunki i liczby: ' .. table.concat(origins, '; ') .. '. Dane: MNIST, odcisk `' .. provenance.zadanie_1_autoenkoder.data
-    .. '`. Sprawdzone zdania: ' .. #claims .. '. Do wersji PDF dołączono `provenance.json`, `metrics.json`, `study.json` i '
-    .. '`claims.json`; czy zgadzają się ze źródłami, sprawdza `python -m genmodels verify`.\n\n'
-    .. '| Wynik | notatnik | komórka | treningi (ziarno) | klucz |\n|:-------|:-----------|------:|:---------------------|:------|\n'
-    .. table.concat(rows, '\n') .. '\n\n: Z czego powstał każdy wynik.\n'
+  local text = 'Rysunki i liczby notatników: ' .. table.concat(origins, '; ') .. '. Liczby kilku treningów (`study.json`): '
+    .. origin(provenance.study) .. '. Dane: MNIST, skrót `' .. provenance.zadanie_1_autoenkoder.data .. '`. Sprawdzone zdania: '
+    .. #claims .. '. Do wersji PDF dołączono `provenance.json`, `metrics.json`, `study.json`, `claims.json` oraz' .. NBSP
+    .. '`figures.json`; czy zgadzają się ze źródłami, sprawdza `python -m genmodels verify`. Klucz w tabeli to skrót wszystkiego, '
+    .. 'od czego wynik zależy.\n\n| Wynik | Notatnik | Komórka kodu | Treningi (ziarno) | Klucz |\n'
+    .. '|:-------|:-----------|------:|:--------------------|:------|\n'
+    .. table.concat(rows:map(function(place) return row_of[place] end), '\n')
+    .. '\n\n: Z czego powstały rysunki i liczby notatników.\n'
   return pandoc.read(text, 'markdown').blocks
 end
 
@@ -383,6 +443,9 @@ end
 local function known(papers)
   return function(cite)
     for _, citation in ipairs(cite.citations) do
+      if citation.id:match '^fig%-' and (#cite.citations > 1 or #citation.prefix + #citation.suffix > 0) then
+        stop(place('@' .. citation.id) .. '@' .. citation.id .. ': expected a figure by itself, as in @fig-a i @fig-b')
+      end
       local figure = citation.id:match '^fig%-'
       local names = figure and pandoc.List(figures):map(function(noted) return noted.name end) or papers
       if not (figure and figures[citation.id] or papers:includes(citation.id)) then
@@ -406,7 +469,7 @@ local function read_json(path, maker)
 end
 
 local function read_results(meta)
-  results, draft = meta.results and pandoc.utils.stringify(meta.results) or RESULTS, meta.draft
+  results, draft = meta.results and pandoc.utils.stringify(meta.results) or RESULTS, meta.draft == true
   metrics = read_json(results .. '/metrics.json', 'the notebooks write it')
   metrics.study = read_json(STUDY, '`make study` writes it')
   provenance = read_json(results .. '/provenance.json', 'the notebooks write it')
@@ -428,7 +491,7 @@ local function latex_title(doc)
   doc.blocks:insert(1, raw '\\clearpage')
 end
 
--- Polish typography: no line ends in a one-letter word, or breaks before ±, before a unit, inside a number or before
+-- Polish typography: no line ends in a one-letter word, or breaks beside ± or ×, before a unit, inside a number or before
 -- the number of a figure.
 local UNITS = { nata = true, naty = true, ['nata,'] = true, ['nata.'] = true, s = true, piksela = true, pikseli = true, ['pikseli,'] = true }
 local function tie(list)
@@ -439,7 +502,7 @@ local function tie(list)
     local number = (left:match '%d$' or left:match '}}$') and (UNITS[right] or right:match '^%%' or right:match '^%d%d%d')
     local citation = after.t == 'Cite' and after.citations[1].id:match '^fig%-' and left:match '^%(?[Rr]ys'
     if list[index].t == 'Space' or list[index].t == 'SoftBreak' then
-      if orphan or number or citation or left == '±' or right == '±' then list[index] = pandoc.Str(NBSP) end
+      if orphan or number or citation or left:match '^[±×]$' or right:match '^[±×]$' then list[index] = pandoc.Str(NBSP) end
     end
   end
   return list
@@ -450,7 +513,8 @@ local function typst_extras(doc)
   local alt = doc.meta['cover-alt'] or stop 'expected cover-alt: what the cover shows, got none'
   local files = pandoc.List { cover() } .. pandoc.List(figures):map(function(noted) return noted.file end)
   files = files:map(function(file) return file:match '[^/]+$' end)
-  local values = { cover = cover(), ['plain-title'] = pandoc.utils.stringify(doc.meta.title or ''), ['cover-alt'] = pandoc.utils.stringify(alt), study = STUDY,
+  local values = { cover = cover(), ['plain-title'] = pandoc.utils.stringify(doc.meta.title or ''),
+    ['plain-author'] = pandoc.utils.stringify(doc.meta.author or ''), ['cover-alt'] = pandoc.utils.stringify(alt), study = STUDY,
     claims = pandoc.json.encode(claims), figures = pandoc.json.encode(files) }
   for key, text in pairs(values) do doc.meta[key] = pandoc.MetaInlines { pandoc.RawInline('typst', quoted(text)) } end
   doc.meta.results = pandoc.MetaInlines { pandoc.RawInline('typst', results) }
@@ -476,13 +540,15 @@ function Pandoc(doc)
       stop(place(image.src) .. 'picture ' .. image.src .. ': expected ![Caption](file){#fig-name alt="..."} in a paragraph of its own')
     end
   end }
-  doc:walk { traverse = 'topdown', Span = constant, Inlines = refuse_typed }
-  doc:walk { Cite = known(papers), Math = readable, Str = stray_dollar, Span = plain_span, Div = plain_div,
+  local none = attributes()
+  doc:walk { Cite = known(papers), Math = readable, Str = stray_dollar, Span = attributes('claim', 'alt'), Div = plain_div,
+    Image = attributes('width'), Header = none, Link = none, Code = none, CodeBlock = none, Table = none,
     RawBlock = plain_raw, RawInline = plain_raw }
+  doc:walk { Para = refuse_typed, Plain = refuse_typed, Header = refuse_typed }
   doc = doc:walk {
     Inlines = tie,
     Span = Span,
-    Str = function(str) return str.text:find('{{', 1, true) and pandoc.Str(fill(str.text)) or nil end,
+    Str = function(str) str.text = fill_all(str.text) return str end,
     Math = function(math) math.text = fill(math.text):gsub('%s+', ' ') return math end,
   }
   if #false_claims > 0 then stop(table.concat(false_claims, '\n\n  report: ')) end

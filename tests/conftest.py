@@ -50,17 +50,18 @@ def checkout(tmp_path, monkeypatch):
 
 def copy_checkout(root, monkeypatch):
     """Copies what the report is made from to `root`, and makes it the checkout."""
-    from genmodels import cache, data, document, notebooks
+    from genmodels import cache, data, notebooks, report, study
 
     for folder in ("report", "notebooks", "data/report"):
         built = shutil.ignore_patterns("generative_models.pdf", "generative_models.html", ".*")
         shutil.copytree(data.checkout() / folder, root / folder, ignore=built)
     monkeypatch.setattr(data, "checkout", lambda: root)
-    noted = {name: notebooks.provenance({result: (made, parts) for result, made, parts in of}) for name, of in made()}
-    noted["study"] = {
-        "machine": notebooks.machine(),
-        "sums": document.study_sums(cache.read_json(document.study_path())),
+    begun = notebooks.origin()
+    noted = {
+        name: notebooks.provenance({result: (made, parts) for result, made, parts in of}, begun) for name, of in made()
     }
+    sums = study.sums(cache.read_json(report.study_path()))
+    noted["study"] = {**begun, "parts": study.parts(), "sums": sums}
     cache.write_json(notebooks.provenance_path(), noted)
     return root
 

@@ -5,7 +5,7 @@ import matplotlib.image
 import pytest
 from click.testing import CliRunner
 
-from genmodels import cli, document, drift, experiments, notebooks, report
+from genmodels import cli, document, drift, experiments, notebooks, report, study
 
 HEAVY = ("tensorflow", "keras", "matplotlib")
 
@@ -87,7 +87,7 @@ def fresh(monkeypatch):
 
 
 def test_report_says_when_nothing_has_changed(fresh, monkeypatch):
-    monkeypatch.setattr(document, "why_stale", lambda: "")
+    monkeypatch.setattr(document, "why_stale", lambda kind: "")
     monkeypatch.setattr(document, "build", lambda: pytest.fail("built again"))
     result = run("report")
     assert result.exit_code == 0 and "Nothing has changed" in result.output
@@ -97,20 +97,18 @@ def test_report_says_which_scores_lie_outside_the_study(fresh, checkout, monkeyp
     rows = [("gan", "label", 0.9, 0.99, 0.01), ("ae", "mse", 0.033, 0.033, 0.001)]
     monkeypatch.setattr(document, "build", lambda: [document.path("pdf"), document.path("html")])
     monkeypatch.setattr(drift, "beside_the_study", lambda: rows)
-    parts = {name: experiments.parts(name) for name in experiments.RUNS}
-    report.put(notebooks.provenance_path(), "study", {"parts": parts})
     lines = run("report").output.splitlines()
     assert lines[1] == "1 of 2 scores lie within 3 standard deviations of the study's mean over seeds."
     assert lines[2] == "  gan label: 0.9, in the study 0.99 (standard deviation 0.01)" and len(lines) == 3
-    report.put(notebooks.provenance_path(), "study", {"parts": {**parts, "ae": {"vae.py": "of another time"}}})
-    assert "The study is of other code, settings or libraries for ae: `make study`" in run("report").output
+    monkeypatch.setattr(study, "why_stale", lambda: "run ae changed since the study was made")
+    assert "study.json is stale: run ae changed since the study was made; `make study`" in run("report").output
 
 
 def test_a_failed_report_is_an_error_not_a_trace(fresh, monkeypatch):
     def fail():
         raise report.ReportError("report/generative_models.md: no such figure")
 
-    monkeypatch.setattr(document, "why_stale", lambda: "not built yet")
+    monkeypatch.setattr(document, "why_stale", lambda kind: "not built yet")
     monkeypatch.setattr(document, "build", fail)
     result = run("report")
     assert result.exit_code == 1 and result.output == "Error: report/generative_models.md: no such figure\n"
@@ -121,8 +119,8 @@ def test_status_names_every_run_result_and_document_with_the_reason(checkout):
     names = [line.split()[1] for line in lines]
     results = [result for name in report.NOTEBOOKS for result in notebooks.results(name)]
     documents = ["generative_models.pdf", "generative_models.html"]
-    assert names == [*experiments.RUNS, *results, *documents]
-    assert "stale: not trained yet" in lines[0] and "stale: not made here yet" in lines[-3]
+    assert names == [*experiments.RUNS, *results, "study", *documents]
+    assert "stale: not trained yet" in lines[0] and "stale: not made here yet" in lines[-4] and "fresh" in lines[-3]
     assert "stale: not built yet" in lines[-1]
 
 
@@ -151,6 +149,11 @@ def test_an_unknown_budget_is_one_line(monkeypatch):
     monkeypatch.setenv("GENMODELS_BUDGET", "tiny")
     result = run("runs")
     assert result.exit_code == 2 and "GENMODELS_BUDGET must be 'full' or 'smoke', got 'tiny'" in result.output
+
+
+def test_the_quick_mode_is_not_compared_with_full_results(smoke):
+    result = run("diff")
+    assert result.exit_code == 1 and "expected a full run to compare" in result.output
 
 
 def test_the_quick_mode_does_not_store_outputs_in_the_notebooks(smoke):

@@ -118,7 +118,7 @@ def test_a_failed_build_leaves_the_last_good_documents(checkout):
     with pytest.raises(report.ReportError, match=r'line \d+: no figure "fig-wzor"; did you mean "fig-wzory"\?'):
         document.build()
     assert [document.path(kind).read_bytes() for kind in ("pdf", "html")] == good
-    assert "generative_models.md changed since" in document.why_stale()
+    assert "generative_models.md changed since" in document.why_stale("pdf")
     assert not list((checkout / "report").glob(".*"))
 
 
@@ -190,7 +190,7 @@ def test_the_pdf_carries_what_it_was_made_from(built):
     assert attached["figures.json"][0] == "cover.png" and len(attached["figures.json"]) == 28
     assert len(attached["claims.json"]) >= 40 and set(attached["claims.json"][0]) == {"sentence", "claim", "values"}
     text = text_of(built / "report" / "generative_models.pdf")
-    assert "Z czego powstał każdy wynik" in text and "liczby: \nzadanie_3\n" in text
+    assert "Z czego powstały rysunki" in text and "liczby: \nzadanie_3\n" in text
     outline = [item.title for item in reader.outline if not isinstance(item, list)]
     assert outline[:2] == ["Zadanie 1", "Zadanie 2"] and outline[-1] == "Bibliografia"
 
@@ -224,7 +224,7 @@ def test_the_html_is_one_file_with_the_same_text(built):
 def test_numbers_of_the_study_are_quoted_beside_those_of_the_run(source):
     record_numbers(a={"x": 1.5})
     study = {"test": {"gan": {"label": {"mean": 0.99651}}}, "machine": {"processor": "Szybki 3000"}}
-    cache.write_json(document.study_path(), study)
+    cache.write_json(report.study_path(), study)
     text = source("A{{a.x:.1f}}B {{study.test.gan.label.mean:.2%}}C {{study.machine.processor}}D")
     assert "A1,5B" in text and "99,65 %C" in text and "Szybki 3000D" in text
 
@@ -232,7 +232,7 @@ def test_numbers_of_the_study_are_quoted_beside_those_of_the_run(source):
 def test_the_universitys_mark_takes_the_cover_where_it_exists(checkout):
     document.build()
     shutil.copy(report.output() / "2_pairs_ae.png", document.logo())
-    assert "Znak_graficzny_AGH.svg.png changed since" in document.why_stale()
+    assert "Znak_graficzny_AGH.svg.png changed since" in document.why_stale("pdf")
     document.build()
     attached = PdfReader(document.path()).attachments["figures.json"][0]
     assert json.loads(attached)[0] == "Znak_graficzny_AGH.svg.png"
@@ -241,17 +241,17 @@ def test_the_universitys_mark_takes_the_cover_where_it_exists(checkout):
 def test_documents_are_stale_after_any_of_their_sources_changes(built, monkeypatch):
     monkeypatch.setattr(data, "checkout", lambda: built)
     monkeypatch.setenv("GENMODELS_CACHE", str(built / ".cache"))
-    assert document.why_stale() == ""
+    assert document.why_stale("pdf") == ""
     sources = [f"report/{name}" for name in document.SOURCES]
     for path in (*sources, "data/report/metrics.json", "data/report/study.json", "data/report/grid_ae.png"):
         original = (built / path).read_bytes()
         (built / path).write_bytes(original + b"\n\n")
-        assert document.why_stale().startswith(f"{path.rpartition('/')[2]} changed since "), path
+        assert document.why_stale("pdf").startswith(f"{path.rpartition('/')[2]} changed since "), path
         (built / path).write_bytes(original)
-        assert document.why_stale() == ""
+        assert document.why_stale("pdf") == ""
     html = document.path("html").read_bytes()
     document.path("html").write_bytes(b"broken")
-    assert document.why_stale() == "generative_models.html changed after it was built"
+    assert document.why_stale("html") == "changed after it was built" and document.why_stale("pdf") == ""
     document.path("html").write_bytes(html)
 
 

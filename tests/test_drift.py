@@ -5,7 +5,7 @@ import pytest
 from conftest import replace_in
 from scipy import stats
 
-from genmodels import cache, document, drift, figures, notebooks, report
+from genmodels import cache, drift, figures, notebooks, report
 
 
 @pytest.fixture
@@ -52,12 +52,14 @@ def test_another_form_and_a_missing_file_are_changes(committed):
     report.data_path("grid_ae.png").unlink()
     found = changes()
     assert "has another form" in found["cover.png"][0] and "missing: grid_ae.png" in found["grid_ae.png"][0]
+    on_another_machine()
+    assert all(serious for _, serious in changes().values())
 
 
 def on_another_machine():
     provenance = cache.read_json(notebooks.provenance_path())
     for name in report.NOTEBOOKS:
-        provenance[name]["machine"]["processor"] = "another"
+        provenance[name]["machine"] = {**provenance[name]["machine"], "processor": "another"}
     cache.write_json(notebooks.provenance_path(), provenance)
 
 
@@ -86,9 +88,22 @@ def test_on_another_machine_the_spread_over_seeds_decides(committed, factor, wor
 def test_on_another_machine_pictures_of_models_may_part_but_not_those_of_data(committed):
     on_another_machine()
     for name in ("cover.png", "2_pairs_ae.png"):
-        np.savez_compressed(report.data_path(name), other=np.zeros(3))
+        with np.load(report.data_path(name)) as shown:
+            arrays = {key: 255 - array if "image" in key else array for key, array in shown.items()}
+        np.savez_compressed(report.data_path(name), **arrays)
     found = changes()
     assert not found["cover.png"][1] and found["2_pairs_ae.png"][1]
+
+
+def test_on_another_machine_a_number_of_unknown_spread_may_not_change_altogether(committed):
+    on_another_machine()
+    numbers = cache.read_json(report.output() / "metrics.json")
+    numbers["zadanie_1"]["mse"]["mean"] *= 1.4
+    numbers["zadanie_1"]["mse"]["error"] *= 1.6
+    cache.write_json(report.output() / "metrics.json", numbers)
+    found = changes()
+    assert not found["zadanie_1.mse.mean"][1] and found["zadanie_1.mse.error"][1]
+    assert "its spread is not known" in found["zadanie_1.mse.mean"][0]
 
 
 def test_a_number_that_is_new_or_gone_is_unexpected_anywhere(committed):
@@ -105,7 +120,7 @@ def test_tolerance_is_the_interval_of_a_second_training():
     quantile = stats.t.ppf(0.995, 2) * 2**0.5
     within = np.abs(pair[:, 0] - pair[:, 1]) <= quantile * seeds.std(axis=1, ddof=1)
     assert within.mean() == pytest.approx(drift.CONFIDENCE, abs=0.003)
-    study = cache.read_json(document.study_path())["test"]["ae"]["mse"]
+    study = cache.read_json(report.study_path())["test"]["ae"]["mse"]
     assert drift.tolerances()["zadanie_1.scores.ae.mse"] == pytest.approx(quantile * study["deviation"])
 
 
@@ -122,7 +137,7 @@ def test_scores_are_compared_with_the_study(checkout):
     cache.write_json(report.output() / "metrics.json", numbers)
     spread = {"mean": 0.03, "deviation": 0.001, "values": []}
     study = {"test": {"ae": {"mse": spread}, "gan": {"label": {**spread, "mean": 0.996}}}}
-    cache.write_json(document.study_path(), study)
+    cache.write_json(report.study_path(), study)
     comparison = drift.beside_the_study()
     assert comparison == [("ae", "mse", 0.04, 0.03, 0.001), ("gan", "label", 0.995, 0.996, 0.001)]
     assert drift.outside(comparison) == comparison[:1]

@@ -71,9 +71,9 @@ def test_label_accuracy_counts_by_digit():
     assert found["by_digit"][1:4] == [0.5, 1.0, 1.0] and found["by_digit"][0] is None
 
 
-def test_certainty_is_the_probability_of_the_digit_that_the_judge_names():
-    certain = special.softmax(20 * np.eye(10)[0])[0]
-    assert metrics.certainty(Oracle(), ink([1, 2])) == pytest.approx([certain, certain])
+def test_confident_share_uses_the_judges_probability():
+    assert metrics.confident_share(Oracle(), ink([1, 2])) == 1.0
+    assert metrics.confident_share(Oracle(), ink([1, 2]), threshold=1.1) == 0.0
 
 
 def test_grey_share_is_zero_for_black_and_white_and_one_for_grey():

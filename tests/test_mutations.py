@@ -7,7 +7,7 @@ import pytest
 from conftest import copy_checkout, replace_in
 from PIL import Image
 from pypdf import PdfWriter
-from pypdf.generic import ArrayObject, NameObject
+from pypdf.generic import ArrayObject, NameObject, TextStringObject
 
 from genmodels import cache, document, report
 
@@ -79,7 +79,7 @@ CAUGHT_BY_THE_BUILD = (
     (
         "a claim reversed",
         text(MARKDOWN, "zadanie_2.kl_deviation.monte_carlo > zadanie", "zadanie_2.kl_deviation.monte_carlo < zadanie"),
-        "„Różnią się rozrzutem między obrazami” is no longer true: zadanie_2.kl_deviation.monte_carlo < ",
+        "obie postaci różnią się rozrzutem między obrazami” is no longer true: zadanie_2.kl_deviation.monte_carlo < ",
     ),
     (
         "a claim with another threshold",
@@ -93,18 +93,18 @@ CAUGHT_BY_THE_BUILD = (
     ),
     (
         "a claim that judges nothing",
-        text(MARKDOWN, "zadanie_3.threes.both > 0.97", "zadanie_3.threes.both"),
+        text(MARKDOWN, "zadanie_3.threes.both > 0.99", "zadanie_3.threes.both"),
         "expected comparisons of numbers joined by and, or, not",
     ),
     (
         "code in a claim",
-        text(MARKDOWN, "zadanie_3.threes.both > 0.97", "os.exit() == 0"),
+        text(MARKDOWN, "zadanie_3.threes.both > 0.99", "os.exit(0) > 1"),
         'no number "os.exit"',
     ),
     (
         "a claim misspelt",
         text(MARKDOWN, 'claim="zadanie_3.threes', 'clam="zadanie_3.threes'),
-        '[...]{clam=...}: expected claim="..." or alt="...", got clam',
+        '{clam=...}: expected claim="..." or alt="...", got clam',
     ),
     (
         "an unknown number",
@@ -144,6 +144,83 @@ CAUGHT_BY_THE_BUILD = (
         "a formula that is not read",
         text(MARKDOWN, '[$q(z \\mid x)$]{alt="rozkład q od z pod warunkiem x"}', "$q(z \\mid x)$"),
         'formula $q(z \\mid x)$: expected [$...$]{alt="how it is read"} once',
+    ),
+    (
+        "a claim without a number",
+        text(MARKDOWN, "zadanie_3.threes.both > 0.99", "1 < 2"),
+        'claim "1 < 2": expected comparisons of numbers joined by and, or, not; got none of metrics.json or study.json',
+    ),
+    (
+        "a claim that Lua reads otherwise",
+        text(MARKDOWN, "zadanie_3.threes.both > 0.99", "not zadanie_3.threes.both < 0.99"),
+        "expected comparisons of numbers joined by and, or, not; got",
+    ),
+    (
+        "a claim at a heading",
+        text(MARKDOWN, "# Zestawienie wyników\n", '# Zestawienie wyników {claim="1 > 2"}\n'),
+        "{claim=...}: expected none, got claim",
+    ),
+    (
+        "claims switched off",
+        lambda root: (
+            replace_in(root / MARKDOWN, "lang: pl-PL", 'lang: pl-PL\ndraft: ""'),
+            replace_in(root / MARKDOWN, "zadanie_3.threes.both > 0.99", "zadanie_3.threes.both > 1.99"),
+        ),
+        "is no longer true: zadanie_3.threes.both > 1.99",
+    ),
+    (
+        "a reference with a space in it",
+        text(MARKDOWN, "{{zadanie_1.epochs}}", "{{ zadanie_1.epochs }}"),
+        "expected {{key}} or {{key:format}}, without spaces",
+    ),
+    (
+        "a format that is none",
+        text(MARKDOWN, "{{study.test.ae.mse:.5f}}", "{{study.test.ae.mse:abc}}"),
+        "{{study.test.ae.mse:abc}}: expected a format such as .2f, .1%, d for a whole number, or none",
+    ),
+    (
+        "a decimal with a point",
+        text(MARKDOWN, "{{study.test.ae.recognised:.1%}}", "0.8397"),
+        'typed number "0.8397": a result is written {{key:format}}',
+    ),
+    (
+        "a percentage in words",
+        text(MARKDOWN, "{{study.test.ae.recognised:.1%}}", "84 procent"),
+        'typed number "84 procent": a result is written',
+    ),
+    (
+        "a result in bold type",
+        text(MARKDOWN, "{{study.test.ae.recognised:.1%}}", "**84,0**\\ %"),
+        'typed number "84,0 %": a result is written {{study.test.ae.recognised.mean:.1%}}',
+    ),
+    (
+        "a sentence marked as a constant",
+        text(MARKDOWN, "[0,5]{.ustalone}", "[0,5, lepiej niż AE]{.ustalone}"),
+        "[0,5, lepiej niż AE]{.ustalone}: expected one number, got more",
+    ),
+    (
+        "a picture that no notebook made",
+        lambda root: (
+            shutil.copy(root / "data/report/cover.png", root / "data/report/other.png"),
+            replace_in(root / MARKDOWN, "../data/report/gan_examples.png", "../data/report/other.png"),
+        ),
+        "no notebook is on record as having made ../data/report/other.png",
+    ),
+    (
+        "two figures in one reference",
+        text(MARKDOWN, "[-@fig-siatka-ae] i [-@fig-siatka-vae]", "[-@fig-siatka-ae; -@fig-siatka-vae]"),
+        "@fig-siatka-ae: expected a figure by itself, as in @fig-a i @fig-b",
+    ),
+    (
+        "text among figures",
+        text(MARKDOWN, "::: obok\n", "::: obok\nZgubione zdanie.\n\n"),
+        "::: obok: expected figures only",
+    ),
+    ("a width in pixels", text(MARKDOWN, "width=70%", "width=70px"), "expected a width such as 80%, got 70px"),
+    (
+        "numbers that can't be read",
+        file(METRICS, lambda path: path.write_text("<<<<<<< HEAD")),
+        "metrics.json: expected JSON, got something else",
     ),
     ("a brace too few", text(MARKDOWN, "\\frac{1}{2}", "\\frac{1}{2"), "it has 6 { and 5 }"),
     ("a command misspelt", text(MARKDOWN, "\\sum_", "\\summ_"), "is a command misspelt, or a $ missing?"),
@@ -201,6 +278,31 @@ CAUGHT_IN_THE_TREE = (
         number(PROVENANCE, lambda p: p["zadanie_4_gan"]["machine"].update(processor="Szybki")),
         "provenance.json, zadanie_4_gan.machine.processor: ",
     ),
+    (
+        "a record of another cell",
+        number(PROVENANCE, lambda p: p["zadanie_4_gan"]["results"]["cover.png"].update(cell=1)),
+        "cover.png: stale, cell in provenance.json is not what the notebook says",
+    ),
+    (
+        "another seed claimed",
+        number(PROVENANCE, lambda p: p["zadanie_1_autoenkoder"]["results"]["grid_ae.png"]["runs"].update(ae=7)),
+        "grid_ae.png: stale, runs in provenance.json is not what the notebook says",
+    ),
+    (
+        "a study of other code",
+        number(PROVENANCE, lambda p: p["study"]["parts"].update({"run vae_kl": "0"})),
+        "study.json: stale, run vae_kl changed since the study was made",
+    ),
+    (
+        "the HTML edited",
+        text("report/generative_models.html", "<h1>", "<h1>Poprawione: "),
+        "generative_models.html: differs from what the tree makes",
+    ),
+    (
+        "a claim of the tree that is false",
+        text(MARKDOWN, "zadanie_3.threes.both > 0.99", "zadanie_3.threes.both > 1.99"),
+        "is no longer true: zadanie_3.threes.both > 1.99",
+    ),
     ("a number of the tree", number(METRICS, lambda m: m["zadanie_3"].update(best=2)), "zadanie_3.best: changed after"),
 )
 
@@ -243,6 +345,12 @@ def other_text(writer):
     stream.set_data(blanked)
 
 
+def other_alternative(writer):
+    objects = (writer.get_object(number) for number in range(1, len(writer._objects) + 1))
+    tag = next(each for each in objects if isinstance(each, dict) and "/Alt" in each)
+    tag[NameObject("/Alt")] = TextStringObject("Coś innego")
+
+
 # What is wrong with the PDF, and what `verify` says of it.
 CAUGHT_IN_THE_PDF = (
     (
@@ -264,7 +372,12 @@ CAUGHT_IN_THE_PDF = (
     ("another picture", edited(other_picture), "figure "),
     ("text taken out", edited(other_text), "text, the tree says: "),
     ("another author", edited(lambda pdf: pdf.add_metadata({"/Author": "Ktoś inny"})), "metadata /Author: differs"),
-    ("something appended", lambda pdf: pdf.write_bytes(pdf.read_bytes() + b"\n% more"), "its bytes differ"),
+    ("another alternative text", edited(other_alternative), "alternative text, the PDF says: Coś innego"),
+    (
+        "something appended",
+        lambda pdf: pdf.write_bytes(pdf.read_bytes() + b"\n% more"),
+        "structure, alternative texts or bookmarks differ from the tree's",
+    ),
     ("half of it", lambda pdf: pdf.write_bytes(pdf.read_bytes()[:5000]), "expected a readable PDF"),
     ("another file", lambda pdf: pdf.write_bytes(b"%PNG"), "expected a readable PDF"),
 )
@@ -305,7 +418,7 @@ def test_nothing_is_found_where_nothing_is_wrong(restored):
 def test_the_build_stops_and_names_the_culprit(restored, mutate, message):
     good = document.path().read_bytes()
     mutate(restored)
-    with pytest.raises(report.ReportError) as stopped:
+    with pytest.raises((report.ReportError, cache.CacheError)) as stopped:
         document.build()
     said = str(stopped.value)
     assert message in said

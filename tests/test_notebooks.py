@@ -116,14 +116,19 @@ IMPORTS = "from genmodels import data, experiments, figures, metrics, report"
     ("code", "rests_on"),
     [
         (["x = 1", "y = 2", "report.record('s', x)"], ["x = 1"]),
-        (["x = 1", "y = x", "x = 5", "report.record('s', y)"], ["x = 1", "y = x"]),
+        (["x = 1", "y = x + 1", "x = 5", "report.record('s', y)"], ["x = 1", "y = x + 1"]),
         (["x = 1", "x = 2", "report.record('s', x)"], ["x = 2"]),
         (["x = {}", "x['a'] = 1", "report.record('s', x)"], ["x = {}", "x['a'] = 1"]),
-        (["x = []", "x.append(1)", "x.b = 2", "report.record('s', x)"], ["x = []", "x.append(1)", "x.b = 2"]),
+        (["x = []", "x.b = 2", "x[0].c = 3", "report.record('s', x)"], ["x = []", "x.b = 2", "x[0].c = 3"]),
         (["x = 1", "x += 2", "report.record('s', x)"], ["x = 1", "x += 2"]),
         (["a, b = 1, 2", "report.record('s', b)"], ["(a, b) = (1, 2)"]),
         (["x = 9", "y = [x for x in 'ab']", "report.record('s', y)"], ["y = [x for x in 'ab']"]),
-        (["for i in 'ab':\n    x = i", "report.record('s', x)"], ["for i in 'ab':\n    x = i"]),
+        (["for i in 'ab':\n    x = 2 * i", "report.record('s', x)"], ["for i in 'ab':\n    x = 2 * i"]),
+        (["x = [1]", "x = [x for x in x]", "report.record('s', x)"], ["x = [1]", "x = [x for x in x]"]),
+        (
+            ["import numpy as np", "import os", "x = np.ones(3)", "report.record('s', x)"],
+            ["import numpy as np", "x = np.ones(3)"],
+        ),
         (["x = 1", "print(x)", "report.save(x, 'a.png')", "report.record('s', x)"], ["x = 1"]),
     ],
 )
@@ -146,13 +151,40 @@ def test_runs_must_be_named_in_plain_strings(checkout):
         notebooks.results(name)
 
 
-def test_it_runs_in_its_own_folder_and_is_fresh_until_something_changes(checkout):
-    name = small_notebook(
-        [IMPORTS + "\nimport os", "print(os.path.basename(os.getcwd()))", "report.record('s', {'x': 1})"]
-    )
-    assert notebooks.stale(name) == {"s": "not made here yet"}
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "x.append(1)",
+        "np.copyto(x, 9)",
+        "for row in x:\n    row.fill(9)",
+        "if x:\n    x.update(a=1)",
+        "y = x",
+        "del x[0]",
+        "def f(): return 1",
+        "from genmodels import metrics as m",
+        "from genmodels.metrics import grey_share",
+        "import genmodels.metrics",
+        "%matplotlib inline",
+        "report.record(section='s', numbers=1)",
+    ],
+)
+def test_a_statement_that_cannot_be_followed_is_refused_with_its_cell(checkout, statement):
+    name = small_notebook([IMPORTS, "x = [1]", statement, "report.record('s', x)"])
+    with pytest.raises(report.ReportError, match=rf"notebooks/{name}\.ipynb(, code cell 3)?: expected .*, got "):
+        notebooks.results(name)
+
+
+def test_it_runs_in_its_own_folder(checkout):
+    name = small_notebook([IMPORTS + "\nimport os", "print(os.path.basename(os.getcwd()))"])
     notebooks.run([name], jobs=1)
     assert "notebooks" in notebooks.executed_path(name).read_text()
+
+
+def test_what_a_notebook_made_is_fresh_until_something_changes(checkout, monkeypatch):
+    name = small_notebook([IMPORTS, "x = 1", "report.record('s', {'x': x})"])
+    assert notebooks.stale(name) == {"s": "not made here yet"}
+    monkeypatch.setattr(notebooks, "_execute", lambda _: report.record("s", {"x": 1}))
+    notebooks.run([name], jobs=1)
     assert notebooks.stale(name) == {}
     made = cache.read_json(notebooks.provenance_path())[name]
     assert made["results"]["s"]["cell"] == 3 and made["machine"]["cores"] >= 1 and made["commit"] is None
@@ -253,7 +285,7 @@ def test_checked_outputs_alone_are_stored(checkout):
 
 
 def test_a_failing_notebook_is_named_with_its_error_and_leaves_the_record_as_it_was(checkout):
-    name = small_notebook([IMPORTS, "raise KeyError('lost')", "report.record('s', 1)"])
+    name = small_notebook([IMPORTS, "x = {}['lost']", "report.record('s', x)"])
     before = cache.read_json(notebooks.provenance_path())
     with pytest.raises(report.ReportError, match=rf"notebooks/{name}\.ipynb failed:(.|\n)*KeyError: 'lost'"):
         notebooks.run([name], jobs=1)

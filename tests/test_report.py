@@ -37,8 +37,21 @@ def test_points_lines_outlines_and_texts_are_what_a_figure_shows():
     shown = report.plotted(figure)
     assert shown["axes 0, line 0"].tolist() == [[0, 2], [1, 3]]
     assert shown["axes 0, points 0"].tolist() == [[4, 6], [5, 7]]
-    assert shown["axes 0, texts 0"].tolist() == ["siedem"]
+    assert shown["axes 0, texts 0"].tolist() == ["", "siedem"]
     assert shown["axes 0, outline 0"].max() == 2
+
+
+def test_colours_titles_and_the_height_of_bars_are_what_a_figure_shows():
+    def shown(colour, title, height):
+        axes = Figure().subplots()
+        axes.scatter([1], [1], color=colour)
+        axes.set_title(title)
+        axes.bar([0], [height])
+        return report.plotted(axes.figure)
+
+    first = shown("red", "a", 1)
+    for other in (shown("blue", "a", 1), shown("red", "b", 1), shown("red", "a", 2)):
+        assert not all(np.array_equal(first[name], other[name]) for name in first)
 
 
 def test_the_same_figure_gives_the_same_files(checkout, rng):

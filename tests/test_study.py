@@ -1,6 +1,6 @@
 import pytest
 
-from genmodels import cache, data, document, experiments, report, study
+from genmodels import cache, data, experiments, report, study
 
 
 def test_seeds_of_a_run_follow_its_own():
@@ -40,7 +40,7 @@ def test_scores_are_computed_once(smoke, monkeypatch):
 
 
 def test_the_committed_study_covers_every_run_with_every_seed():
-    found = cache.read_json(document.study_path())
+    found = cache.read_json(report.study_path())
     assert set(found["test"]) == set(experiments.RUNS)
     assert all(len(spread["values"]) == len(study.SEEDS) for run in found["test"].values() for spread in run.values())
     assert set(found["changes"]) == {change.name for change in study.CHANGES} <= set(found["validation"])
@@ -52,6 +52,8 @@ def test_the_study_is_written_with_what_it_was_made_from(checkout, monkeypatch):
     study.make(jobs=1)
     noted = cache.read_json(report.output() / "provenance.json")
     assert set(noted["study"]["sums"]) == {"seeds", "test.ae", "test.gan"} and "processor" in noted["study"]["machine"]
-    assert set(noted["study"]["parts"]) == set(experiments.RUNS)
+    assert {"run ae", "run gan_without_classifier", "scores.py", "metrics.py"} <= set(noted["study"]["parts"])
     assert {**noted, "study": None} == {**before, "study": None}
-    assert not [text for text in document.foreign() if text.startswith("study.json")]
+    assert study.why_stale() == ""
+    cache.write_json(report.study_path(), {"seeds": [1], "test": {"ae": {"mse": 0.4}, "gan": {"label": 1.0}}})
+    assert study.why_stale() == "test.ae changed after `make study` wrote it"

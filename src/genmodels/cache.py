@@ -133,10 +133,19 @@ def replacing(path):
         os.replace(temporary, path)
 
 
+class CacheError(ValueError):
+    """A file is not what it should be; the message names it and says what to do."""
+
+
 def read_json(path, default=None):
-    """The contents of a JSON file; `default` where there is no such file."""
+    """The contents of a JSON file; `default` where there is no such file. Raises CacheError where it is none."""
     path = Path(path)
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else default
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else default
+    except ValueError as error:
+        raise CacheError(
+            f"{path.name}: expected JSON, got something else ({error}); restore or delete {path}"
+        ) from error
 
 
 def write_json(path, value):

@@ -5,7 +5,7 @@ import os
 
 import click
 
-from genmodels import cache, data, document, experiments, notebooks, report
+from genmodels import cache, data, document, experiments, notebooks, report, study
 
 # TensorFlow's start-up messages tell the people who run this nothing.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -27,7 +27,7 @@ def _plain_errors(command):
     def wrapped(*args, **kwargs):
         try:
             return command(*args, **kwargs)
-        except (data.DataError, experiments.TrainingError, report.ReportError) as error:
+        except (cache.CacheError, data.DataError, experiments.TrainingError, report.ReportError) as error:
             raise click.ClickException(str(error)) from error
 
     return wrapped
@@ -63,7 +63,8 @@ def status():
         stale = notebooks.stale(notebook)
         kinds = {name: "figure" if name.endswith(".png") else "numbers" for name in notebooks.results(notebook)}
         rows += [(kind, name, stale.get(name, "")) for name, kind in kinds.items()]
-    rows += [("document", document.path(kind).name, document.why_stale()) for kind in ("pdf", "html")]
+    rows += [("numbers", "study", study.why_stale())]
+    rows += [("document", document.path(kind).name, document.why_stale(kind)) for kind in ("pdf", "html")]
     for kind, name, why in rows:
         click.echo(f"{kind:9} {name:36} {'stale: ' + why if why else 'fresh'}")
 
@@ -90,6 +91,8 @@ def diff(against):
     """Compare figures and numbers with the committed ones: same, only rendering changed, or the result changed."""
     from genmodels import drift
 
+    if data.smoke_budget():
+        raise report.ReportError("expected a full run to compare, got GENMODELS_BUDGET=smoke")
     rows = list(drift.compare(against))
     for name, change, serious in rows:
         if change:
@@ -124,7 +127,7 @@ def figures(jobs):
 def build_report(jobs):
     """Train what is missing, run the notebooks that need it, and build the PDF and the HTML."""
     _refresh_figures(jobs)
-    if document.why_stale():
+    if any(map(document.why_stale, ("pdf", "html"))):
         click.echo(f"Wrote {' and '.join(map(_shown, document.build()))}")
         _say_whether_within_the_study()
     else:
@@ -137,11 +140,8 @@ def _say_whether_within_the_study():
     comparison = drift.beside_the_study()
     if data.smoke_budget() or not comparison:
         return
-    made_from = cache.read_json(notebooks.provenance_path(), {}).get("study", {}).get("parts", {})
-    if other := [
-        name for name in experiments.RUNS if cache.short(experiments.parts(name)) != cache.short(made_from.get(name))
-    ]:
-        click.echo(f"The study is of other code, settings or libraries for {', '.join(other)}: `make study` renews it.")
+    if why := study.why_stale():
+        click.echo(f"study.json is stale: {why}; `make study` renews it.")
     far = drift.outside(comparison)
     inside = len(comparison) - len(far)
     click.echo(f"{inside} of {len(comparison)} scores lie within 3 standard deviations of the study's mean over seeds.")
@@ -166,12 +166,10 @@ def run_notebooks(jobs):
 @_plain_errors
 def make_study(jobs):
     """Train every run with several seeds, and runs with one part changed; score all. Long; it can be resumed."""
-    from genmodels import study
-
     if data.smoke_budget():
         raise report.ReportError("expected a full run to write the study from, got GENMODELS_BUDGET=smoke")
     study.make(jobs)
-    click.echo(f"Wrote {_shown(document.study_path())}")
+    click.echo(f"Wrote {_shown(report.study_path())}")
 
 
 def _refresh_figures(jobs):

@@ -11,7 +11,7 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from genmodels import cache, data, notebooks, report
+from genmodels import cache, data, notebooks, report, study
 
 STANDARDS = ["a-3a", "ua-1"]  # of the PDF: to be archived, and read aloud
 SOURCES = ("generative_models.md", "pandoc.yaml", "report.lua", "template.typ", "template.html", "references.bib")
@@ -23,11 +23,6 @@ def path(kind="pdf"):
     return folder / f"generative_models.{kind}"
 
 
-def study_path():
-    """Where the study's scores are kept: data/report/study.json, which the quick mode reads but never writes."""
-    return report.root() / "data" / "report" / "study.json"
-
-
 def logo():
     """The university's mark, which the project does not own; where it exists it takes the cover picture's place."""
     return report.root() / "data" / "report" / "Znak_graficzny_AGH.svg.png"
@@ -35,29 +30,28 @@ def logo():
 
 def parts():
     """Everything that the documents depend on, {what: value}."""
-    numbers = (report.output() / "metrics.json", notebooks.provenance_path(), study_path(), logo())
     files = (
         *(report.root() / "report" / name for name in SOURCES),
-        *(report.output() / name for name in report.all_figures()),
-        *numbers,
+        *(report.output() / name for name in (*report.all_figures(), "metrics.json", "provenance.json")),
+        *(report.study_path(), logo()),
     )
-    made_by = {name: version(name) for name in ("pypandoc_binary", "typst")}
     sums = {file.name: cache.checksum(file) for file in files}
-    return {**sums, **made_by, **cache.code_parts("document"), "budget": cache.environment()["budget"]}
+    made_by = {name: version(name) for name in ("pypandoc_binary", "typst")}
+    code = cache.code_parts("document:_write_pdf", "document:_write_html")
+    return {**sums, **made_by, **code, "standards": STANDARDS, "budget": cache.environment()["budget"]}
 
 
 def _stamp_path():
     return cache.directory() / ("stamps-draft" if data.smoke_budget() else "stamps") / "document.json"
 
 
-def why_stale():
-    """Why the documents are not those that building them now would make; empty where they are."""
+def why_stale(kind):
+    """Why the document, "pdf" or "html", is not what building it now would make; empty where it is."""
     stamp = cache.read_json(_stamp_path())
     if not stamp:
         return "not built yet"
-    for kind, made in stamp["sums"].items():
-        if cache.checksum(path(kind)) != made:
-            return f"{path(kind).name} changed after it was built"
+    if cache.checksum(path(kind)) != stamp["sums"][kind]:
+        return "changed after it was built" if path(kind).is_file() else "not built yet"
     return cache.changes(stamp["parts"], parts(), cache.when(_stamp_path()))
 
 
@@ -71,20 +65,8 @@ def foreign():
             yield f"{result}: no notebook is on record as having made it; `make report` makes it"
         elif changed := notebooks.changed_by_hand(result, noted[result]):
             yield f"{changed}: changed after the notebook wrote it; `make report` makes it again"
-    now = study_sums(cache.read_json(study_path(), {}))
-    before = cache.read_json(study_path().with_name("provenance.json"), {}).get("study", {}).get("sums", {})
-    for name in sorted({*now, *before}):
-        if now.get(name) != before.get(name):
-            yield f"study.json, {name}: changed after `make study` wrote it; `git checkout data/report/study.json`"
-
-
-def study_sums(study):
-    """{part of study.json: checksum}, down to each run."""
-    found = {}
-    for name, value in study.items():
-        parts = {f"{name}.{part}": inner for part, inner in value.items()} if isinstance(value, dict) else {name: value}
-        found |= {part: cache.short(inner) for part, inner in parts.items()}
-    return found
+    for name in study.changed_by_hand():
+        yield f"study.json, {name}: changed after `make study` wrote it; `git checkout data/report` brings it back"
 
 
 def build():
@@ -111,7 +93,7 @@ def _pandoc(to, *arguments, target=None):
     folder = report.root() / "report"
     results = Path(os.path.relpath(report.output(), folder)).as_posix()
     options = ["--defaults=pandoc.yaml", "--fail-if-warnings", f"--metadata=results:{results}", *arguments]
-    options += ["--metadata=draft:true"] if data.smoke_budget() else []
+    options += [f"--metadata=draft:{str(data.smoke_budget()).lower()}"]
     where = {"outputfile": str(target)} if target else {}
     try:
         return pypandoc.convert_file(
@@ -153,38 +135,50 @@ def _write_html(target):
 def differences(pdf):
     """Where a PDF departs from the tree that it stands in: figures, numbers, claims, text; one text a finding.
 
-    A result that the tree's code would no longer make counts too. Raises ReportError where the tree's own report can't
-    be built, and says why.
+    A result that the tree's code would no longer make counts too, and an HTML file of that name beside the PDF.
     """
     found = list(foreign())
     for name in report.NOTEBOOKS:
         found += [f"{result}: stale, {why}" for result, why in notebooks.stale(name, here=False).items()]
+    if why := study.why_stale():
+        found.append(f"study.json: stale, {why}")
     with tempfile.TemporaryDirectory() as folder:
-        built = Path(folder) / "built.pdf"
-        _write_pdf(built)
+        built, html = Path(folder) / "built.pdf", Path(folder) / "built.html"
+        try:
+            _write_pdf(built)
+            _write_html(html)
+        except report.ReportError as error:
+            return [*found, str(error)]
         if Path(pdf).read_bytes() != built.read_bytes():
-            found += list(_compare(_contents(pdf), _contents(built))) or ["its bytes differ in what no reader shows"]
+            rest = "structure, alternative texts or bookmarks differ from the tree's"
+            found += list(_compare(_contents(pdf), _contents(built))) or [rest]
+        beside = Path(pdf).with_suffix(".html")
+        if beside.is_file() and beside.read_bytes() != html.read_bytes():
+            found.append(f"{beside.name}: differs from what the tree makes")
     return found
 
 
 def _contents(pdf):
-    """What a PDF holds: attachments {name: bytes}, pictures {file: bytes}, lines of text, and metadata."""
+    """What a PDF holds: attachments {name: bytes}, pictures {file: bytes}, alternative texts, lines, and metadata."""
     from pypdf import PdfReader
     from pypdf.errors import PyPdfError
 
     try:
         reader = PdfReader(pdf)
-        attached = {name: files[0] for name, files in reader.attachments.items()}
+        attached = {name: b"".join(files) for name, files in reader.attachments.items()}
+        names = json.loads(attached.get("figures.json", b"[]"))
         objects = [
             each.get_object() for page in reader.pages for each in page["/Resources"].get("/XObject", {}).values()
         ]
         pictures = [each.get_data() for each in objects if each["/Subtype"] == "/Image"]
         lines = [line for page in reader.pages for line in page.extract_text().splitlines()]
+        tags = [reader.get_object(number) for number in range(1, reader.trailer["/Size"])]
     except (PyPdfError, OSError, ValueError, KeyError) as error:
         raise report.ReportError(f"{pdf}: expected a readable PDF, got: {error}") from error
-    names = json.loads(attached.get("figures.json", b"[]"))
     named = dict(zip([*names, *(f"picture {extra}" for extra in range(len(names), len(pictures)))], pictures))
-    return {"attachment": attached, "figure": named, "line": lines, "metadata": dict(reader.metadata or {})}
+    said = [str(tag["/Alt"]) for tag in tags if isinstance(tag, dict) and "/Alt" in tag]
+    metadata = dict(reader.metadata or {})
+    return {"attachment": attached, "figure": named, "metadata": metadata, "alternative text": said, "text": lines}
 
 
 def _compare(pdf, tree):
@@ -194,9 +188,10 @@ def _compare(pdf, tree):
             if one != other:
                 both = kind == "attachment" and one and other
                 yield from _values(name, one, other) if both else [f"{kind} {name}: {_state(one, other)}"]
-    for line in difflib.unified_diff(tree["line"], pdf["line"], "tree", "PDF", lineterm="", n=0):
-        if not line.startswith(("---", "+++", "@@")):
-            yield f"text, {'the PDF' if line[0] == '+' else 'the tree'} says: {line[1:]}"
+    for kind in ("alternative text", "text"):
+        for line in difflib.unified_diff(tree[kind], pdf[kind], "tree", "PDF", lineterm="", n=0):
+            if not line.startswith(("---", "+++", "@@")):
+                yield f"{kind}, {'the PDF' if line[0] == '+' else 'the tree'} says: {line[1:]}"
 
 
 def _state(one, other):

@@ -16,6 +16,7 @@ import numpy as np
 from genmodels import cache, document, report
 
 CONFIDENCE = 0.99  # of the interval that a second training with another seed falls into
+ROUGHLY = 0.5  # of its value: by how much a fraction may change whose spread is not known, on another machine
 
 
 def compare(revision="HEAD"):
@@ -24,15 +25,18 @@ def compare(revision="HEAD"):
     Raises ReportError where there is no such revision with figures in it.
     """
     with TemporaryDirectory() as folder:
-        before = _committed(revision, Path(folder)) / "data" / "report"
-        now = report.output()
+        before, now = _committed(revision, Path(folder)) / "data" / "report", report.output()
         old, new = (cache.read_json(place / "provenance.json", {}) for place in (before, now))
-        same = _machines(old) == _machines(new)
-        runs = {result: made["runs"] for of in new.values() for result, made in of.get("results", {}).items()}
-        for name in report.all_figures():
-            change, serious = figure_change(before / name, now / name)
-            yield name, change, serious and (same or not runs.get(name))
-        yield from number_changes(*(cache.read_json(place / "metrics.json", {}) for place in (before, now)), same=same)
+        numbers = [cache.read_json(place / "metrics.json", {}) for place in (before, now)]
+        for notebook in report.NOTEBOOKS:
+            made = new.get(notebook, {}).get("results", {})
+            same = _machine(old.get(notebook)) == _machine(new.get(notebook))
+            for name in report.figures_of(notebook):
+                change, weight = figure_change(before / name, now / name)
+                trained = made.get(name, {}).get("runs")
+                yield name, change, weight == "form" or (weight == "data" and (same or not trained))
+            section = report.section_of(notebook)
+            yield from number_changes(*({section: each.get(section, {})} for each in numbers), same=same)
 
 
 def _committed(revision, folder):
@@ -46,30 +50,31 @@ def _committed(revision, folder):
     return folder
 
 
-def _machines(provenance):
-    """What decides the last digits: processors and versions, not cores."""
-    of = [section["machine"] for name, section in provenance.items() if name != "study"]
-    return {tuple(value for name, value in sorted(machine.items()) if name != "cores") for machine in of}
+def _machine(section):
+    """What decides the last digits: processor and versions, not cores."""
+    return {name: value for name, value in (section or {}).get("machine", {}).items() if name != "cores"}
 
 
 def figure_change(before, now):
-    """What changed between two PNG files with their .npz beside them, and whether the data did: (text, bool)."""
-    if missing := [str(path) for path in (before, now) if not path.is_file() or not path.with_suffix(".npz").is_file()]:
-        return f"missing: {Path(missing[0]).name} or its data", True
+    """What changed between two PNG files with their .npz beside them, and how much that weighs.
+
+    Returns ("", "") for nothing, otherwise a text and "rendering", "data", or "form": missing, or of another shape.
+    """
+    if missing := [path for path in (before, now) if not path.is_file() or not path.with_suffix(".npz").is_file()]:
+        return f"missing: {missing[0].name} or its data", "form"
     old, new = (_arrays(path.with_suffix(".npz")) for path in (before, now))
     for name in sorted({*old, *new}):
         if (
             name not in old
             or name not in new
-            or old[name].shape != new[name].shape
-            or old[name].dtype != new[name].dtype
+            or (old[name].shape, old[name].dtype) != (new[name].shape, new[name].dtype)
         ):
-            return f"the result changed: {name} has another form", True
-        if not np.array_equal(old[name], new[name]):
-            return f"the result changed: {name}{_by(old[name], new[name])}", True
+            return f"the result changed: {name} has another form", "form"
+        if old[name].tobytes() != new[name].tobytes():
+            return f"the result changed: {name}{_by(old[name], new[name])}", "data"
     if before.read_bytes() == now.read_bytes():
-        return "", False
-    return f"only rendering changed: {_pixels(before, now)}, the data are the same", False
+        return "", ""
+    return f"only rendering changed: {_pixels(before, now)}, the data are the same", "rendering"
 
 
 def _arrays(path):
@@ -101,15 +106,19 @@ def number_changes(old, new, *, same):
         one, other = old.get(name), new.get(name)
         if one == other:
             continue
-        change = f"{one} -> {other}"
-        if same or not all(isinstance(value, (int, float)) for value in (one, other)):
-            yield name, change, same or None in (one, other)
-        elif name not in allowed:
-            yield name, f"{change}; its spread is not known", False
+        change, gap = f"{one} -> {other}", _gap(one, other)
+        if same or gap is None:
+            yield name, change, same or type(one) is not type(other)
+        elif name in allowed:
+            word = "within" if gap <= allowed[name] else "beyond"
+            yield name, f"{change}: {word} {allowed[name]:.2g}, where another seed may lead", gap > allowed[name]
         else:
-            within = abs(one - other) <= allowed[name]
-            word = "within" if within else "beyond"
-            yield name, f"{change}: {word} {allowed[name]:.2g}, where another seed may lead", not within
+            yield name, f"{change}; its spread is not known", isinstance(one, float) and gap > ROUGHLY * abs(one)
+
+
+def _gap(one, other):
+    """The distance of two numbers; None for anything else."""
+    return abs(one - other) if all(isinstance(value, (int, float)) for value in (one, other)) else None
 
 
 def beside_the_study():
@@ -117,7 +126,7 @@ def beside_the_study():
 
     `outside` tells which of them lie further from the mean than the study's spread allows.
     """
-    studied = cache.read_json(document.study_path(), {}).get("test", {})
+    studied = cache.read_json(report.study_path(), {}).get("test", {})
     numbers = cache.read_json(report.output() / "metrics.json", {})
     found = {run: scores for section in numbers.values() for run, scores in section.get("scores", {}).items()}
     return [
@@ -138,7 +147,7 @@ def tolerances():
     from scipy.stats import t
 
     found = {}
-    numbers, studied = cache.read_json(report.output() / "metrics.json", {}), cache.read_json(document.study_path(), {})
+    numbers, studied = cache.read_json(report.output() / "metrics.json", {}), cache.read_json(report.study_path(), {})
     for section, of in numbers.items():
         for run, scores in of.get("scores", {}).items():
             for score in scores:

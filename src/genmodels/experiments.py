@@ -197,7 +197,7 @@ def why_stale(run):
     if not mine:
         return "not trained yet"
     last = max(mine, key=lambda path: path.stat().st_mtime)
-    return cache.changes(cache.read_json(last), parts(run), cache.when(last))
+    return cache.changes(cache.read_json(last), parts(run), cache.when(last)) or "not trained yet"
 
 
 def trained(run, *, position=0):

@@ -62,9 +62,10 @@ def label_accuracy(judge, images, labels):
     return {"overall": float(right.mean()), "by_digit": by_digit, "count": len(right)}
 
 
-def certainty(judge, images):
-    """The probability (N,) that the judge gives the digit it names, for images (N, 28, 28, 1)."""
-    return ops.convert_to_numpy(ops.softmax(judge.predict(images, batch_size=500, verbose=0))).max(axis=1)
+def confident_share(judge, images, *, threshold=0.9):
+    """Share of images (N, 28, 28, 1) for which the judge gives some digit a probability of at least `threshold`."""
+    probabilities = ops.convert_to_numpy(ops.softmax(judge.predict(images, batch_size=500, verbose=0)))
+    return float((probabilities.max(axis=1) >= threshold).mean())
 
 
 def grey_share(images, *, margin=0.1):

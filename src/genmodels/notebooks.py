@@ -48,56 +48,104 @@ def results(name):
 
     Raises ReportError where it is written so that this can't be told.
     """
-    cells = [cell["source"] for cell in cache.read_json(path(name))["cells"] if cell["cell_type"] == "code"]
-    statements = [(cell, node) for cell, code in enumerate(cells, 1) for node in ast.parse("".join(code)).body]
-    imports = [node for _, node in statements if isinstance(node, ast.ImportFrom) and node.module == "genmodels"]
-    modules = {alias.name for node in imports for alias in node.names}
-    found = {}
+    found, statements = {}, _statements(name)
+    modules = {alias.name for _, node in statements if _is_import(node) for alias in node.names}
     for place, (cell, statement) in enumerate(statements):
         for function, argument in (("report.save", 1), ("report.record", 0)):
             for result in _asked(name, statement, function, argument):
                 kept = _rests_on([node for _, node in statements[: place + 1]])
                 runs = [run for node in kept for run in _asked(name, node, "experiments.trained", 0)]
                 used = {word for node in kept for word in _names(node)[0]} & modules - {"experiments"}
+                used = {module for module in used if (cache.PACKAGE / f"{module}.py").is_file()}
                 code = tuple(ast.unparse(node) for node in kept)
                 found[result] = Made(cell, code, tuple(sorted(used)), tuple(sorted(set(runs))))
     return found
 
 
+def _statements(name):
+    """(number of the cell, statement) of all code cells."""
+    if (notebook := cache.read_json(path(name))) is None:
+        raise report.ReportError(f"notebooks/{name}.ipynb: expected the notebook, found nothing")
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    found = []
+    for number, code in enumerate(cells, 1):
+        where = f"notebooks/{name}.ipynb, code cell {number}"
+        try:
+            body = ast.parse(code).body
+        except SyntaxError as error:
+            raise report.ReportError(f"{where}: expected Python, got {(error.text or '').strip()!r}") from error
+        for node in body:
+            _followed(where, node)
+            found.append((number, node))
+    return found
+
+
+def _is_import(node):
+    return isinstance(node, (ast.Import, ast.ImportFrom))
+
+
+def _followed(where, node):
+    """Refuses a statement that may change something without saying what: the slice would miss it."""
+    shown = ast.unparse(node).partition("\n")[0]
+    if _is_import(node):
+        module = getattr(node, "module", None) or node.names[0].name
+        if module.startswith("genmodels") and (module != "genmodels" or any(alias.asname for alias in node.names)):
+            raise report.ReportError(f"{where}: expected `from genmodels import data, ...`, got `{shown}`")
+    elif isinstance(node, (ast.For, ast.If, ast.With)):
+        for inner in [*node.body, *getattr(node, "orelse", [])]:
+            _followed(where, inner)
+    elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Name):
+        raise report.ReportError(f"{where}: expected no second name for the same thing, got `{shown}`")
+    elif isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant):
+        function = ast.unparse(node.value.func) if isinstance(node.value, ast.Call) else ""
+        if function not in ("print", "report.save", "report.record"):
+            raise report.ReportError(
+                f"{where}: expected an assignment, print, report.save or report.record, got `{shown}`"
+            )
+    elif not isinstance(node, (ast.Assign, ast.AugAssign, ast.Expr)):
+        raise report.ReportError(f"{where}: expected an assignment, print or a loop over them, got `{shown}`")
+
+
 def _asked(notebook, statement, function, argument):
     """The plain strings that a statement calls a function with, at the place of one argument."""
     calls = [node for node in ast.walk(statement) if isinstance(node, ast.Call) and ast.unparse(node.func) == function]
-    given = [call.args[argument] for call in calls]
-    if odd := [ast.unparse(node) for node in given if not isinstance(node, ast.Constant)]:
-        raise report.ReportError(f"notebooks/{notebook}.ipynb: expected {function} with a plain string, got {odd[0]}")
-    return [node.value for node in given]
+    for call in calls:
+        if len(call.args) <= argument or not isinstance(call.args[argument], ast.Constant):
+            got = ast.unparse(call)
+            raise report.ReportError(f"notebooks/{notebook}.ipynb: expected {function} with a plain string, got {got}")
+    return [call.args[argument].value for call in calls]
 
 
 def _rests_on(statements):
-    """Of statements in their order, those that the last one needs: a backward slice by the names that they set."""
-    imports = (ast.Import, ast.ImportFrom)
-    imported = {alias.asname or alias.name for node in statements if isinstance(node, imports) for alias in node.names}
-    *earlier, last = (node for node in statements if not isinstance(node, imports))
-    needed, kept = _names(last)[0] - imported, [last]
+    """Of statements in their order, those that the last one needs: a backward slice by the names that they set.
+
+    An import counts where one of its names is needed, but for those of this package, whose code counts by itself.
+    """
+    *earlier, last = statements
+    needed, kept = _names(last)[0], [last]
     for statement in reversed(earlier):
         used, changed, replaced = _names(statement)
-        if needed & (changed | replaced):
-            needed = needed - replaced | used - imported  # what was replaced does not matter before
+        if needed & changed:
+            needed = needed - replaced | used  # what was replaced does not matter before
             kept.insert(0, statement)
-    return kept
+    return [node for node in kept if not (isinstance(node, ast.ImportFrom) and node.module == "genmodels")]
 
 
 def _names(statement):
-    """Names that a statement uses, that it may change, and that it sets anew; not those that comprehensions bind."""
+    """Names that a statement uses, that it sets or changes, and of the latter those that it sets anew."""
+    if _is_import(statement):
+        names = {alias.asname or alias.name for alias in statement.names}
+        return set(), names, set()
     nodes = list(ast.walk(statement))
-    loops = [node.target for node in nodes if isinstance(node, ast.comprehension)]
-    bound = {node.id for target in loops for node in ast.walk(target) if isinstance(node, ast.Name)}
-    used = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)} - bound
-    targets = [node for node in nodes if isinstance(getattr(node, "ctx", None), ast.Store)]
-    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
-        targets.append(statement.value.func)  # a method called for what it does to its object
-    changed = {_base(node) for node in targets if not isinstance(node, ast.Tuple)} - bound
-    return used, changed, changed if isinstance(statement, ast.Assign) and all(map(_plain, targets)) else set()
+    loops = [node for node in nodes if isinstance(node, ast.comprehension)]
+    inside = {id(node) for loop in loops for node in ast.walk(loop.target)}
+    bound = {node.id for node in nodes if id(node) in inside and isinstance(node, ast.Name)}
+    first = {node.id for loop in loops for node in ast.walk(loop.iter) if isinstance(node, ast.Name)}
+    used = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    targets = [node for node in nodes if isinstance(getattr(node, "ctx", None), ast.Store) and id(node) not in inside]
+    changed = {_base(node) for node in targets if not isinstance(node, ast.Tuple)}
+    plain = isinstance(statement, ast.Assign) and all(isinstance(node, (ast.Name, ast.Tuple)) for node in targets)
+    return used - bound | used & first, changed, changed if plain else set()
 
 
 def _base(node):
@@ -105,10 +153,6 @@ def _base(node):
     while isinstance(node, (ast.Attribute, ast.Subscript)):
         node = node.value
     return node.id if isinstance(node, ast.Name) else None
-
-
-def _plain(target):
-    return isinstance(target, (ast.Name, ast.Tuple))
 
 
 def parts(made):
@@ -153,7 +197,15 @@ def _why_stale(result, made, recorded, since):
         return "not made yet"
     if changed := changed_by_hand(result, recorded):
         return f"{changed} changed after the notebook wrote it"
-    return cache.changes(recorded["parts"], parts(made), since)
+    if why := cache.changes(recorded["parts"], parts(made), since):
+        return why
+    noted = {"cell": made.cell, "runs": _seeds(made), "key": cache.short(recorded["parts"])}
+    odd = [name for name, value in noted.items() if recorded[name] != value]
+    return f"{', '.join(odd)} in provenance.json is not what the notebook says" if odd else ""
+
+
+def _seeds(made):
+    return {run: experiments.find(run).seed for run in made.runs}
 
 
 def changed_by_hand(result, recorded):
@@ -171,15 +223,15 @@ def checksums(result):
     return {f"{result}.{name}": cache.short(value) for name, value in numbers.items()}
 
 
-def provenance(made_from):
-    """What provenance.json says of the results of one notebook. made_from: {result: (Made, parts)}."""
+def provenance(made_from, begun):
+    """What provenance.json says of the results of one notebook. made_from: {result: (Made, parts)}; begun: `origin`."""
     return {
-        **origin(),
+        **begun,
         "data": cache.short(data.SHA256),
         "results": {
             result: {
                 "cell": made.cell,
-                "runs": {run: experiments.find(run).seed for run in made.runs},
+                "runs": _seeds(made),
                 "key": cache.short(before),
                 "parts": before,
                 "sums": checksums(result),
@@ -234,8 +286,8 @@ def _processor():
     except OSError:  # not Linux
         return platform.processor()
     found = dict(re.findall(r"^(model name|cpu family|model|stepping)\s*: (.+)$", text, re.MULTILINE))
-    numbers = [f"{name} {found[name]}" for name in ("cpu family", "model", "stepping") if name in found]
-    return f"{found.get('model name', platform.processor())} ({', '.join(numbers)})"
+    numbers = "/".join(found.get(name, "") for name in ("cpu family", "model", "stepping"))
+    return f"{found.get('model name', platform.processor())} ({numbers})"
 
 
 def run(names, jobs):
@@ -257,9 +309,9 @@ def executed_path(name):
 def _run(name):
     start = time.monotonic()
     print(f"{name}: running", file=sys.stderr, flush=True)
-    made_from = {result: (made, parts(made)) for result, made in results(name).items()}
+    begun, made_from = origin(), {result: (made, parts(made)) for result, made in results(name).items()}
     _execute(name)
-    noted = provenance(made_from)
+    noted = provenance(made_from, begun)
     report.put(provenance_path(), name, noted)
     cache.write_json(_stamp_path(name), noted)
     print(f"{name}: done in {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)

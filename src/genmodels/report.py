@@ -68,6 +68,11 @@ def output():
     return root() / "draft" if data.smoke_budget() else root() / "data" / "report"
 
 
+def study_path():
+    """Where the study's scores are kept: data/report/study.json, which the quick mode reads but never writes."""
+    return root() / "data" / "report" / "study.json"
+
+
 def figures_of(notebook):
     """File names of all figures that a notebook makes."""
     return FIGURES[notebook] + EXTRA[notebook]
@@ -109,15 +114,20 @@ def data_path(name):
 
 
 def plotted(figure):
-    """What a matplotlib Figure shows, {name: array}: images in grey levels 0-255, coordinates, and texts in it."""
+    """What a matplotlib Figure shows, {name: array}: images in grey levels 0-255, coordinates, colours, titles, texts.
+
+    Axis labels, ticks, legends and sizes are rendering.
+    """
     found = {"texts": np.array([text.get_text() for text in figure.texts], dtype=str)}
     for number, axes in enumerate(figure.get_axes()):
+        texts = [axes.get_title(), *(text.get_text() for text in axes.texts)]
         shown = {
             "image": [np.rint(255 * np.asarray(image.get_array())).astype("uint8") for image in axes.images],
             "line": [line.get_xydata().astype("float32") for line in axes.lines],
             "points": [np.asarray(points.get_offsets(), "float32") for points in axes.collections],
-            "outline": [patch.get_path().vertices.astype("float32") for patch in axes.patches],
-            "texts": [np.array([text.get_text() for text in axes.texts], dtype=str)] if axes.texts else [],
+            "colours": [np.rint(255 * points.get_facecolors()).astype("uint8") for points in axes.collections],
+            "outline": [patch.get_patch_transform().transform(patch.get_path().vertices) for patch in axes.patches],
+            "texts": [np.array(texts, dtype=str)] if any(texts) else [],
         }
         for kind, arrays in shown.items():
             found |= {f"axes {number}, {kind} {place}": array for place, array in enumerate(arrays)}

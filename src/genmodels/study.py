@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from genmodels import cache, data, document, experiments, notebooks, report
+from genmodels import cache, data, experiments, notebooks, report
 
 SEEDS = (1, 2, 3)
 
@@ -114,11 +114,46 @@ def _spread(values):
 
 def make(jobs):
     """Trains and scores everything that the cache lacks, `jobs` at once; writes study.json and its provenance."""
-    origin, parts = notebooks.origin(), {name: experiments.parts(name) for name in experiments.RUNS}
+    begun, made_from = notebooks.origin(), parts()
     found = run(jobs)
-    cache.write_json(document.study_path(), found)
-    noted = {**origin, "parts": parts, "sums": document.study_sums(found)}
-    report.put(document.study_path().with_name("provenance.json"), "study", noted)
+    cache.write_json(report.study_path(), found)
+    report.put(_provenance_path(), "study", {**begun, "parts": made_from, "sums": sums(found)})
+
+
+def parts():
+    """Everything that study.json depends on, {what: value}."""
+    runs = [*experiments.RUNS.values(), *(change.run() for change in CHANGES)]
+    keys = {f"run {run.name}": experiments.key(each)[:16] for run in runs for each in seeded(run)[:1]}
+    return {**keys, "seeds": list(SEEDS), **cache.code_parts("scores", "study:compute"), **cache.environment()}
+
+
+def sums(study):
+    """{part of study.json: checksum}, down to each run."""
+    found = {}
+    for name, value in study.items():
+        inner = {f"{name}.{part}": each for part, each in value.items()} if isinstance(value, dict) else {name: value}
+        found |= {part: cache.short(each) for part, each in inner.items()}
+    return found
+
+
+def _provenance_path():
+    return report.study_path().with_name("provenance.json")
+
+
+def changed_by_hand():
+    """The parts of study.json that are no longer as `make study` wrote them."""
+    recorded = cache.read_json(_provenance_path(), {}).get("study", {}).get("sums", {})
+    now = sums(cache.read_json(report.study_path(), {}))
+    return [name for name in {**recorded, **now} if recorded.get(name) != now.get(name)]
+
+
+def why_stale():
+    """Why study.json is not what `make study` would write now; empty where it is."""
+    if not (recorded := cache.read_json(_provenance_path(), {}).get("study")):
+        return "not made yet"
+    if changed := changed_by_hand():
+        return f"{', '.join(changed)} changed after `make study` wrote it"
+    return cache.changes(recorded["parts"], parts(), "the study was made")
 
 
 def run(jobs):
