@@ -26,8 +26,7 @@ local function raw(text) return pandoc.RawBlock(is 'latex' and 'latex' or 'typst
 local function stop(message) error('\n\n  report: ' .. message .. '\n', 0) end
 
 -- "line 12: ", where a text first stands in the source, however its lines are broken; pandoc's tree does not know.
-local place
-function place(text, part)
+local function place(text, part)
   local file = io.open(PANDOC_STATE.input_files[1])
   local source = file:read 'a'
   file:close()
