@@ -192,7 +192,7 @@ local function reference(typed)
   end
 end
 
--- Stops at a typed result: any decimal or percentage but 100 %, and a whole number of three digits that is a result.
+-- Stops at a typed result: any decimal or percentage but 100 %, and a whole number from 1000 that is a result.
 local function refuse_typed(block)
   local plain = block:walk {
     Span = function(span) return span.classes:includes 'ustalone' and {} or nil end,
@@ -214,7 +214,7 @@ local function refuse_typed(block)
   if decimal then refuse(decimal, reference(decimal) or '{{key:format}}') end
   for typed in text:gmatch '%f[%d]%d[%d ]*%f[%D]' do
     local number = tonumber((typed:gsub(' ', '')))
-    local result = number >= 100 and reference(polish(number, 'd'))
+    local result = number >= 1000 and reference(polish(number, 'd'))
     if result then refuse(typed:match '^(.-)%s*$', result) end
   end
 end
@@ -472,6 +472,7 @@ local function read_results(meta)
   metrics = read_json(results .. '/metrics.json', 'the notebooks write it')
   metrics.study = read_json(STUDY, '`make study` writes it')
   provenance = read_json(results .. '/provenance.json', 'the notebooks write it')
+  provenance.study = read_json(RESULTS .. '/provenance.json', '`make study` writes it').study -- drafts have none
 end
 
 local function cover()
@@ -493,6 +494,7 @@ end
 -- Polish typography: no line ends in a one-letter word, or breaks beside ± or ×, before a unit, inside a number or before
 -- the number of a figure.
 local UNITS = { nata = true, naty = true, ['nata,'] = true, ['nata.'] = true, s = true, piksela = true, pikseli = true, ['pikseli,'] = true }
+local SIGNS = { ['±'] = true, ['×'] = true }
 local function tie(list)
   for index = 2, #list - 1 do
     local before, after = list[index - 1], list[index + 1]
@@ -501,7 +503,7 @@ local function tie(list)
     local number = (left:match '%d$' or left:match '}}$') and (UNITS[right] or right:match '^%%' or right:match '^%d%d%d')
     local citation = after.t == 'Cite' and after.citations[1].id:match '^fig%-' and left:match '^%(?[Rr]ys'
     if list[index].t == 'Space' or list[index].t == 'SoftBreak' then
-      if orphan or number or citation or left:match '^[±×]$' or right:match '^[±×]$' then list[index] = pandoc.Str(NBSP) end
+      if orphan or number or citation or SIGNS[left] or SIGNS[right] then list[index] = pandoc.Str(NBSP) end
     end
   end
   return list

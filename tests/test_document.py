@@ -257,6 +257,9 @@ def test_documents_are_stale_after_any_of_their_sources_changes(built, monkeypat
 
 def test_a_draft_goes_to_its_own_folder_and_says_so(checkout, smoke):
     shutil.copytree(checkout / "data" / "report", checkout / "draft")
+    drafts = cache.read_json(checkout / "draft" / "provenance.json")
+    del drafts["study"]
+    cache.write_json(checkout / "draft" / "provenance.json", drafts)
     pdf, html = document.build()
     assert (pdf, html) == tuple(checkout / "draft" / f"generative_models.{kind}" for kind in ("pdf", "html"))
     assert "SZKIC" in PdfReader(pdf).pages[2].extract_text() and "SZKIC" in html.read_text(encoding="utf-8")

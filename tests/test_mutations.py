@@ -123,8 +123,8 @@ CAUGHT_BY_THE_BUILD = (
     ),
     (
         "a typed count",
-        text(MARKDOWN, "{{zadanie_3.threes.count}}", "900"),
-        'typed number "900": a result is written {{zadanie_3.threes.count:d}}',
+        text(MARKDOWN, "{{zadanie_4.count}}", "10 000"),
+        'typed number "10 000": a result is written {{zadanie_1.test_images:d}}',
     ),
     (
         "a missing alternative text",

@@ -153,6 +153,8 @@ def why_stale():
         return "not made yet"
     if changed := changed_by_hand():
         return f"{', '.join(changed)} changed after `make study` wrote it"
+    if data.smoke_budget():  # the study is of full runs
+        return ""
     return cache.changes(recorded["parts"], parts(), "the study was made")
 
 
