@@ -192,12 +192,13 @@ def why_stale(run):
     run = find(run)
     if is_trained(run):
         return ""
-    kept = cache.directory().glob(f"runs/{run.name}-*/parts.json")
-    mine = [path for path in kept if cache.read_json(path)["setting seed"] == run.seed]
+    now, kept = parts(run), cache.directory().glob(f"runs/{run.name}-*/parts.json")
+    before = {path: cache.read_json(path) for path in kept}
+    mine = [path for path, old in before.items() if all(old[name] == now[name] for name in ("setting seed", "budget"))]
     if not mine:
         return "not trained yet"
     last = max(mine, key=lambda path: path.stat().st_mtime)
-    return cache.changes(cache.read_json(last), parts(run), cache.when(last)) or "not trained yet"
+    return cache.changes(before[last], now, cache.when(last)) or "not trained yet"
 
 
 def trained(run, *, position=0):
