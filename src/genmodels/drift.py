@@ -16,7 +16,7 @@ import numpy as np
 from genmodels import cache, document, report
 
 CONFIDENCE = 0.99  # of the interval that a second training with another seed falls into
-ROUGHLY = 0.5  # of its value: by how much a fraction may change whose spread is not known, on another machine
+FACTOR, LEAST = 10, 0.01  # on another machine a fraction of unknown spread may move by FACTOR times its smaller value
 
 
 def compare(revision="HEAD"):
@@ -113,7 +113,8 @@ def number_changes(old, new, *, same):
             word = "within" if gap <= allowed[name] else "beyond"
             yield name, f"{change}: {word} {allowed[name]:.2g}, where another seed may lead", gap > allowed[name]
         else:
-            yield name, f"{change}; its spread is not known", isinstance(one, float) and gap > ROUGHLY * abs(one)
+            moved = gap > FACTOR * max(min(abs(one), abs(other)), LEAST)
+            yield name, f"{change}; its spread is not known", moved and isinstance(one, float)
 
 
 def _gap(one, other):
