@@ -141,8 +141,9 @@ local function judge(claim)
     if not words[word] then expected('"' .. word .. '"') end
   end
   -- Lua would read these, but not as an author means them
-  for _, odd in ipairs { '[^%w%s_.()<>=~+*/-]', '%-%-', 'not%s*[^%s(]', '%)%s*[=~]=', '[=~]=%s*%(' } do
-    if bare:find(odd) then expected('"' .. claim:match(odd:gsub('^%[%^.*', '%0')) .. '"') end
+  for _, pattern in ipairs { '[^%w%s_.()<>=~+*/-]', '%-%-', 'not%s*[^%s(]', '%)%s*[=~]=', '[=~]=%s*%(' } do
+    local odd = bare:match(pattern)
+    if odd then expected('"' .. odd .. '"') end
   end
   local code = claim:gsub(key, function(name)
     local value = find(name)

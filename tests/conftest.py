@@ -66,6 +66,16 @@ def copy_checkout(root, monkeypatch):
     return root
 
 
+def build_copy(root, monkeypatch):
+    """A copy of the checkout, made the checkout, with a cache of its own and its real report built."""
+    from genmodels import document
+
+    copy_checkout(root, monkeypatch)
+    monkeypatch.setenv("GENMODELS_CACHE", str(root / ".cache"))
+    document.build()
+    return root
+
+
 @lru_cache
 def made():
     """What results are made from, so that those of a copied checkout pass as made by the present code."""

@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import copy_checkout, record_numbers, replace_in
+from conftest import build_copy, record_numbers, replace_in
 from pypdf import PdfReader
 
 from genmodels import cache, data, document, report
@@ -29,9 +29,7 @@ def source(checkout):
 def built(tmp_path_factory):
     """A copy of the checkout with its real report built: the folder."""
     with pytest.MonkeyPatch.context() as patch:
-        root = copy_checkout(tmp_path_factory.mktemp("built") / "kopia źródeł", patch)
-        patch.setenv("GENMODELS_CACHE", str(root / ".cache"))
-        document.build()
+        root = build_copy(tmp_path_factory.mktemp("built") / "kopia źródeł", patch)
     return root
 
 

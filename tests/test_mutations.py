@@ -4,7 +4,7 @@ import re
 import shutil
 
 import pytest
-from conftest import copy_checkout, replace_in
+from conftest import build_copy, replace_in
 from PIL import Image
 from pypdf import PdfWriter
 from pypdf.generic import ArrayObject, NameObject, TextStringObject
@@ -387,9 +387,7 @@ CAUGHT_IN_THE_PDF = (
 def tree(tmp_path_factory):
     """A copy of the checkout with its real report built: the folder, with what it holds."""
     with pytest.MonkeyPatch.context() as patch:
-        root = copy_checkout(tmp_path_factory.mktemp("mutations") / "kopia źródeł", patch)
-        patch.setenv("GENMODELS_CACHE", str(root / ".cache"))
-        document.build()
+        root = build_copy(tmp_path_factory.mktemp("mutations") / "kopia źródeł", patch)
         yield root
 
 
