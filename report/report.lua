@@ -4,7 +4,7 @@
 --   @fig-x, [-@fig-x]            "Rysunek 3", "3"
 --   ![Caption](file){#fig-x alt="..."}   a numbered figure that keeps its alternative text
 --   ![Caption](file){#fig-x .dodatkowy alt="..."}   the same, numbered apart: A1, A2, ...
---   ::: obok                     the figures inside stand side by side
+--   ::: obok                     the figures inside stand side by side, but in LaTeX
 --   ::: zrodla                   what made each figure and number, from provenance.json
 --   \newpage                     a new page
 --   [0,5]{.ustalone}             a number that is no result; typed without this it stops the build
@@ -262,31 +262,26 @@ local function note_figure(figure)
   figures[name], figures[#figures + 1] = noted, noted
 end
 
--- Once numbers, formulas and claims are in them.
-local function note_caption(figure)
-  if figures[figure.identifier] then figures[figure.identifier].caption = pandoc.utils.blocks_to_inlines(figure.caption.long) end
-end
-
-local function typst_figure(figure)
-  local noted = figures[figure.identifier]
+local function typst_figure(noted)
   local kind = noted.extra and ', kind: "dodatkowy", supplement: [Rysunek], numbering: n => "A" + str(n)' or ''
-  return string.format('#figure(image(%s, width: %s, alt: %s), caption: [%s]%s) <%s>',
+  return ('#figure(image(%s, width: %s, alt: %s), caption: [%s]%s) <%s>'):format(
     quoted(noted.file), noted.width, quoted(noted.alt), inlines(noted.caption, 'typst'), kind, noted.name)
 end
 
-local function latex_picture(figure)
+-- Pandoc's writers draw a figure, but for Typst's, which drops the alternative text; its number is ours.
+local function Figure(figure)
   local noted = figures[figure.identifier]
-  local own = noted.extra and '\\stepcounter{dodatkowy}\\renewcommand{\\thefigure}{A\\arabic{dodatkowy}}' or ''
-  local text = string.format('\\includegraphics[width=%.2f\\linewidth]{%s}%s\\caption{%s}\\label{%s}',
-    tonumber(noted.width:match '%d+') / 100, noted.file, own, inlines(noted.caption, 'latex'), noted.name)
-  return text .. (noted.extra and '\\addtocounter{figure}{-1}' or '')
-end
-
-local function html_figure(figure)
-  local noted = figures[figure.identifier]
-  local image = pandoc.Image({ pandoc.Str(noted.alt) }, noted.file, '', { style = 'width:' .. noted.width })
-  local caption = pandoc.Inlines { pandoc.Str('Rysunek' .. NBSP .. noted.number .. ': ') } .. noted.caption
-  return pandoc.Figure({ pandoc.Plain { image } }, { pandoc.Plain(caption) }, { id = noted.name })
+  if not noted then return end
+  noted.caption = pandoc.utils.blocks_to_inlines(figure.caption.long)
+  if is 'typst' then return raw(typst_figure(noted)) end
+  local width = { width = noted.width }
+  if is 'html' then
+    width = { style = 'width:' .. noted.width }
+    noted.caption:insert(1, pandoc.Str('Rysunek' .. NBSP .. noted.number .. ': '))
+  end
+  local image = pandoc.Image({ pandoc.Str(noted.alt) }, noted.file, '', width)
+  local drawn = pandoc.Figure({ pandoc.Plain { image } }, { pandoc.Plain(noted.caption) }, { id = noted.name })
+  return is 'latex' and { raw('\\renewcommand{\\thefigure}{' .. noted.number .. '}'), drawn } or drawn
 end
 
 -- Stops at a formula that pandoc can't read, with what is most often the matter.
@@ -350,22 +345,9 @@ local function typst_formula(math)
   return pandoc.RawInline('typst', ('#math.equation(block: %s, alt: %s, %s.body)'):format(display, quoted(alt), code))
 end
 
-local function Figure(figure)
-  if not figures[figure.identifier] then return end
-  if is 'typst' then return raw(typst_figure(figure)) end
-  if is 'latex' then return raw('\\begin{figure}[H]\\centering' .. latex_picture(figure) .. '\\end{figure}') end
-  if is 'html' then return html_figure(figure) end
-end
-
-local function side_by_side(div)
-  local figures = div.content:filter(function(block) return block.t == 'Figure' end)
-  if is 'typst' then
-    local cells = figures:map(function(figure) return '[' .. typst_figure(figure) .. ']' end)
-    return raw('#grid(columns: ' .. #cells .. ', gutter: 1em, ' .. table.concat(cells, ', ') .. ')')
-  end
-  local start = string.format('\\begin{minipage}[t]{%.3f\\linewidth}\\centering', 0.97 / #figures)
-  local cells = figures:map(function(figure) return start .. latex_picture(figure) .. '\\end{minipage}' end)
-  return raw('\\begin{figure}[H]' .. table.concat(cells, '\\hfill ') .. '\\end{figure}')
+local function typst_grid(div)
+  local cells = div.content:map(function(figure) return '[' .. Figure(figure).text .. ']' end)
+  return raw('#grid(columns: ' .. #cells .. ', gutter: 1em, ' .. table.concat(cells, ', ') .. ')')
 end
 
 -- Commit, machine and versions of a section of provenance.json, in words.
@@ -423,20 +405,15 @@ end
 
 local function Div(div)
   if div.classes:includes 'zrodla' then return pandoc.Div(sources(), { id = 'kolofon' }):walk { Table = Table }, false end
-  if div.classes:includes 'obok' and (is 'typst' or is 'latex') then return side_by_side(div), false end
+  if div.classes:includes 'obok' and is 'typst' then return typst_grid(div) end
 end
 
 local function Cite(cite)
   local citation = cite.citations[1]
   if not citation.id:match '^fig%-' then return end
   local bare = citation.mode == 'SuppressAuthor'
-  if is 'typst' then
-    return pandoc.RawInline('typst', '#ref(<' .. citation.id .. '>' .. (bare and ', supplement: none)' or ')'))
-  elseif is 'latex' then
-    return pandoc.RawInline('latex', (bare and '' or 'Rysunek~') .. '\\ref{' .. citation.id .. '}')
-  elseif is 'html' then
-    return pandoc.Link((bare and '' or 'Rysunek' .. NBSP) .. figures[citation.id].number, '#' .. citation.id)
-  end
+  if is 'typst' then return pandoc.RawInline('typst', '#ref(<' .. citation.id .. '>' .. (bare and ', supplement: none)' or ')')) end
+  return pandoc.Link((bare and '' or 'Rysunek' .. NBSP) .. figures[citation.id].number, '#' .. citation.id)
 end
 
 -- Stops at a citation of a figure or a paper that is not there.
@@ -483,10 +460,8 @@ local function cover()
 end
 
 -- LaTeX's own title page has no place for these; Typst's template takes them from the metadata.
-local function latex_title(doc)
-  local function text(key) return inlines(pandoc.utils.blocks_to_inlines { pandoc.Plain(doc.meta[key]) }, 'latex') end
-  doc.meta.author = pandoc.MetaInlines { pandoc.RawInline('latex', text 'author' .. '\\\\ ' .. text 'programme') }
-  doc.meta.subtitle = pandoc.MetaInlines { pandoc.RawInline('latex', text 'course') }
+local function latex_extras(doc)
+  doc.meta.subtitle = doc.meta.programme .. { pandoc.LineBreak() } .. doc.meta.course
   local image = '\\begin{center}\\includegraphics[width=.8\\linewidth]{' .. cover() .. '}\\end{center}'
   doc.meta['include-before'] = pandoc.MetaBlocks { raw(image) }
   doc.blocks:insert(1, raw '\\clearpage')
@@ -526,8 +501,7 @@ local function html_extras(doc)
   doc.meta.cover, doc.meta['link-citations'] = cover(), true
   local lists = { pandoc.List(), pandoc.List() } -- the further figures after the others
   for _, noted in ipairs(figures) do
-    local text = pandoc.Inlines { pandoc.Str('Rysunek' .. NBSP .. noted.number .. ': ') } .. noted.caption
-    local plain = text:walk { Cite = function(cite) return cite.content end, Link = function(link) return link.content end }
+    local plain = noted.caption:walk { Cite = function(cite) return cite.content end, Link = function(link) return link.content end }
     lists[noted.extra and 2 or 1]:insert { pandoc.Plain { pandoc.Link(plain, '#' .. noted.name) } }
   end
   doc.meta.lof = pandoc.MetaBlocks { pandoc.BulletList(lists[1] .. lists[2]) }
@@ -555,8 +529,7 @@ function Pandoc(doc)
   }
   if #false_claims > 0 then stop(table.concat(false_claims, '\n\n  report: ')) end
   if is 'typst' then doc = doc:walk { Math = typst_formula } end
-  doc:walk { Figure = note_caption }
-  local extras = is 'typst' and typst_extras or is 'latex' and latex_title or is 'html' and html_extras
-  if extras then extras(doc) end
-  return doc:walk { Table = Table }:walk { traverse = 'topdown', Div = Div, Figure = Figure, Cite = Cite, RawBlock = RawBlock }
+  doc = doc:walk { Table = Table }:walk { traverse = 'topdown', Div = Div, Figure = Figure, Cite = Cite, RawBlock = RawBlock }
+  if is 'typst' then typst_extras(doc) elseif is 'latex' then latex_extras(doc) else html_extras(doc) end
+  return doc
 end
