@@ -16,10 +16,12 @@ local RESULTS = '../data/report'
 local LOGO = RESULTS .. '/Znak_graficzny_AGH.svg.png' -- not ours to ship; where it exists it takes the cover's place
 local STUDY = RESULTS .. '/study.json' -- drafts quote it too
 local NBSP = '\u{a0}'
-local metrics, results, provenance, draft
+local results, provenance, draft
+local quotable = {} -- what a text may quote of metrics.json and study.json, by key: numbers, names, means with a spread
+local made = {} -- by the notebooks: from provenance.json, by file or section, with the notebook's name
 local alternatives = {} -- of formulas, by their TeX
 local claims, false_claims = {}, {} -- those that hold: sentence, predicate, values; those that don't: what to say of them
-local figures = {} -- in their order and by name: file, alt, width, extra, number, caption
+local figures = pandoc.List() -- in their order and by name: file, alt, width, extra, number, caption
 
 local function is(format) return FORMAT:match(format) ~= nil end
 local function raw(text) return pandoc.RawBlock(is 'latex' and 'latex' or 'typst', text) end
@@ -27,9 +29,7 @@ local function stop(message) error('\n\n  report: ' .. message .. '\n', 0) end
 
 -- "line 12: ", where a text first stands in the source, however its lines are broken; pandoc's tree does not know.
 local function place(text, part)
-  local file = io.open(PANDOC_STATE.input_files[1])
-  local source = file:read 'a'
-  file:close()
+  local source = pandoc.system.read_file(PANDOC_STATE.input_files[1])
   local whole = text:find '^%a[%w_.]*$' and '%f[^%w_.]' or '' -- not the beginning of a longer key
   local start = source:find(text:gsub('%p', '%%%0'):gsub('%s+', '%%s+') .. whole)
   if not start then return part and place(part) or '' end
@@ -51,35 +51,25 @@ local function closest(word, candidates)
   return best and '; did you mean "' .. best .. '"?' or ''
 end
 
--- All numbers of metrics.json and study.json: a list of keys, and {key = value}.
-local function flat(value, prefix, keys, values)
-  if type(value) == 'table' then
-    for name, part in pairs(value) do
-      flat(part, prefix .. (prefix == '' and '' or '.') .. (type(name) == 'number' and name - 1 or name), keys, values)
-    end
-  elseif type(value) == 'number' then
-    keys[#keys + 1], values[prefix] = prefix, value
-  end
-  return keys, values
+local function sorted_keys(map)
+  local keys = pandoc.List()
+  for key in pairs(map) do keys:insert(key) end
+  keys:sort()
+  return keys
 end
 
-local function sorted_numbers()
-  local keys, values = flat(metrics, '', {}, {})
-  table.sort(keys)
-  return keys, values
+-- Makes a value quotable by its key, and what is in it: "zadanie_1.mse.mean", "study.seeds.0".
+local function quote(value, key)
+  local kind = type(value)
+  if kind == 'number' or kind == 'string' or kind == 'table' and type(value.mean) == 'number' then quotable[key] = value end
+  for name, part in pairs(kind == 'table' and value or {}) do
+    quote(part, (key == '' and '' or key .. '.') .. (type(name) == 'number' and name - 1 or name))
+  end
 end
 
 local function find(key)
-  local value = metrics
-  for part in key:gmatch '[^.]+' do
-    if type(value) ~= 'table' then value = nil break end
-    value = value[part] or value[(tonumber(part) or -1) + 1] -- a key, or a place in a list counted from 0
-  end
-  if type(value) == 'table' and type(value.mean) == 'number' then return value end
-  if type(value) ~= 'number' and type(value) ~= 'string' then
-    stop(place(key) .. 'no number "' .. key .. '" in metrics.json or study.json' .. closest(key, (sorted_numbers())))
-  end
-  return value
+  if quotable[key] then return quotable[key] end
+  stop(place(key) .. 'no number "' .. key .. '" in metrics.json or study.json' .. closest(key, sorted_keys(quotable)))
 end
 
 -- Decimals that leave a number of significant digits.
@@ -182,14 +172,12 @@ end
 
 -- The result that a typed number may stand for, as it is written: "{{key:.1f%}}".
 local function reference(typed)
-  local digits, percent = typed:match ',(%d+)', typed:match '%%' or ''
-  local format = (digits or percent ~= '') and '.' .. #(digits or '') .. 'f' or 'd'
-  local keys, values = sorted_numbers()
-  for _, key in ipairs(keys) do
-    local whole = not key:match '^study%.settings' and math.tointeger(values[key])
-    if (format ~= 'd' or whole) and polish(values[key], format .. percent) == typed then
-      return '{{' .. key .. ':' .. (percent == '' and format or format:gsub('f', '') .. percent) .. '}}'
-    end
+  local digits, percent = typed:match ',(%d+)', typed:match '%%'
+  local format = (digits or percent) and '.' .. #(digits or '') .. (percent or 'f') or 'd'
+  for _, key in ipairs(sorted_keys(quotable)) do
+    local value = quotable[key]
+    local fits = math.type(value) and (format ~= 'd' or math.tointeger(value) and not key:match '^study%.settings')
+    if fits and polish(value, format) == typed then return '{{' .. key .. ':' .. format .. '}}' end
   end
 end
 
@@ -230,12 +218,6 @@ local function inlines(content, format)
   return (pandoc.write(pandoc.Pandoc { pandoc.Plain(content) }, format):gsub('%s+$', ''))
 end
 
-local function made_by_notebook(file)
-  for _, of in pairs(provenance) do
-    if of.results and of.results[file] then return true end
-  end
-end
-
 -- Notes a figure with its number, in the order in which they stand.
 local function note_figure(figure)
   local image, name = nil, figure.identifier
@@ -249,17 +231,18 @@ local function note_figure(figure)
     stop(where .. 'expected alt="what is to be seen", got none or the caption again')
   end
   local base, width = image.src:match '^%.%./data/report/([^/]+)$', image.attributes.width or '100%'
-  local file = io.open(relocate(image.src))
-  if not file then stop(where .. 'there is no ' .. image.src .. closest(image.src:match '[^/]+$', pandoc.system.list_directory(results))) end
-  file:close()
-  if not base or not made_by_notebook(base) then stop(where .. 'no notebook is on record as having made ' .. image.src) end
+  if not pandoc.path.exists(relocate(image.src)) then
+    stop(where .. 'there is no ' .. image.src .. closest(image.src:match '[^/]+$', pandoc.system.list_directory(results)))
+  end
+  if not base or not made[base] then stop(where .. 'no notebook is on record as having made ' .. image.src) end
   if not width:match '^%d+%%$' then stop(where .. 'expected a width such as 80%, got ' .. width) end
   local extra = image.classes:includes 'dodatkowy'
   local kind = extra and 'further' or 'main'
   figures[kind] = (figures[kind] or 0) + 1
   local noted = { name = name, file = relocate(image.src), alt = fill_all(alt), width = width, extra = extra,
     number = (extra and 'A' or '') .. figures[kind] }
-  figures[name], figures[#figures + 1] = noted, noted
+  figures[name] = noted
+  figures:insert(noted)
 end
 
 local function typst_figure(noted)
@@ -359,38 +342,26 @@ local function origin(of)
     machine.cores, machine.system, machine.python, machine.tensorflow, machine.keras, machine.numpy)
 end
 
--- A row of the table of sources: what, notebook, cell, runs with their seeds, key.
-local function source_row(shown, notebook, made)
-  local runs = pandoc.List()
-  for run in pairs(made.runs) do runs:insert(run) end
-  runs:sort()
-  runs = runs:map(function(run) return ('`%s`%s(%d)'):format(run, NBSP, made.runs[run]) end)
-  local asked = #runs > 0 and table.concat(runs, ', ') or '–'
-  return ('| %s | `%s` | %d | %s | `%s` |'):format(shown, notebook, made.cell, asked, made.key:sub(1, 10))
-end
-
 -- What made each figure and the numbers of each notebook, as a table, and the versions and machines once.
 local function sources()
   local names = { ['cover.png'] = 'okładka' }
   for _, noted in ipairs(figures) do names[noted.file:match '[^/]+$'] = 'rys.' .. NBSP .. noted.number end
-  local rows, origins, row_of = pandoc.List(), pandoc.List(), {}
-  for notebook, of in pairs(provenance) do
-    for result, made in pairs(of.results or {}) do
-      local place = ('%s%03d%s'):format(notebook, made.cell, result) -- the order in which they are made
-      rows:insert(place)
-      row_of[place] = source_row(names[result] or 'liczby: `' .. result .. '`', notebook, made)
-    end
-    if of.results and not origins:includes(origin(of)) then origins:insert(origin(of)) end
+  local rows, origins = {}, {}
+  for result, of in pairs(made) do
+    local shown = names[result] or 'liczby: `' .. result .. '`'
+    local asked = sorted_keys(of.runs):map(function(run) return ('`%s`%s(%d)'):format(run, NBSP, of.runs[run]) end)
+    local runs = #asked > 0 and table.concat(asked, ', ') or '–'
+    local order = ('%s%03d%s'):format(of.notebook, of.cell, result) -- in which they are made
+    rows[order] = ('| %s | `%s` | %d | %s | `%s` |'):format(shown, of.notebook, of.cell, runs, of.key:sub(1, 10))
+    origins[origin(provenance[of.notebook])] = true
   end
-  rows:sort()
-  origins:sort()
-  local text = 'Rysunki i liczby notatników: ' .. table.concat(origins, '; ') .. '. Liczby kilku treningów (`study.json`): '
+  local text = 'Rysunki i liczby notatników: ' .. table.concat(sorted_keys(origins), '; ') .. '. Liczby kilku treningów (`study.json`): '
     .. origin(provenance.study) .. '. Dane: MNIST, skrót `' .. provenance.zadanie_1_autoenkoder.data .. '`. Sprawdzone zdania: '
     .. #claims .. '. Do wersji PDF dołączono `provenance.json`, `metrics.json`, `study.json`, `claims.json` oraz' .. NBSP
     .. '`figures.json`; czy zgadzają się ze źródłami, sprawdza `python -m genmodels verify`. Klucz w tabeli to skrót wszystkiego, '
     .. 'od czego wynik zależy.\n\n| Wynik | Notatnik | Komórka kodu | Treningi (ziarno) | Klucz |\n'
     .. '|:-------|:-----------|------:|:--------------------|:------|\n'
-    .. table.concat(rows:map(function(place) return row_of[place] end), '\n')
+    .. table.concat(sorted_keys(rows):map(function(order) return rows[order] end), '\n')
     .. '\n\n: Z czego powstały rysunki i liczby notatników.\n'
   return pandoc.read(text, 'markdown').blocks
 end
@@ -424,7 +395,7 @@ local function known(papers)
         stop(place('@' .. citation.id) .. '@' .. citation.id .. ': expected a figure by itself, as in @fig-a i @fig-b')
       end
       local figure = citation.id:match '^fig%-'
-      local names = figure and pandoc.List(figures):map(function(noted) return noted.name end) or papers
+      local names = figure and figures:map(function(noted) return noted.name end) or papers
       if not (figure and figures[citation.id] or papers:includes(citation.id)) then
         local what = figure and 'figure' or 'paper in references.bib'
         stop(place('@' .. citation.id) .. 'no ' .. what .. ' "' .. citation.id .. '"' .. closest(citation.id, names))
@@ -438,26 +409,24 @@ local function RawBlock(block)
 end
 
 local function read_json(path, maker)
-  local file = io.open(path)
-  if not file then stop('there is no ' .. path .. '; ' .. maker) end
-  local value = pandoc.json.decode(file:read 'a', false)
-  file:close()
-  return value
+  if not pandoc.path.exists(path) then stop('there is no ' .. path .. '; ' .. maker) end
+  return pandoc.json.decode(pandoc.system.read_file(path), false)
 end
 
 local function read_results(meta)
   results, draft = meta.results and pandoc.utils.stringify(meta.results) or RESULTS, meta.draft == true
-  metrics = read_json(results .. '/metrics.json', 'the notebooks write it')
-  metrics.study = read_json(STUDY, '`make study` writes it')
+  quote(read_json(results .. '/metrics.json', 'the notebooks write it'), '')
+  quote(read_json(STUDY, '`make study` writes it'), 'study')
   provenance = read_json(results .. '/provenance.json', 'the notebooks write it')
+  for notebook, of in pairs(provenance) do
+    for result, how in pairs(of.results or {}) do
+      made[result], how.notebook = how, notebook
+    end
+  end
   provenance.study = read_json(RESULTS .. '/provenance.json', '`make study` writes it').study -- drafts have none
 end
 
-local function cover()
-  local logo = io.open(LOGO)
-  if logo then logo:close() return LOGO end
-  return results .. '/cover.png'
-end
+local function cover() return pandoc.path.exists(LOGO) and LOGO or results .. '/cover.png' end
 
 -- LaTeX's own title page has no place for these; Typst's template takes them from the metadata.
 local function latex_extras(doc)
@@ -488,7 +457,7 @@ end
 -- For Typst: the cover, and what the PDF carries as attachments.
 local function typst_extras(doc)
   local alt = doc.meta['cover-alt'] or stop 'expected cover-alt: what the cover shows, got none'
-  local files = pandoc.List { cover() } .. pandoc.List(figures):map(function(noted) return noted.file end)
+  local files = pandoc.List { cover() } .. figures:map(function(noted) return noted.file end)
   files = files:map(function(file) return file:match '[^/]+$' end)
   local values = { cover = cover(), ['plain-title'] = pandoc.utils.stringify(doc.meta.title or ''),
     ['plain-author'] = pandoc.utils.stringify(doc.meta.author or ''), ['cover-alt'] = pandoc.utils.stringify(alt), study = STUDY,
@@ -512,7 +481,7 @@ function Pandoc(doc)
   local papers = pandoc.List(pandoc.utils.references(doc)):map(function(paper) return paper.id end)
   doc:walk { Figure = note_figure }
   doc:walk { Image = function(image)
-    if not pandoc.List(figures):find_if(function(noted) return noted.file == relocate(image.src) end) then
+    if not figures:find_if(function(noted) return noted.file == relocate(image.src) end) then
       stop(place(image.src) .. 'picture ' .. image.src .. ': expected ![Caption](file){#fig-name alt="..."} in a paragraph of its own')
     end
   end }
