@@ -17,6 +17,7 @@ local LOGO = RESULTS .. '/Znak_graficzny_AGH.svg.png' -- not ours to ship; where
 local STUDY = RESULTS .. '/study.json' -- drafts quote it too
 local NBSP = '\u{a0}'
 local results, provenance, draft
+local papers -- names of those in references.bib
 local quotable = {} -- what a text may quote of metrics.json and study.json, by key: numbers, names, means with a spread
 local made = {} -- by the notebooks: from provenance.json, by file or section, with the notebook's name
 local alternatives = {} -- of formulas, by their TeX
@@ -25,7 +26,6 @@ local figures = pandoc.List() -- in their order and by name: file, alt, width, e
 
 local function is(format) return FORMAT:match(format) ~= nil end
 local function raw(text) return pandoc.RawBlock(is 'latex' and 'latex' or 'typst', text) end
-local function stop(message) error('\n\n  report: ' .. message .. '\n', 0) end
 
 -- "line 12: ", where a text first stands in the source, however its lines are broken; pandoc's tree does not know.
 local function place(text, part)
@@ -35,6 +35,11 @@ local function place(text, part)
   if not start then return part and place(part) or '' end
   local _, breaks = source:sub(1, start):gsub('\n', '')
   return 'line ' .. breaks + 1 .. ': '
+end
+
+-- Ends the build. text, part: of the source, to name their line.
+local function stop(message, text, part)
+  error('\n\n  report: ' .. (text and place(text, part) or '') .. message .. '\n', 0)
 end
 
 -- The candidate that shares most pairs of letters with a word, as a hint: '; did you mean "x"?'
@@ -69,7 +74,7 @@ end
 
 local function find(key)
   if quotable[key] then return quotable[key] end
-  stop(place(key) .. 'no number "' .. key .. '" in metrics.json or study.json' .. closest(key, sorted_keys(quotable)))
+  stop('no number "' .. key .. '" in metrics.json or study.json' .. closest(key, sorted_keys(quotable)), key)
 end
 
 -- Decimals that leave a number of significant digits.
@@ -99,7 +104,7 @@ local function written(key, format)
   local value = find(key)
   local percent = format:match '%%$' or ''
   if not (format == percent or format:match '^%.%d+[f%%]$' or format == 'd' and math.tointeger(value)) then
-    stop(place(key) .. '{{' .. key .. ':' .. format .. '}}: expected a format such as .2f, .1%, d for a whole number, or none')
+    stop('{{' .. key .. ':' .. format .. '}}: expected a format such as .2f, .1%, d for a whole number, or none', key)
   end
   if type(value) ~= 'table' then return polish(value, format) end
   local spread = value.deviation or value.error
@@ -115,7 +120,7 @@ local function fill(text) return (text:gsub('{{([%w_.]+):?([^}]*)}}', written)) 
 local function fill_all(text)
   local filled = fill(text)
   if filled:find('{{', 1, true) or filled:find('}}', 1, true) then
-    stop(place(text) .. '"' .. text .. '": expected {{key}} or {{key:format}}, without spaces')
+    stop('"' .. text .. '": expected {{key}} or {{key:format}}, without spaces', text)
   end
   return filled
 end
@@ -124,7 +129,7 @@ end
 local function judge(claim)
   local key, values, words = '%a[%w_]*%.[%w_.]+', {}, { ['and'] = true, ['or'] = true, ['not'] = true, abs = true }
   local function expected(got)
-    stop(place(claim) .. 'claim "' .. claim .. '": expected comparisons of numbers joined by and, or, not; got ' .. got)
+    stop('claim "' .. claim .. '": expected comparisons of numbers joined by and, or, not; got ' .. got, claim)
   end
   local bare = claim:gsub(key, '')
   for word in bare:gmatch '[%a_]+' do
@@ -163,7 +168,7 @@ local function Span(span)
   if alt then
     local math = #span.content == 1 and span.content[1].t == 'Math' and span.content[1].text
     if not math or alternatives[math] and alternatives[math] ~= alt then
-      stop(place(alt) .. '[...]{alt="' .. alt .. '"}: expected one formula, said in one way everywhere')
+      stop('[...]{alt="' .. alt .. '"}: expected one formula, said in one way everywhere', alt)
     end
     alternatives[math] = fill(alt)
   end
@@ -193,22 +198,20 @@ local function refuse_typed(block)
     local start = text:find(typed, 1, true)
     local context = text:sub(math.max(start - 15, 1), start + #typed - 1):match '%s(.*)' or typed
     typed = typed:gsub('%s*%%', NBSP .. '%%')
-    stop(place(context, typed:match '^[%d.,]+') .. 'typed number "' .. typed .. '": a result is written ' .. hint
-      .. ', a constant [' .. typed .. ']{.ustalone}')
+    stop('typed number "' .. typed .. '": a result is written ' .. hint .. ', a constant [' .. typed .. ']{.ustalone}',
+      context, typed:match '^[%d.,]+')
   end
-  for typed in text:gmatch '%d[%d.,]* ?%%' do
-    if typed ~= '100 %' then refuse(typed, reference((typed:gsub(' ?%%', NBSP .. '%%'))) or '{{key:format}}') end
+  for _, pattern in ipairs { '%d[%d.,]* ?%%', '%d+,%d+', '%f[%d]0%.%d+', '%d+%.%d%d+', '%d+ procent' } do
+    for typed in text:gmatch(pattern) do
+      if typed ~= '100 %' then refuse(typed, reference((typed:gsub(' ?%%', NBSP .. '%%'))) or '{{key:format}}') end
+    end
   end
-  local decimal = text:match '%d+,%d+' or text:match '%f[%d]0%.%d+' or text:match '%d+%.%d%d+' or text:match '%d+ procent'
-  if decimal then refuse(decimal, reference(decimal) or '{{key:format}}') end
   for typed in text:gmatch '%f[%d]%d[%d ]*%f[%D]' do
     local number = tonumber((typed:gsub(' ', '')))
     local result = number >= 1000 and reference(polish(number, 'd'))
     if result then refuse(typed:match '^(.-)%s*$', result) end
   end
 end
-
-local function is_constant(text) return text:gsub(NBSP, ' '):gsub('^−', ''):match '^%d[%d ]*,?%d* ?%%?$' ~= nil end
 
 local function relocate(path) return (path:gsub('^%.%./data/report', (results:gsub('%%', '%%%%')))) end
 
@@ -223,26 +226,26 @@ local function note_figure(figure)
   local image, name = nil, figure.identifier
   figure:walk { Image = function(found) image = found end }
   if not image then return end
-  local where = place(name == '' and image.src or '#' .. name) .. 'figure "' .. (name == '' and image.src or name) .. '": '
+  local function wrong(message)
+    stop('figure "' .. (name == '' and image.src or name) .. '": ' .. message, name == '' and image.src or '#' .. name)
+  end
   local alt = pandoc.utils.stringify(image.caption) -- where pandoc puts alt="..."
-  if not name:match '^fig%-' then stop(where .. 'expected a name, {#fig-name alt="what is to be seen"}, got none') end
-  if figures[name] then stop(where .. 'expected a name of its own, got one that stands twice') end
+  if not name:match '^fig%-' then wrong('expected a name, {#fig-name alt="what is to be seen"}, got none') end
+  if figures[name] then wrong('expected a name of its own, got one that stands twice') end
   if alt == pandoc.utils.stringify(figure.caption.long) or alt == '' then
-    stop(where .. 'expected alt="what is to be seen", got none or the caption again')
+    wrong('expected alt="what is to be seen", got none or the caption again')
   end
   local base, width = image.src:match '^%.%./data/report/([^/]+)$', image.attributes.width or '100%'
   if not pandoc.path.exists(relocate(image.src)) then
-    stop(where .. 'there is no ' .. image.src .. closest(image.src:match '[^/]+$', pandoc.system.list_directory(results)))
+    wrong('there is no ' .. image.src .. closest(image.src:match '[^/]+$', pandoc.system.list_directory(results)))
   end
-  if not base or not made[base] then stop(where .. 'no notebook is on record as having made ' .. image.src) end
-  if not width:match '^%d+%%$' then stop(where .. 'expected a width such as 80%, got ' .. width) end
+  if not base or not made[base] then wrong('no notebook is on record as having made ' .. image.src) end
+  if not width:match '^%d+%%$' then wrong('expected a width such as 80%, got ' .. width) end
   local extra = image.classes:includes 'dodatkowy'
-  local kind = extra and 'further' or 'main'
-  figures[kind] = (figures[kind] or 0) + 1
-  local noted = { name = name, file = relocate(image.src), alt = fill_all(alt), width = width, extra = extra,
-    number = (extra and 'A' or '') .. figures[kind] }
-  figures[name] = noted
-  figures:insert(noted)
+  local number = #figures:filter(function(noted) return noted.extra == extra end) + 1
+  figures[name] = { name = name, file = relocate(image.src), alt = fill_all(alt), width = width, extra = extra,
+    number = (extra and 'A' or '') .. number }
+  figures:insert(figures[name])
 end
 
 local function typst_figure(noted)
@@ -279,51 +282,61 @@ local function readable(math)
   end
   local made = pandoc.write(pandoc.Pandoc { pandoc.Plain { math } }, 'html', { html_math_method = 'mathml' })
   if not made:find('<math', 1, true) then
-    stop(place(math.text) .. 'formula $' .. math.text:gsub('%s+', ' '):sub(1, 80) .. '$: expected TeX that can be read; ' .. hint)
+    stop('formula $' .. math.text:gsub('%s+', ' '):sub(1, 80) .. '$: expected TeX that can be read; ' .. hint, math.text)
   end
 end
 
 local function stray_dollar(str)
   if str.text:find('$', 1, true) then
-    stop(place(str.text) .. 'formula at "' .. str.text .. '": expected $ on both sides, without spaces inside; a plain dollar is \\$')
+    stop('formula at "' .. str.text .. '": expected $ on both sides, without spaces inside; a plain dollar is \\$', str.text)
   end
 end
 
 -- Stops at what the filter does not know: a misspelt attribute or class would silently do nothing.
-local function attributes(...)
-  local known = pandoc.List { ... }
-  return function(element)
-    for name in pairs(element.attributes) do
-      if not known:includes(name) then
-        local wanted = #known > 0 and table.concat(known, '="..." or ') .. '="..."' or 'none'
-        stop(place(name .. '=') .. '{' .. name .. '=...}: expected ' .. wanted .. ', got ' .. name)
-      end
-    end
-    if element.classes:includes 'ustalone' and not is_constant(pandoc.utils.stringify(element)) then
-      local got = pandoc.utils.stringify(element)
-      stop(place(got) .. '[' .. got .. ']{.ustalone}: expected one number, got more')
-    end
+local ATTRIBUTES = { Span = pandoc.List { 'claim', 'alt' }, Image = pandoc.List { 'width' } }
+local function plain_attributes(element)
+  local known, text = ATTRIBUTES[element.t] or pandoc.List(), pandoc.utils.stringify(element)
+  for name in pairs(element.attributes or {}) do
+    local wanted = #known > 0 and table.concat(known, '="..." or ') .. '="..."' or 'none'
+    if not known:includes(name) then stop('{' .. name .. '=...}: expected ' .. wanted .. ', got ' .. name, name .. '=') end
+  end
+  local constant = text:gsub(NBSP, ' '):gsub('^−', ''):match '^%d[%d ]*,?%d* ?%%?$'
+  if element.classes and element.classes:includes 'ustalone' and not constant then
+    stop('[' .. text .. ']{.ustalone}: expected one number, got more', text)
   end
 end
 
 local function plain_div(div)
   local class = div.classes[1] or ''
-  if class ~= 'obok' and class ~= 'zrodla' then stop(place('::: ' .. class) .. '::: ' .. class .. ': expected ::: obok or ::: zrodla') end
-  local others = div.content:filter(function(block) return block.t ~= 'Figure' end)
-  if class == 'obok' and (#others > 0 or #div.content == 0) then
-    stop(place(#others > 0 and pandoc.utils.stringify(others[1]) or '::: obok') .. '::: obok: expected figures only')
+  if class ~= 'obok' and class ~= 'zrodla' then stop('::: ' .. class .. ': expected ::: obok or ::: zrodla', '::: ' .. class) end
+  local other = div.content:find_if(function(block) return block.t ~= 'Figure' end)
+  if class == 'obok' and (other or #div.content == 0) then
+    stop('::: obok: expected figures only', other and pandoc.utils.stringify(other) or '::: obok')
   end
 end
 
-local function plain_raw(element)
-  if element.format ~= 'tex' or not element.text:match '^\\newpage%s*$' then
-    stop(place(element.text) .. 'raw ' .. element.format .. ' "' .. element.text:match '^[^\n]*' .. '": expected Markdown or \\newpage')
+local function plain_raw(raw)
+  if raw.format ~= 'tex' or not raw.text:match '^\\newpage%s*$' then
+    stop('raw ' .. raw.format .. ' "' .. raw.text:match '^[^\n]*' .. '": expected Markdown or \\newpage', raw.text)
+  end
+end
+
+-- Stops at a citation of a figure or a paper that is not there.
+local function known_citation(cite)
+  for _, citation in ipairs(cite.citations) do
+    local id, figure = citation.id, citation.id:match '^fig%-'
+    local names = figure and figures:map(function(noted) return noted.name end) or papers
+    if figure and (#cite.citations > 1 or #citation.prefix + #citation.suffix > 0) then
+      stop('@' .. id .. ': expected a figure by itself, as in @fig-a i @fig-b', '@' .. id)
+    elseif not names:includes(id) then
+      stop('no ' .. (figure and 'figure' or 'paper in references.bib') .. ' "' .. id .. '"' .. closest(id, names), '@' .. id)
+    end
   end
 end
 
 local function typst_formula(math)
   local alt, display = alternatives[math.text], math.mathtype == 'DisplayMath'
-  if not alt then stop(place(math.text) .. 'formula $' .. math.text .. '$: expected [$...$]{alt="how it is read"} once') end
+  if not alt then stop('formula $' .. math.text .. '$: expected [$...$]{alt="how it is read"} once', math.text) end
   local code = inlines({ math }, 'typst')
   return pandoc.RawInline('typst', ('#math.equation(block: %s, alt: %s, %s.body)'):format(display, quoted(alt), code))
 end
@@ -375,37 +388,20 @@ local function Table(list)
 end
 
 local function Div(div)
-  if div.classes:includes 'zrodla' then return pandoc.Div(sources(), { id = 'kolofon' }):walk { Table = Table }, false end
+  if div.classes:includes 'zrodla' then return pandoc.Div(sources(), { id = 'kolofon' }) end
   if div.classes:includes 'obok' and is 'typst' then return typst_grid(div) end
 end
 
 local function Cite(cite)
   local citation = cite.citations[1]
   if not citation.id:match '^fig%-' then return end
-  local bare = citation.mode == 'SuppressAuthor'
-  if is 'typst' then return pandoc.RawInline('typst', '#ref(<' .. citation.id .. '>' .. (bare and ', supplement: none)' or ')')) end
-  return pandoc.Link((bare and '' or 'Rysunek' .. NBSP) .. figures[citation.id].number, '#' .. citation.id)
-end
-
--- Stops at a citation of a figure or a paper that is not there.
-local function known(papers)
-  return function(cite)
-    for _, citation in ipairs(cite.citations) do
-      if citation.id:match '^fig%-' and (#cite.citations > 1 or #citation.prefix + #citation.suffix > 0) then
-        stop(place('@' .. citation.id) .. '@' .. citation.id .. ': expected a figure by itself, as in @fig-a i @fig-b')
-      end
-      local figure = citation.id:match '^fig%-'
-      local names = figure and figures:map(function(noted) return noted.name end) or papers
-      if not (figure and figures[citation.id] or papers:includes(citation.id)) then
-        local what = figure and 'figure' or 'paper in references.bib'
-        stop(place('@' .. citation.id) .. 'no ' .. what .. ' "' .. citation.id .. '"' .. closest(citation.id, names))
-      end
-    end
-  end
+  local bare, id = citation.mode == 'SuppressAuthor', citation.id
+  if is 'typst' then return pandoc.RawInline('typst', '#ref(<' .. id .. '>' .. (bare and ', supplement: none)' or ')')) end
+  return pandoc.Link((bare and '' or 'Rysunek' .. NBSP) .. figures[id].number, '#' .. id)
 end
 
 local function RawBlock(block)
-  if block.format == 'tex' and block.text:match '^\\newpage%s*$' and is 'typst' then return raw '#pagebreak(weak: true)' end
+  if block.format == 'tex' and is 'typst' then return raw '#pagebreak(weak: true)' end -- \newpage
 end
 
 local function read_json(path, maker)
@@ -461,16 +457,16 @@ local function typst_extras(doc)
   files = files:map(function(file) return file:match '[^/]+$' end)
   local values = { cover = cover(), ['plain-title'] = pandoc.utils.stringify(doc.meta.title or ''),
     ['plain-author'] = pandoc.utils.stringify(doc.meta.author or ''), ['cover-alt'] = pandoc.utils.stringify(alt), study = STUDY,
-    claims = pandoc.json.encode(claims), figures = pandoc.json.encode(files) }
+    results = results, claims = pandoc.json.encode(claims), figures = pandoc.json.encode(files) }
   for key, text in pairs(values) do doc.meta[key] = pandoc.MetaInlines { pandoc.RawInline('typst', quoted(text)) } end
-  doc.meta.results = pandoc.MetaInlines { pandoc.RawInline('typst', results) }
 end
 
 local function html_extras(doc)
   doc.meta.cover, doc.meta['link-citations'] = cover(), true
   local lists = { pandoc.List(), pandoc.List() } -- the further figures after the others
   for _, noted in ipairs(figures) do
-    local plain = noted.caption:walk { Cite = function(cite) return cite.content end, Link = function(link) return link.content end }
+    local function content(element) return element.content end
+    local plain = noted.caption:walk { Cite = content, Link = content }
     lists[noted.extra and 2 or 1]:insert { pandoc.Plain { pandoc.Link(plain, '#' .. noted.name) } }
   end
   doc.meta.lof = pandoc.MetaBlocks { pandoc.BulletList(lists[1] .. lists[2]) }
@@ -478,17 +474,15 @@ end
 
 function Pandoc(doc)
   read_results(doc.meta)
-  local papers = pandoc.List(pandoc.utils.references(doc)):map(function(paper) return paper.id end)
+  papers = pandoc.List(pandoc.utils.references(doc)):map(function(paper) return paper.id end)
   doc:walk { Figure = note_figure }
   doc:walk { Image = function(image)
     if not figures:find_if(function(noted) return noted.file == relocate(image.src) end) then
-      stop(place(image.src) .. 'picture ' .. image.src .. ': expected ![Caption](file){#fig-name alt="..."} in a paragraph of its own')
+      stop('picture ' .. image.src .. ': expected ![Caption](file){#fig-name alt="..."} in a paragraph of its own', image.src)
     end
   end }
-  local none = attributes()
-  doc:walk { Cite = known(papers), Math = readable, Str = stray_dollar, Span = attributes('claim', 'alt'), Div = plain_div,
-    Image = attributes('width'), Header = none, Link = none, Code = none, CodeBlock = none, Table = none,
-    RawBlock = plain_raw, RawInline = plain_raw }
+  doc:walk { Cite = known_citation, Math = readable, Str = stray_dollar, Div = plain_div, RawBlock = plain_raw,
+    RawInline = plain_raw, Inline = plain_attributes, Block = plain_attributes }
   doc:walk { Para = refuse_typed, Plain = refuse_typed, Header = refuse_typed }
   doc = doc:walk {
     Inlines = tie,
@@ -498,7 +492,7 @@ function Pandoc(doc)
   }
   if #false_claims > 0 then stop(table.concat(false_claims, '\n\n  report: ')) end
   if is 'typst' then doc = doc:walk { Math = typst_formula } end
-  doc = doc:walk { Table = Table }:walk { traverse = 'topdown', Div = Div, Figure = Figure, Cite = Cite, RawBlock = RawBlock }
+  doc = doc:walk { traverse = 'topdown', Div = Div, Figure = Figure, Cite = Cite, RawBlock = RawBlock }:walk { Table = Table }
   if is 'typst' then typst_extras(doc) elseif is 'latex' then latex_extras(doc) else html_extras(doc) end
   return doc
 end
