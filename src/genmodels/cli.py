@@ -1,6 +1,5 @@
 """The command line: `genmodels --help`. TensorFlow is imported only by the commands that need a model."""
 
-import functools
 import os
 
 import click
@@ -11,29 +10,20 @@ from genmodels import cache, data, document, experiments, notebooks, report, stu
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # For the processes that it starts, one for each core: more threads of NumPy than cores wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-JOBS = click.option(
-    "--jobs",
-    type=click.IntRange(1),
-    default=2,
-    show_default=True,
-    help="How many at once; each takes one core and 1 GB.",
-)
+JOBS = click.option("--jobs", type=click.IntRange(1), default=2, help="How many at once; each takes one core and 1 GB.")
 
 
-def _plain_errors(command):
+class PlainErrors(click.Group):
     """Turns errors that say what to mend into one line; others, such as a mistake in a model, keep their trace."""
 
-    @functools.wraps(command)
-    def wrapped(*args, **kwargs):
+    def invoke(self, context):
         try:
-            return command(*args, **kwargs)
+            return super().invoke(context)
         except (cache.CacheError, data.DataError, experiments.TrainingError, report.ReportError) as error:
             raise click.ClickException(str(error)) from error
 
-    return wrapped
 
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=PlainErrors, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(package_name="genmodels")
 def main():
     """Classic generative models on MNIST, and the report written from them.
@@ -55,7 +45,6 @@ def list_runs():
 
 
 @main.command()
-@_plain_errors
 def status():
     """Say of each run, figure, number and document whether it is fresh, and if not, why."""
     rows = [("run", name, experiments.why_stale(name)) for name in experiments.RUNS]
@@ -71,7 +60,6 @@ def status():
 
 @main.command()
 @click.argument("pdf", required=False, type=click.Path(dir_okay=False))
-@_plain_errors
 def verify(pdf):
     """Check that a PDF (the report's, if none is named) holds the figures, numbers and claims of this checkout."""
     pdf = pdf or document.path()
@@ -85,8 +73,7 @@ def verify(pdf):
 
 
 @main.command()
-@click.option("--against", default="HEAD", show_default=True, help="The committed revision.")
-@_plain_errors
+@click.option("--against", default="HEAD", help="The committed revision.")
 def diff(against):
     """Compare figures and numbers with the committed ones: same, only rendering changed, or the result changed."""
     from genmodels import drift
@@ -107,7 +94,6 @@ def diff(against):
 @main.command()
 @click.argument("names", metavar="[RUN]...", nargs=-1, type=click.Choice(list(experiments.RUNS)))
 @JOBS
-@_plain_errors
 def train(names, jobs):
     """Train the named runs, or all, where the cache does not have them yet."""
     experiments.train_all(names or experiments.RUNS, jobs=jobs)
@@ -115,7 +101,6 @@ def train(names, jobs):
 
 @main.command()
 @JOBS
-@_plain_errors
 def figures(jobs):
     """Train what is missing and run the notebooks whose figures are out of date."""
     _refresh_figures(jobs)
@@ -123,7 +108,6 @@ def figures(jobs):
 
 @main.command("report")
 @JOBS
-@_plain_errors
 def build_report(jobs):
     """Train what is missing, run the notebooks that need it, and build the PDF and the HTML."""
     _refresh_figures(jobs)
@@ -151,7 +135,6 @@ def _say_whether_within_the_study():
 
 @main.command("notebooks")
 @JOBS
-@_plain_errors
 def run_notebooks(jobs):
     """Run all four notebooks and store in them the outputs that nbval compares."""
     if data.smoke_budget():
@@ -163,7 +146,6 @@ def run_notebooks(jobs):
 
 @main.command("study")
 @JOBS
-@_plain_errors
 def make_study(jobs):
     """Train every run with several seeds, and runs with one part changed; score all. Long; it can be resumed."""
     if data.smoke_budget():
@@ -197,8 +179,8 @@ def sample():
 def _sample_options(command):
     for option in (
         click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), help="PNG file to write."),
-        click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the noise."),
-        click.option("-n", "--count", type=click.IntRange(1, 10_000), default=16, show_default=True, help="Images."),
+        click.option("--seed", type=click.IntRange(0), default=0, help="Of the noise."),
+        click.option("-n", "--count", type=click.IntRange(1, 10_000), default=16, help="Images."),
     ):
         command = option(command)
     return command
@@ -210,18 +192,14 @@ LABEL = click.option("--label", type=click.IntRange(0, 9), required=True, help="
 @sample.command("gan")
 @LABEL
 @_sample_options
-@_plain_errors
 def sample_gan(label, count, seed, output):
     """Digits with a given label from the conditional GAN."""
     _draw("gan", output, lambda model: model.generate([label] * count, seed))
 
 
 @sample.command("vae")
-@click.option(
-    "--kl", type=click.Choice(["mc", "kl"]), default="kl", show_default=True, help="Loss it was trained with."
-)
+@click.option("--kl", type=click.Choice(["mc", "kl"]), default="kl", help="Loss it was trained with.")
 @_sample_options
-@_plain_errors
 def sample_vae(kl, count, seed, output):
     """Digits from the prior of the two-dimensional VAE: Monte-Carlo (mc) or closed-form (kl) loss."""
     _draw(f"vae_{kl}", output, lambda model: model.sample(count, seed))
@@ -230,9 +208,8 @@ def sample_vae(kl, count, seed, output):
 @sample.command("cvae")
 @LABEL
 @click.option("--position", type=click.IntRange(0, 2), nargs=2, required=True, help="pos_x and pos_y, 0-2 each.")
-@click.option("--latent-dim", type=click.Choice(["2", "25", "100"]), default="25", show_default=True)
+@click.option("--latent-dim", type=click.Choice(["2", "25", "100"]), default="25")
 @_sample_options
-@_plain_errors
 def sample_cvae(label, position, latent_dim, count, seed, output):
     """Canvases with a given label and position from the conditional VAE."""
     _draw(f"cvae_{latent_dim}", output, lambda model: model.sample([[label, *position]] * count, seed))
