@@ -41,18 +41,14 @@ def parts():
     return {**sums, **made_by, **code, "standards": STANDARDS, "budget": cache.environment()["budget"]}
 
 
-def _stamp_path():
-    return cache.directory() / ("stamps-draft" if data.smoke_budget() else "stamps") / "document.json"
-
-
 def why_stale(kind):
     """Why the document, "pdf" or "html", is not what building it now would make; empty where it is."""
-    stamp = cache.read_json(_stamp_path())
-    if not stamp:
+    noted_at = notebooks.stamp_path("document")
+    if not (stamp := cache.read_json(noted_at)):
         return "not built yet"
     if cache.checksum(path(kind)) != stamp["sums"][kind]:
         return "changed after it was built" if path(kind).is_file() else "not built yet"
-    return cache.changes(stamp["parts"], parts(), cache.when(_stamp_path()))
+    return cache.changes(stamp["parts"], parts(), cache.when(noted_at))
 
 
 def foreign():
@@ -82,7 +78,8 @@ def build():
         _write_pdf(pdf)
         _write_html(html)
     paths = {kind: path(kind) for kind in ("pdf", "html")}
-    cache.write_json(_stamp_path(), {"parts": made_from, "sums": {kind: cache.checksum(paths[kind]) for kind in paths}})
+    sums = {kind: cache.checksum(paths[kind]) for kind in paths}
+    cache.write_json(notebooks.stamp_path("document"), {"parts": made_from, "sums": sums})
     return list(paths.values())
 
 
@@ -94,11 +91,9 @@ def _pandoc(to, *arguments, target=None):
     results = Path(os.path.relpath(report.output(), folder)).as_posix()
     options = ["--defaults=pandoc.yaml", "--fail-if-warnings", f"--metadata=results:{results}", *arguments]
     options += [f"--metadata=draft:{str(data.smoke_budget()).lower()}"]
-    where = {"outputfile": str(target)} if target else {}
+    where = {"cworkdir": str(folder), "outputfile": target}
     try:
-        return pypandoc.convert_file(
-            "generative_models.md", to, format="markdown", extra_args=options, cworkdir=str(folder), **where
-        )
+        return pypandoc.convert_file("generative_models.md", to, format="markdown", extra_args=options, **where)
     except RuntimeError as error:
         found = _plain(str(error).replace(f"{folder}{os.sep}", ""))
         raise report.ReportError("\n".join(f"report/generative_models.md: {text}" for text in found)) from error
@@ -183,19 +178,16 @@ def _contents(pdf):
 
 def _compare(pdf, tree):
     for kind in ("attachment", "figure", "metadata"):
-        for name in sorted({*pdf[kind], *tree[kind]}):
-            one, other = pdf[kind].get(name), tree[kind].get(name)
-            if one != other:
-                both = kind == "attachment" and one and other
-                yield from _values(name, one, other) if both else [f"{kind} {name}: {_state(one, other)}"]
+        for name, one, other in notebooks.differing(pdf[kind], tree[kind]):
+            if kind == "attachment" and one and other:
+                yield from _values(name, one, other)
+            else:
+                state = "only in the PDF" if other is None else "differs from the tree's"
+                yield f"{kind} {name}: {'only in the tree' if one is None else state}"
     for kind in ("alternative text", "text"):
         for line in difflib.unified_diff(tree[kind], pdf[kind], "tree", "PDF", lineterm="", n=0):
             if not line.startswith(("---", "+++", "@@")):
                 yield f"{kind}, {'the PDF' if line[0] == '+' else 'the tree'} says: {line[1:]}"
-
-
-def _state(one, other):
-    return "only in the tree" if one is None else "only in the PDF" if other is None else "differs from the tree's"
 
 
 def _values(name, one, other):
@@ -205,17 +197,14 @@ def _values(name, one, other):
     except ValueError:
         yield f"attachment {name}: expected JSON as in the tree, got something else"
         return
-    for key in sorted({*one, *other}):
-        pair = one.get(key, "nothing"), other.get(key, "nothing")
-        if pair[0] != pair[1]:
-            yield f"{name}, {key}: {pair[0]} in the PDF, {pair[1]} in the tree"
+    for key, value, own in notebooks.differing(one, other, missing="nothing"):
+        yield f"{name}, {key}: {value} in the PDF, {own} in the tree"
 
 
 def leaves(value, prefix=""):
     """(key with dots, value) of all that is no dict or list in a JSON value."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
-    if items is None:
+    if not isinstance(value, (dict, list)):
         yield prefix, value
         return
-    for name, inner in items:
+    for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
         yield from leaves(inner, f"{prefix}.{name}" if prefix else str(name))

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from genmodels import cache, document, report
+from genmodels import cache, document, notebooks, report
 
 CONFIDENCE = 0.99  # of the interval that a second training with another seed falls into
 FACTOR, LEAST = 10, 0.01  # on another machine a fraction of unknown spread may move by FACTOR times its smaller value
@@ -63,13 +63,9 @@ def figure_change(before, now):
     if missing := [path for path in (before, now) if not path.is_file() or not path.with_suffix(".npz").is_file()]:
         return f"missing: {missing[0].name} or its data", "form"
     old, new = (_arrays(path.with_suffix(".npz")) for path in (before, now))
-    for name in sorted({*old, *new}):
-        if (
-            name not in old
-            or name not in new
-            or (old[name].shape, old[name].dtype) != (new[name].shape, new[name].dtype)
-        ):
-            return f"the result changed: {name} has another form", "form"
+    if formed := notebooks.differing(_forms(old), _forms(new)):
+        return f"the result changed: {formed[0][0]} has another form", "form"
+    for name in sorted(old):
         if old[name].tobytes() != new[name].tobytes():
             return f"the result changed: {name}{_by(old[name], new[name])}", "data"
     if before.read_bytes() == now.read_bytes():
@@ -80,6 +76,10 @@ def figure_change(before, now):
 def _arrays(path):
     with np.load(path, allow_pickle=False) as file:
         return dict(file)
+
+
+def _forms(arrays):
+    return {name: (array.shape, array.dtype) for name, array in arrays.items()}
 
 
 def _by(old, new):
@@ -102,10 +102,7 @@ def number_changes(old, new, *, same):
     """Rows as `compare` gives them for numbers of metrics.json. same: whether both come from one kind of machine."""
     old, new = (dict(document.leaves(numbers)) for numbers in (old, new))
     allowed = tolerances()
-    for name in sorted({*old, *new}):
-        one, other = old.get(name), new.get(name)
-        if one == other:
-            continue
+    for name, one, other in notebooks.differing(old, new):
         change, gap = f"{one} -> {other}", _gap(one, other)
         if same or gap is None:
             yield name, change, same or type(one) is not type(other)
@@ -127,15 +124,18 @@ def beside_the_study():
 
     `outside` tells which of them lie further from the mean than the study's spread allows.
     """
+    return [(run, name, value, spread["mean"], spread["deviation"]) for _, run, name, value, spread in _studied()]
+
+
+def _studied():
+    """(section, run, score, value, spread) of the scores in metrics.json whose spread over seeds the study knows."""
     studied = cache.read_json(report.study_path(), {}).get("test", {})
-    numbers = cache.read_json(report.output() / "metrics.json", {})
-    found = {run: scores for section in numbers.values() for run, scores in section.get("scores", {}).items()}
-    return [
-        (run, name, value, studied[run][name]["mean"], studied[run][name]["deviation"])
-        for run, scores in found.items()
-        for name, value in scores.items()
-        if name in studied.get(run, {})
-    ]
+    for section, numbers in cache.read_json(report.output() / "metrics.json", {}).items():
+        for run, scores in numbers.get("scores", {}).items():
+            for name, value in scores.items():
+                spread = studied.get(run, {}).get(name)
+                if spread and spread["deviation"] is not None:
+                    yield section, run, name, value, spread
 
 
 def outside(comparison, *, deviations=3):
@@ -148,12 +148,7 @@ def tolerances():
     from scipy.stats import t
 
     found = {}
-    numbers, studied = cache.read_json(report.output() / "metrics.json", {}), cache.read_json(report.study_path(), {})
-    for section, of in numbers.items():
-        for run, scores in of.get("scores", {}).items():
-            for score in scores:
-                spread = studied.get("test", {}).get(run, {}).get(score)
-                if spread and spread["deviation"] is not None:
-                    quantile = t.ppf((1 + CONFIDENCE) / 2, len(spread["values"]) - 1)
-                    found[f"{section}.scores.{run}.{score}"] = float(quantile * 2**0.5 * spread["deviation"])
+    for section, run, score, _, spread in _studied():
+        quantile = t.ppf((1 + CONFIDENCE) / 2, len(spread["values"]) - 1)
+        found[f"{section}.scores.{run}.{score}"] = float(quantile * 2**0.5 * spread["deviation"])
     return found

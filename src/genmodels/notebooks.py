@@ -86,24 +86,25 @@ def _is_import(node):
 
 def _followed(where, node):
     """Refuses a statement that may change something without saying what: the slice would miss it."""
-    shown = ast.unparse(node).partition("\n")[0]
+    expected = ""
     if _is_import(node):
         module = getattr(node, "module", None) or node.names[0].name
         if module.startswith("genmodels") and (module != "genmodels" or any(alias.asname for alias in node.names)):
-            raise report.ReportError(f"{where}: expected `from genmodels import data, ...`, got `{shown}`")
+            expected = "`from genmodels import data, ...`"
     elif isinstance(node, (ast.For, ast.If, ast.With)):
         for inner in [*node.body, *getattr(node, "orelse", [])]:
             _followed(where, inner)
     elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Name):
-        raise report.ReportError(f"{where}: expected no second name for the same thing, got `{shown}`")
+        expected = "no second name for the same thing"
     elif isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant):
         function = ast.unparse(node.value.func) if isinstance(node.value, ast.Call) else ""
         if function not in ("print", "report.save", "report.record"):
-            raise report.ReportError(
-                f"{where}: expected an assignment, print, report.save or report.record, got `{shown}`"
-            )
+            expected = "an assignment, print, report.save or report.record"
     elif not isinstance(node, (ast.Assign, ast.AugAssign, ast.Expr)):
-        raise report.ReportError(f"{where}: expected an assignment, print or a loop over them, got `{shown}`")
+        expected = "an assignment, print or a loop over them"
+    if expected:
+        shown = ast.unparse(node).partition("\n")[0]
+        raise report.ReportError(f"{where}: expected {expected}, got `{shown}`")
 
 
 def _asked(notebook, statement, function, argument):
@@ -170,9 +171,14 @@ def provenance_path():
     return report.output() / "provenance.json"
 
 
-def _stamp_path(name):
+def stamp_path(name):
     """Where it is noted what was made here, which a copied or committed provenance.json does not prove."""
-    return cache.directory() / ("stamps-draft" if data.smoke_budget() else "stamps") / f"{name}.json"
+    return _cache_folder("stamps") / f"{name}.json"
+
+
+def _cache_folder(name):
+    """A folder of the cache; the quick mode has its own."""
+    return cache.directory() / (f"{name}-draft" if data.smoke_budget() else name)
 
 
 def stale(name, *, here=True):
@@ -180,7 +186,7 @@ def stale(name, *, here=True):
 
     here: whether results that were made elsewhere and committed count as stale.
     """
-    recorded, stamp = cache.read_json(provenance_path(), {}).get(name), _stamp_path(name)
+    recorded, stamp = cache.read_json(provenance_path(), {}).get(name), stamp_path(name)
     if not recorded or (here and cache.read_json(stamp) != recorded):
         reason = "not made here yet" if recorded else "not made yet"
         return dict.fromkeys(results(name), reason)
@@ -199,19 +205,25 @@ def _why_stale(result, made, recorded, since):
         return f"{changed} changed after the notebook wrote it"
     if why := cache.changes(recorded["parts"], parts(made), since):
         return why
-    noted = {"cell": made.cell, "runs": _seeds(made), "key": cache.short(recorded["parts"])}
-    odd = [name for name, value in noted.items() if recorded[name] != value]
+    odd = [name for name, value in _how(made, recorded["parts"]).items() if recorded[name] != value]
     return f"{', '.join(odd)} in provenance.json is not what the notebook says" if odd else ""
 
 
-def _seeds(made):
-    return {run: experiments.find(run).seed for run in made.runs}
+def _how(made, made_from):
+    """How a result was made, from those parts: its cell, its runs with their seeds, and the parts with their key."""
+    runs = {run: experiments.find(run).seed for run in made.runs}
+    return {"cell": made.cell, "runs": runs, "key": cache.short(made_from), "parts": made_from}
 
 
 def changed_by_hand(result, recorded):
     """What of a result is no longer as the notebook left it; empty where all is."""
-    now = checksums(result)
-    return ", ".join(what for what in {**recorded["sums"], **now} if recorded["sums"].get(what) != now.get(what))
+    return ", ".join(what for what, *_ in differing(recorded["sums"], checksums(result)))
+
+
+def differing(old, new, missing=None):
+    """[(name, old value, new value)] where two dicts differ; `missing` stands for what one of them has not."""
+    pairs = [(name, old.get(name, missing), new.get(name, missing)) for name in sorted({*old, *new})]
+    return [(name, one, other) for name, one, other in pairs if one != other]
 
 
 def checksums(result):
@@ -229,14 +241,7 @@ def provenance(made_from, begun):
         **begun,
         "data": cache.short(data.SHA256),
         "results": {
-            result: {
-                "cell": made.cell,
-                "runs": _seeds(made),
-                "key": cache.short(before),
-                "parts": before,
-                "sums": checksums(result),
-            }
-            for result, (made, before) in made_from.items()
+            result: {**_how(made, before), "sums": checksums(result)} for result, (made, before) in made_from.items()
         },
     }
 
@@ -303,7 +308,7 @@ def run(names, jobs):
 
 def executed_path(name):
     """Where the executed copy of a notebook goes."""
-    return cache.directory() / ("notebooks-draft" if data.smoke_budget() else "notebooks") / f"{name}.ipynb"
+    return _cache_folder("notebooks") / f"{name}.ipynb"
 
 
 def _run(name):
@@ -313,7 +318,7 @@ def _run(name):
     _execute(name)
     noted = provenance(made_from, begun)
     report.put(provenance_path(), name, noted)
-    cache.write_json(_stamp_path(name), noted)
+    cache.write_json(stamp_path(name), noted)
     print(f"{name}: done in {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
 
 

@@ -143,8 +143,7 @@ def _provenance_path():
 def changed_by_hand():
     """The parts of study.json that are no longer as `make study` wrote them."""
     recorded = cache.read_json(_provenance_path(), {}).get("study", {}).get("sums", {})
-    now = sums(cache.read_json(report.study_path(), {}))
-    return [name for name in {**recorded, **now} if recorded.get(name) != now.get(name)]
+    return [name for name, *_ in notebooks.differing(recorded, sums(cache.read_json(report.study_path(), {})))]
 
 
 def why_stale():
