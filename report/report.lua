@@ -64,11 +64,11 @@ local function sorted_keys(map)
 end
 
 -- Makes a value quotable by its key, and what is in it: "zadanie_1.mse.mean", "study.seeds.0".
-local function quote(value, key)
+local function make_quotable(value, key)
   local kind = type(value)
   if kind == 'number' or kind == 'string' or kind == 'table' and type(value.mean) == 'number' then quotable[key] = value end
   for name, part in pairs(kind == 'table' and value or {}) do
-    quote(part, (key == '' and '' or key .. '.') .. (type(name) == 'number' and name - 1 or name))
+    make_quotable(part, (key == '' and '' or key .. '.') .. (type(name) == 'number' and name - 1 or name))
   end
 end
 
@@ -280,8 +280,8 @@ local function readable(math)
       hint = ('it has %d %s and %d %s'):format(count(opens), opens:gsub('%%A', ''), count(closes), closes:gsub('%%A', ''))
     end
   end
-  local made = pandoc.write(pandoc.Pandoc { pandoc.Plain { math } }, 'html', { html_math_method = 'mathml' })
-  if not made:find('<math', 1, true) then
+  local html = pandoc.write(pandoc.Pandoc { pandoc.Plain { math } }, 'html', { html_math_method = 'mathml' })
+  if not html:find('<math', 1, true) then
     stop('formula $' .. math.text:gsub('%s+', ' '):sub(1, 80) .. '$: expected TeX that can be read; ' .. hint, math.text)
   end
 end
@@ -315,9 +315,9 @@ local function plain_div(div)
   end
 end
 
-local function plain_raw(raw)
-  if raw.format ~= 'tex' or not raw.text:match '^\\newpage%s*$' then
-    stop('raw ' .. raw.format .. ' "' .. raw.text:match '^[^\n]*' .. '": expected Markdown or \\newpage', raw.text)
+local function plain_raw(element)
+  if element.format ~= 'tex' or not element.text:match '^\\newpage%s*$' then
+    stop('raw ' .. element.format .. ' "' .. element.text:match '^[^\n]*' .. '": expected Markdown or \\newpage', element.text)
   end
 end
 
@@ -411,8 +411,8 @@ end
 
 local function read_results(meta)
   results, draft = meta.results and pandoc.utils.stringify(meta.results) or RESULTS, meta.draft == true
-  quote(read_json(results .. '/metrics.json', 'the notebooks write it'), '')
-  quote(read_json(STUDY, '`make study` writes it'), 'study')
+  make_quotable(read_json(results .. '/metrics.json', 'the notebooks write it'), '')
+  make_quotable(read_json(STUDY, '`make study` writes it'), 'study')
   provenance = read_json(results .. '/provenance.json', 'the notebooks write it')
   for notebook, of in pairs(provenance) do
     for result, how in pairs(of.results or {}) do
