@@ -4,7 +4,7 @@
 --   @fig-x, [-@fig-x]            "Rysunek 3", "3"
 --   ![Caption](file){#fig-x alt="..."}   a numbered figure that keeps its alternative text
 --   ![Caption](file){#fig-x .dodatkowy alt="..."}   the same, numbered apart: A1, A2, ...
---   ::: obok                     the figures inside stand side by side, but in LaTeX
+--   ::: obok                     the figures inside stand side by side; in LaTeX, below each other
 --   ::: zrodla                   what made each figure and number, from provenance.json
 --   \newpage                     a new page
 --   [0,5]{.ustalone}             a number that is no result; typed without this it stops the build
