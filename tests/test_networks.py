@@ -49,7 +49,7 @@ def test_pixels_are_spread_in_blocks_of_two_and_gathered_again(rng):
     assert image.shape == (2, 28, 28, 1)
     for row, column in np.ndindex(2, 2):
         assert np.array_equal(image[:, row::2, column::2, 0], blocks[..., 2 * row + column])
-    assert np.array_equal(networks._gather_pixels(image), blocks)
+    assert np.array_equal(networks._gather_pixels(image, 2), blocks)
 
 
 def test_waves_are_sines_and_cosines_of_each_axis(rng):

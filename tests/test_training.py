@@ -21,7 +21,7 @@ def test_order_and_noise_follow_from_seed_and_epoch_alone():
     second[2]  # whatever was asked before does not matter
     for ours, theirs in zip(first[1], second[1]):
         assert np.array_equal(ours, theirs)
-    second.on_epoch_end()
+    second.begin(1)
     assert not np.array_equal(first.order, second.order)
     assert not np.array_equal(first.order, batches(seed=1).order)
 
@@ -47,6 +47,26 @@ def test_learning_rate_can_fall_late_and_survives_saving():
     schedule = adam(2e-3, 100, decay="late").get_config()["learning_rate"]
     rate = keras.optimizers.schedules.deserialize(schedule)
     assert [float(rate(step)) for step in (0, 50, 75, 100)] == pytest.approx([2e-3, 2e-3, 1e-3, 0], abs=1e-7)
+
+
+class Census(keras.Model):
+    """Counts how often it was shown each of `count` numbers."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.seen = self.add_weight(shape=(count,), initializer="zeros", trainable=False)
+        self.built = True
+
+    def train_step(self, data):
+        self.seen.assign_add(keras.ops.sum(keras.ops.one_hot(data[0], self.seen.shape[0]), axis=0))
+        return {"loss": keras.ops.sum(self.seen.value)}
+
+
+def test_fit_shows_every_example_once_in_each_epoch():
+    model, given = Census(47), Batches(47, 2, lambda chosen, rng: (chosen,), seed=0)  # 24 steps: no whole rounds
+    model.compile()
+    fit(model, given, epochs=3, name="census")
+    assert np.array_equal(model.seen, np.full(47, 3))
 
 
 def small_fit(digits):

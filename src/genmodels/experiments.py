@@ -76,7 +76,7 @@ def _conditional_vae(latent_dim, **options):
         summary=f"conditional VAE, {latent_dim} latent dimensions",
         build="build_conditional_vae",
         options={"latent_dim": latent_dim, "hidden_units": (512, 256), "classifier_weight": 80.0, **options},
-        epochs=8,
+        epochs=4,
         batch_size=128,
         learning_rate=3.5e-3,
     )
@@ -88,9 +88,9 @@ def _vae(name, summary, *, decay="cosine", **options):
         summary=f"VAE, 2 latent dimensions, {summary}",
         build="build_vae",
         options=options,
-        epochs=13,
+        epochs=6,
         batch_size=128,
-        learning_rate=1e-3,
+        learning_rate=2e-3,
         decay=decay,
     )
 
@@ -133,7 +133,7 @@ _RUNS = (
     _conditional_vae(25, kl_weight=3.0),
     _conditional_vae(100, kl_weight=3.0),
     _conditional_vae(2),
-    _vae("vae_before", "before it was improved", decay="constant", hidden_units=(512,), waves=0),
+    _vae("vae_before", "before it was improved", decay="constant", hidden_units=(512,), waves=0, normalise=False),
     _judge("judge", "digit classifier, trained on real images only", {"architecture": "strided"}),
     _judge("judge_2", "second judge, of another architecture", {"architecture": "pooled"}, seed=101),
     _judge(

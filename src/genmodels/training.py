@@ -8,6 +8,8 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+STEPS = 10  # of training between two looks of Python at it
+
 
 def use_one_thread():
     """Keeps TensorFlow to one thread of the CPU; tells whether it is, which it cannot be once it has run with more.
@@ -38,7 +40,7 @@ def prepare(seed):
     keras.utils.set_random_seed(seed)
 
 
-class Batches(keras.utils.PyDataset):
+class Batches:
     """Batches of `count` examples in a new order each epoch; a short last batch is kept.
 
     make: a function of indices (B,) and a np.random.Generator that returns one batch as `fit` takes it. The order and
@@ -46,16 +48,15 @@ class Batches(keras.utils.PyDataset):
     """
 
     def __init__(self, count, batch_size, make, *, seed):
-        super().__init__()
         if batch_size < 1:
             raise ValueError(f"batch_size must be >= 1, got {batch_size}")
         self.count, self.batch_size, self.make, self.seed = count, batch_size, make, seed
-        self.epoch = -1
-        self.on_epoch_end()
+        self.begin(0)
 
-    def on_epoch_end(self):
-        self.epoch += 1
-        self.order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
+    def begin(self, epoch):
+        """Goes to the start of an epoch, counted from 0."""
+        self.epoch = epoch
+        self.order = np.random.default_rng([self.seed, epoch]).permutation(self.count)
 
     def __len__(self):
         return -(-self.count // self.batch_size)
@@ -63,6 +64,15 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index):
         indices = self.order[index * self.batch_size : (index + 1) * self.batch_size]
         return self.make(indices, np.random.default_rng([self.seed, self.epoch, index]))
+
+    def dataset(self):
+        """One epoch, the present one whenever it is begun, as a tf.data.Dataset."""
+        shapes = tf.nest.map_structure(lambda part: tf.TensorSpec((None, *part.shape[1:]), part.dtype), self[0])
+        options = tf.data.Options()
+        # Its tuning thread holds up the end of an epoch, by up to as long as the epoch took.
+        options.autotune.enabled = False
+        found = tf.data.Dataset.from_generator(lambda: map(self.__getitem__, range(len(self))), output_signature=shapes)
+        return found.apply(tf.data.experimental.assert_cardinality(len(self))).prefetch(2).with_options(options)
 
 
 class Progress(keras.callbacks.Callback):
@@ -82,7 +92,8 @@ class Progress(keras.callbacks.Callback):
         self.bar.set_description(f"{self.name}, epoch {epoch + 1}/{self.params['epochs']}")
 
     def on_train_batch_end(self, batch, logs=None):
-        self.bar.update(self.epoch * self.params["steps"] + batch + 1 - self.bar.n)
+        done = min(batch + 1, self.params["steps"])  # Keras counts whole rounds of STEPS
+        self.bar.update(self.epoch * self.params["steps"] + done - self.bar.n)
         self.bar.set_postfix_str(self._losses(logs), refresh=False)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -106,13 +117,15 @@ def fit(model, batches, *, epochs, name, position=0, validation=None, callbacks=
     batches: a Batches. validation: arrays for the model's `evaluate`, or None. name, position: of the progress bar.
     callbacks: of Keras; what they put into `logs` at the end of an epoch joins the history.
     """
+    model.steps_per_execution = STEPS
+    begin = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.begin(epoch))
     history = model.fit(
-        batches,
+        batches.dataset(),
         epochs=epochs,
         validation_data=validation,
-        shuffle=False,
+        shuffle=False,  # they are
         verbose=0,
-        callbacks=[*callbacks, Progress(name, position)],
+        callbacks=[begin, *callbacks, Progress(name, position)],
     )
     return {metric: [np.asarray(value).tolist() for value in values] for metric, values in history.history.items()}
 

@@ -26,7 +26,8 @@ class VAE(keras.Model):
     Takes quantised images (B, 28, 28, 1) in {0, 1}. latent_dim: axes of z, >= 1. hidden_units: widths of the encoder's
     hidden layers; the decoder mirrors them. kl: how the loss computes KL(q(z|x) || p(z)), "closed_form" or
     "monte_carlo". kl_weight: what multiplies it; 1 gives the evidence lower bound, more gives a beta-VAE. waves:
-    frequencies of z that the decoder is given, see `networks.Waves`. seed: of the noise drawn in `fit` and `evaluate`.
+    frequencies of z that the decoder is given, see `networks.Waves`. normalise: batch normalisation in the decoder's
+    hidden layers; not in the encoder, where it makes the bound worse. seed: of the noise drawn in `fit` and `evaluate`.
     Source: Kingma & Welling, "Auto-Encoding Variational Bayes", 2014; kl_weight: Higgins et al., "beta-VAE", 2017.
     """
 
@@ -38,6 +39,7 @@ class VAE(keras.Model):
         kl="closed_form",
         kl_weight=1.0,
         waves=5,
+        normalise=True,
         seed=None,
         **kwargs,
     ):
@@ -47,7 +49,8 @@ class VAE(keras.Model):
         if kl not in KL_FORMS:
             raise ValueError(f"kl must be one of {', '.join(KL_FORMS)}, got {kl!r}")
         self.latent_dim, self.hidden_units = latent_dim, tuple(hidden_units)
-        self.kl, self.kl_weight, self.waves, self.seed = kl, kl_weight, waves, seed
+        self.kl, self.kl_weight, self.seed = kl, kl_weight, seed
+        self.waves, self.normalise = waves, normalise
         self.encoder, self.decoder = self._networks()
         self.noise = keras.random.SeedGenerator(seed)
         self.negative_elbo = keras.metrics.Mean("negative_elbo")
@@ -56,14 +59,16 @@ class VAE(keras.Model):
 
     def _networks(self):
         """Encoder to z_mean and z_log_var, side by side, and decoder to logits."""
+        drawing = {"waves": self.waves, "normalise": self.normalise}
         encoder = dense_encoder(2 * self.latent_dim, self.hidden_units)
-        return encoder, dense_decoder(self.latent_dim, self.hidden_units[::-1], waves=self.waves)
+        return encoder, dense_decoder(self.latent_dim, self.hidden_units[::-1], **drawing)
 
     def call(self, images, training=False):
         """A dict of logits (B, 28, 28, 1) and z_mean, z_log_var, z, each (B, latent_dim); z is drawn afresh."""
         z_mean, z_log_var = ops.split(self.encoder(images), 2, axis=-1)
         z = sample_gaussian(z_mean, z_log_var, self.noise)
-        return {"logits": self.decoder(z), "z_mean": z_mean, "z_log_var": z_log_var, "z": z}
+        logits = self.decoder(z, training=training)
+        return {"logits": logits, "z_mean": z_mean, "z_log_var": z_log_var, "z": z}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """-(logpx_z + logpz - logqz_x), the last two as KL_FORMS[self.kl] has them; nats, averaged over the batch."""
@@ -92,7 +97,7 @@ class VAE(keras.Model):
         return self.decode(np.random.default_rng(seed).standard_normal((count, self.latent_dim), "float32"))
 
     def get_config(self):
-        names = ("latent_dim", "hidden_units", "kl", "kl_weight", "waves", "seed")
+        names = ("latent_dim", "hidden_units", "kl", "kl_weight", "waves", "normalise", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
@@ -118,44 +123,47 @@ class ConditionalVAE(VAE):
 
     def _networks(self):
         self.window = CellWindow(name="window")
+        drawing = {"waves": self.waves, "normalise": self.normalise}
         encoder = canvas_encoder(self.window, 2 * self.latent_dim, self.hidden_units)
-        return encoder, canvas_decoder(self.window, self.latent_dim, self.hidden_units[::-1], waves=self.waves)
+        return encoder, canvas_decoder(self.window, self.latent_dim, self.hidden_units[::-1], **drawing)
 
     def call(self, inputs, training=False):
         """As VAE.call, with logits (B, 56, 56, 1); with a classifier also what it makes of real and drawn digits."""
         canvases, condition = inputs[0], one_hot_condition(inputs[1])
+        label, position = condition[:, :LABELS], condition[:, LABELS:]
         z_mean, z_log_var = ops.split(self.encoder([canvases, condition]), 2, axis=-1)
         z = sample_gaussian(z_mean, z_log_var, self.noise)
-        found = {"logits": self.decoder([z, condition]), "z_mean": z_mean, "z_log_var": z_log_var, "z": z}
-        if self.classifier:
-            found |= self._names(canvases[::2], condition[::2], training)  # half of them teach it enough
-        return found
+        found = {"z_mean": z_mean, "z_log_var": z_log_var, "z": z}
+        draw = self.decoder.get_layer("digit_decoder")
+        if not self.classifier:
+            digits = draw([z, label], training=training)
+        else:  # half of them teach it enough; one call draws for both, so that batch normalisation sees both
+            prior = keras.random.normal(ops.shape(_half(z)), seed=self.noise)
+            digits = draw([ops.concatenate([z, prior]), ops.concatenate([label, _half(label)])], training=training)
+            digits, drawn = digits[: ops.shape(z)[0]], digits[ops.shape(z)[0] :]
+            found |= self._names(self.window(_half(canvases), _half(position)), drawn, training)
+        return {**found, "logits": self.window(digits, position, write=True)}
 
-    def _names(self, canvases, condition, training):
-        """Label logits (B, 10) that the classifier gives to real digits, and to as many drawn from the prior.
+    def _names(self, real, drawn, training):
+        """Label logits (B, 10) that the classifier gives to real digits and to drawn ones, given as logits.
 
         Of the real ones it learns; for the drawn ones its weights are held fixed, so that it cannot learn to agree.
-        Both are what the window shows. Drawn digits are quantised like real ones; the gradient passes that by
-        (straight-through estimator: Bengio, Leonard & Courville, "Estimating or Propagating Gradients Through
-        Stochastic Neurons", 2013).
+        Drawn digits are quantised like real ones; the gradient passes that by (straight-through estimator: Bengio,
+        Leonard & Courville, "Estimating or Propagating Gradients Through Stochastic Neurons", 2013).
         """
-        real = ops.stop_gradient(self.window(canvases, condition[:, LABELS:]))
-        z = keras.random.normal((ops.shape(real)[0], self.latent_dim), seed=self.noise)
-        drawn = ops.sigmoid(
-            self.decoder.get_layer("digit_decoder")([z, condition[:, :LABELS]]) + self.window.background
-        )
+        drawn = ops.sigmoid(drawn + self.window.background)
         drawn += ops.stop_gradient(ops.cast(drawn >= 0.5, drawn.dtype) - drawn)
         fixed = [ops.stop_gradient(weight.value) for weight in self.classifier.trainable_variables]
         others = [weight.value for weight in self.classifier.non_trainable_variables]
         named, _ = self.classifier.stateless_call(fixed, others, drawn, training=False)
-        return {"names_of_real": self.classifier(real, training=training), "names_of_drawn": named}
+        return {"names_of_real": self.classifier(ops.stop_gradient(real), training=training), "names_of_drawn": named}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """As VAE.compute_loss, and with a classifier the cross-entropies of both kinds of names."""
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
         if not self.classifier:
             return loss
-        label = one_hot_condition(x[1])[::2, :LABELS]
+        label = _half(one_hot_condition(x[1])[:, :LABELS])
         learned, drawn = (
             ops.mean(ops.categorical_crossentropy(label, y_pred[name], from_logits=True))
             for name in ("names_of_real", "names_of_drawn")
@@ -177,6 +185,11 @@ class ConditionalVAE(VAE):
         """One image of pixel probabilities (N, 56, 56, 1) per condition (N, 3), z drawn from N(0, I) with `seed`."""
         z = np.random.default_rng(seed).standard_normal((len(conditions), self.latent_dim), "float32")
         return self.decode(z, conditions)
+
+
+def _half(batch):
+    """The first half of a batch (not every second one: neighbours are a view, the others a copy)."""
+    return batch[: (ops.shape(batch)[0] + 1) // 2]
 
 
 def one_hot_condition(conditions):
