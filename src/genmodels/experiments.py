@@ -9,6 +9,7 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -299,9 +300,9 @@ def build_vae(settings, splits):
     from genmodels.vae import VAE
 
     model = VAE(seed=settings["seed"], **settings["options"])
-    images, validation = data.quantise(splits.train.images), data.quantise(splits.validation.images)
+    images, validation = splits.train.images, data.quantise(splits.validation.images)
     model.compile(_adam(settings, len(images)))
-    return Setup(model, len(images), lambda chosen, rng: (images[chosen],), (validation,))
+    return Setup(model, len(images), lambda chosen, rng: (data.quantise(images[chosen]),), (validation,))
 
 
 def build_conditional_vae(settings, splits):
@@ -309,15 +310,15 @@ def build_conditional_vae(settings, splits):
     from genmodels.vae import ConditionalVAE
 
     model = ConditionalVAE(seed=settings["seed"], **settings["options"])
-    train, validation = splits.train.quantised(), splits.validation.quantised()
-    model.compile(_adam(settings, len(train)))
-    everything, rng = np.arange(len(validation)), np.random.default_rng(settings["seed"])
-    return Setup(
-        model,
-        len(train),
-        lambda chosen, rng: (data.on_canvas(train, chosen, rng),),
-        (data.on_canvas(validation, everything, rng),),
-    )
+    model.compile(_adam(settings, len(splits.train)))
+
+    def quantised(split, chosen, rng):
+        canvases, conditions = data.on_canvas(split, chosen, rng)
+        return ((data.quantise(canvases), conditions),)
+
+    everything, rng = np.arange(len(splits.validation)), np.random.default_rng(settings["seed"])
+    validation = quantised(splits.validation, everything, rng)
+    return Setup(model, len(splits.train), partial(quantised, splits.train), validation)
 
 
 def build_gan(settings, splits):

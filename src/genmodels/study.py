@@ -43,6 +43,12 @@ CHANGES = (
     ),
     Change(name="ae_cosine", of="ae", what="krok malejący wzdłuż połówki kosinusa", settings={"decay": "cosine"}),
     Change(name="vae_without_waves", of="vae_kl", what="bez fal na wejściu dekodera", options={"waves": 0}),
+    Change(
+        name="vae_without_normalisation",
+        of="vae_kl",
+        what="bez normalizacji w dekoderze",
+        options={"normalise": False},
+    ),
     Change(name="vae_constant", of="vae_kl", what="stały krok uczenia", settings={"decay": "constant"}),
     Change(name="cvae_without_classifier", of="cvae_25", what="bez klasyfikatora", options={"classifier_weight": 0.0}),
     Change(name="cvae_weight_1", of="cvae_25", what="waga KL równa 1", options={"kl_weight": 1.0}),
