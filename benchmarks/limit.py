@@ -1,0 +1,97 @@
+"""How near training comes to what the machine can do: multiply-adds of a step against its time and the measured peak.
+
+The peak is that of a large float32 matrix product through the same TensorFlow, on one thread, as the runs train.
+"""
+
+import math
+import statistics
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from genmodels import data, experiments, training
+
+
+def graph_of(model, batch):
+    """The graph of one training step of a compiled model on a batch, its shapes all known."""
+    shapes = tf.nest.map_structure(lambda part: tf.TensorSpec(part.shape, part.dtype), batch)
+    return tf.function(model.train_step).get_concrete_function(shapes).graph
+
+
+def multiply_adds(graph):
+    """Multiply-adds of all matrix products and convolutions of a graph: a multiply and an add count as one."""
+    return sum(_COUNTS[op.type](op) for op in graph.get_operations() if op.type in _COUNTS)
+
+
+def _matmul(op):
+    """Elements of the result, times the length of the axis that is summed."""
+    transposed = op.get_attr("transpose_a" if op.type == "MatMul" else "adj_x")
+    return math.prod(op.outputs[0].shape) * op.inputs[0].shape[-2 if transposed else -1]
+
+
+def _convolution(images, kernel):
+    """images: the smaller ones, after the stride. kernel: (height, width, channels in, channels out)."""
+    return math.prod(images) * math.prod(kernel[:3])
+
+
+_COUNTS = {
+    "MatMul": _matmul,
+    "BatchMatMulV2": _matmul,
+    "Conv2D": lambda op: _convolution(op.outputs[0].shape, op.inputs[1].shape),
+    "Conv2DBackpropInput": lambda op: _convolution(op.inputs[2].shape, op.inputs[1].shape),
+    "Conv2DBackpropFilter": lambda op: _convolution(op.inputs[2].shape, op.outputs[0].shape),
+}
+
+
+def peak(side=4096, times=9):
+    """Multiply-adds a second of a product of two matrices of `side` x `side`, the median of `times`."""
+    product = tf.function(tf.matmul)
+    matrix = tf.random.normal((side, side))
+    return side**3 / _median_seconds(lambda: product(matrix, matrix)[0, 0].numpy(), times)
+
+
+def _median_seconds(action, times):
+    action()  # the first time is slow
+    found = []
+    for _ in range(times):
+        start = time.perf_counter()
+        action()
+        found.append(time.perf_counter() - start)
+    return statistics.median(found)
+
+
+def of_run(run, *, steps=100):
+    """Cost of training a run: multiply-adds and nodes of a step, and the median seconds of one, of `steps`."""
+    run = experiments.find(run)
+    models = [experiments.trained(other).model for other in experiments.needed(run)]
+    setup = getattr(experiments, run.build)(run.settings(), data.load(), *models)
+    batches = training.Batches(setup.count, run.batch_size, setup.make_batch, seed=run.seed)
+    graph = graph_of(setup.model, batches[0])
+    some = training.Batches(steps * run.batch_size, run.batch_size, setup.make_batch, seed=run.seed)
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        training.fit(setup.model, some, epochs=1, name=run.name)
+        times.append((time.perf_counter() - start) / steps)
+    nodes = len(graph.get_operations())
+    return {"multiply_adds": multiply_adds(graph), "nodes": nodes, "seconds": float(np.min(times[1:]))}
+
+
+def main():
+    """Prints a table of all runs."""
+    training.use_one_thread()
+    limit = peak()
+    print(f"peak: {limit / 1e9:.1f} G multiply-adds/s on one thread")
+    for run in experiments.RUNS:
+        cost = of_run(run)
+        reached = cost["multiply_adds"] / cost["seconds"]
+        print(
+            f"{run:10} {cost['multiply_adds'] / 1e6:8.1f} M/step {cost['nodes']} nodes {1e3 * cost['seconds']:6.1f} ms"
+            f" {reached / 1e9:6.1f} G/s {reached / limit:6.1%} of the peak",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

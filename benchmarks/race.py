@@ -1,0 +1,234 @@
+"""Time to quality: seconds of training until a stated quality on the test set, ours and published recipes side by side.
+
+Each training has a process of its own, one after another and in alternation, so that what else the machine does hits
+all alike. Recipes may use all cores, as they do where nothing is set; ours uses one, as in the report. The clock runs
+only while the model trains, its first, slow step included; looking at the quality stops it.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+import click
+
+from genmodels import cache, data, experiments, notebooks, report
+
+SEEDS = (1, 2, 3)
+LOOKS = 1.25  # the steps at which the quality is looked at grow by this factor
+OVERTIME = 12  # a recipe may stop once it has taken this many times as long as ours
+
+
+@dataclass(frozen=True)
+class Race:
+    """ours: a run of the report. recipes: functions of `recipes`. quality: of `measures`; it reaches `target`."""
+
+    name: str
+    what: str
+    ours: str
+    recipes: tuple
+    quality: str
+    target: float
+    falls: bool  # whether less is better
+
+    def reached(self, quality):
+        return quality <= self.target if self.falls else quality >= self.target
+
+
+RACES = (
+    Race("vae", "−ELBO, obrazy progowane [naty]", "vae_mc", ("conv_vae",), "negative_elbo", 156.8, True),
+    Race("vae_grey", "−ELBO, obrazy szare [naty]", "vae_kl", ("conv_vae_grey",), "negative_elbo_grey", 150.4, True),
+    Race("gan", "trafność etykiet", "gan", ("conditional_gan",), "label_accuracy", 0.95, False),
+    Race("gan_distance", "odległość Frécheta", "gan", ("conditional_gan", "dcgan"), "frechet", 20.0, True),
+)
+RACE = {race.name: race for race in RACES}
+
+
+def negative_elbo(model, splits, judge, *, prepare=data.quantise):
+    """-ELBO of the test images in nats, one z each, the same noise each time."""
+    from genmodels import metrics
+
+    return metrics.negative_elbo(metrics.elbo_terms(model, prepare(splits.test.images), 0))["mean"]
+
+
+def negative_elbo_grey(model, splits, judge):
+    """The same for grey images, as they are."""
+    return negative_elbo(model, splits, judge, prepare=lambda images: images)
+
+
+def _drawn(model, labels):
+    """Images (N, 28, 28, 1) in [0, 1] of a ConditionalGAN or of a PlainGAN."""
+    import numpy as np
+
+    if hasattr(model, "generate"):
+        return model.generate(labels, seed=0)
+    one_hot = np.eye(data.LABELS, dtype="float32")[labels]
+    images = np.concatenate([model.draw(part) for part in np.split(one_hot, len(labels) // 500)])
+    return (images - model.low) / (1 - model.low)
+
+
+def label_accuracy(model, splits, judge):
+    """Share of 2,000 drawn images that the judge gives the label asked for."""
+    import numpy as np
+
+    labels = np.arange(2_000) % data.LABELS
+    return float((judge.classify(_drawn(model, labels)) == labels).mean())
+
+
+def frechet(model, splits, judge):
+    """Frechet distance of 5,000 drawn images from 5,000 test images in the judge's features."""
+    from genmodels import metrics
+
+    real = splits.test.images[:5_000]
+    return metrics.frechet_distance(judge.features(_drawn(model, splits.test.labels[:5_000])), judge.features(real))
+
+
+MEASURES = {measure.__name__: measure for measure in (negative_elbo, negative_elbo_grey, label_accuracy, frechet)}
+
+
+def prepared(race, who, seed):
+    """Model, training batches and epochs of one side of a race."""
+    from benchmarks import recipes
+    from genmodels import training
+
+    splits = data.load()
+    if who == "ours":
+        run = experiments.find(race.ours)
+        settings = {**run.settings(), "seed": seed}
+        setup = getattr(experiments, run.build)(settings, splits)
+        make, grey = setup.make_batch, lambda chosen, rng: (splits.train.images[chosen],)
+        make = grey if race.quality == "negative_elbo_grey" else make
+        return setup.model, training.Batches(setup.count, run.batch_size, make, seed=seed), run.epochs
+    model, images, labels = getattr(recipes, who)(seed), splits.train.images, splits.train.labels
+    makes = {
+        "negative_elbo": lambda chosen, rng: (data.quantise(images[chosen]),),
+        "negative_elbo_grey": lambda chosen, rng: (images[chosen],),
+    }
+    make = makes.get(race.quality, lambda chosen, rng: (images[chosen], labels[chosen]))
+    return model, training.Batches(len(images), recipes.BATCH[who], make, seed=seed), recipes.EPOCHS[who]
+
+
+def train(race, who, seed, limit):
+    """Trains one side until it reaches the target, its published epochs end, or `limit` seconds are over.
+
+    Returns a dict: seconds, cpu, steps and quality, a list each, at every look; memory: of the process before the
+    first look, MiB.
+    """
+    import keras
+    import psutil
+
+    from genmodels import training
+
+    if who == "ours":
+        training.prepare(seed)
+    else:
+        keras.utils.set_random_seed(seed)
+    judge = experiments.trained("judge").model if race.quality in ("label_accuracy", "frechet") else None
+    model, batches, epochs = prepared(race, who, seed)
+    found = {"seconds": [], "cpu": [], "steps": [], "quality": []}
+
+    class Clock(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self.seconds = self.cpu = 0.0
+            self.epoch, self.next = 0, 50
+            self.go()
+
+        def go(self):
+            self.start = time.perf_counter(), time.process_time()
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.epoch = epoch
+
+        def on_train_batch_end(self, batch, logs=None):
+            step = self.epoch * len(batches) + batch + 1
+            if step >= self.next:
+                self.look(step)
+                self.next = LOOKS * step
+                self.go()
+
+        def look(self, step):
+            self.seconds += time.perf_counter() - self.start[0]
+            self.cpu += time.process_time() - self.start[1]
+            found.setdefault("memory", psutil.Process().memory_info().rss / 2**20)
+            quality = MEASURES[race.quality](model, splits, judge)
+            for name, value in zip(found, (self.seconds, self.cpu, step, quality)):
+                found[name].append(value)
+            print(
+                f"  {race.name}, {who}, seed {seed}: {self.seconds:.1f} s, {quality:.4g}", file=sys.stderr, flush=True
+            )
+            model.stop_training = race.reached(quality) or self.seconds > limit
+
+        def on_train_end(self, logs=None):
+            if not model.stop_training:
+                self.look(self.epoch * len(batches) + len(batches))
+
+    splits = data.load()
+    if who == "ours":
+        training.fit(model, batches, epochs=epochs, name=race.ours, callbacks=[Clock()])
+    else:
+        begin = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.begin(epoch))
+        model.fit(batches.dataset(), epochs=epochs, shuffle=False, verbose=0, callbacks=[begin, Clock()])
+    return found
+
+
+def _in_own_process(race, who, seed, limit):
+    """What `train` gives, from the cache where this code has run before."""
+    parts = [race.name, who, seed, cache.code_parts(f"experiments:{experiments.find(race.ours).build}", "training")]
+    path = cache.directory() / "bench" / f"{race.name}-{who}-{seed}-{cache.short(parts)}.json"
+    if not path.is_file():
+        command = [sys.executable, "-m", "benchmarks.race", race.name, who, str(seed), str(limit)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+        cache.write_json(path, json.loads(done.stdout))
+    return cache.read_json(path)
+
+
+def summary(race, runs):
+    """{who: seconds, cpu, memory of the median seed until the target, or the best quality without; ratio to ours}."""
+    found = {}
+    for who, each in runs.items():
+        done = [run for run in each if race.reached(run["quality"][-1])]
+        found[who] = {
+            "seconds": statistics.median(run["seconds"][-1] for run in each),
+            "cpu": statistics.median(run["cpu"][-1] for run in each),
+            "memory": statistics.median(run["memory"] for run in each),
+            "quality": statistics.median(run["quality"][-1] for run in each),
+            "reached": len(done),
+        }
+    for who in found:
+        found[who]["ratio"] = found[who]["seconds"] / found["ours"]["seconds"]
+    return found
+
+
+def compete(race, seeds=SEEDS):
+    """Runs a race; returns {who: [what `train` gives, for each seed]}."""
+    runs = {who: [] for who in ("ours", *race.recipes)}
+    for seed in seeds:
+        for who in runs:
+            limit = OVERTIME * max((run["seconds"][-1] for run in runs["ours"]), default=float("inf"))
+            runs[who].append(_in_own_process(race, who, seed, limit))
+    return runs
+
+
+@click.command()
+@click.argument("name", type=click.Choice(list(RACE)), required=False)
+@click.argument("who", required=False)
+@click.argument("seed", type=int, required=False)
+@click.argument("limit", type=float, required=False)
+def main(name, who, seed, limit):
+    """All races, or one side of one with one seed, as JSON on standard output."""
+    if who:
+        json.dump(train(RACE[name], who, seed, limit), sys.stdout)
+        return
+    races = [RACE[name]] if name else RACES
+    experiments.trained("judge")
+    runs = {race.name: compete(race) for race in races}
+    found = {race.name: {"runs": runs[race.name], "summary": summary(race, runs[race.name])} for race in races}
+    cache.write_json(report.output() / "benchmark.json", {"machine": notebooks.machine(), "races": found})
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    main()
