@@ -44,8 +44,3 @@ def test_saved_model_gives_the_same_codes_and_images(ae, digits, tmp_path):
 def test_decoded_images_are_probabilities(ae):
     images = ae.decode(np.array([[-50.0, 50.0], [0, 0]], "float32"))
     assert images.shape == (2, 28, 28, 1) and (images >= 0).all() and (images <= 1).all()
-
-
-def test_latent_dim_below_one_is_refused():
-    with pytest.raises(ValueError, match="latent_dim must be >= 1, got 0"):
-        AE(latent_dim=0)

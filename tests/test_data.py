@@ -96,7 +96,7 @@ def test_typical_is_the_image_nearest_to_its_digits_mean():
     split = data.Split(images, np.array([3, 3, 3, 3, 4]))
     assert np.array_equal(split.typical(3), images[1])  # the mean of 0, 0.5, 1 and 0.45 is 0.4875
     with pytest.raises(ValueError, match="expected a digit that occurs"):
-        split.typical(12)
+        split.typical(5)
 
 
 def test_quantised_split_keeps_its_labels(digits):
@@ -112,8 +112,6 @@ def test_shift_moves_by_whole_pixels_and_fills_with_nothing(digits):
         assert np.array_equal(image, expected)
     full = np.ones((1, 28, 28, 1), "float32")
     assert data.shift(full, [2], [-1]).sum() == 27 * 26
-    with pytest.raises(ValueError, match="must be from -2 to 2"):
-        data.shift(images, [3, 0, 0], [0, 0, 0])
 
 
 def test_varied_images_are_half_quantised_and_keep_their_ink_in_the_frame(digits, rng):
@@ -131,25 +129,8 @@ def test_placed_digit_is_found_at_its_offset_and_nothing_elsewhere(pos_x, pos_y)
     assert np.count_nonzero(canvas) == np.count_nonzero(digit)
 
 
-def test_place_refuses_positions_off_the_grid_and_wrong_shapes():
-    digit = np.zeros((1, 28, 28, 1), "float32")
-    with pytest.raises(ValueError, match="position must be a whole number from 0 to 2"):
-        data.place(digit, [[0, 3]])
-    with pytest.raises(ValueError, match=r"expected images \(N, 28, 28, 1\)"):
-        data.place(digit[..., 0], [[0, 0]])
-
-
 def test_conditions_broadcast():
     assert data.conditions(3, [0, 1, 2], 1).tolist() == [[3, 0, 1], [3, 1, 1], [3, 2, 1]]
-
-
-@pytest.mark.parametrize(
-    ("label", "pos_x", "pos_y", "message"),
-    [(10, 0, 0, "label .* 0 to 9"), (-1, 0, 0, "label"), (1.0, 0, 0, "label"), (1, 3, 0, "pos_x"), (1, 0, -1, "pos_y")],
-)
-def test_conditions_refuse_what_is_off_the_scale(label, pos_x, pos_y, message):
-    with pytest.raises(ValueError, match=message):
-        data.conditions(label, pos_x, pos_y)
 
 
 def test_all_positions_are_the_nine_cells_row_by_row():

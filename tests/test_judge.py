@@ -35,8 +35,3 @@ def test_features_are_what_the_last_layer_sees(digits):
     logits = judge.predict(digits.images[:5], verbose=0)
     weights, bias = (keras.ops.convert_to_numpy(weight) for weight in judge.head.weights)
     np.testing.assert_allclose(judge.features(digits.images[:5]) @ weights + bias, logits, rtol=1e-4, atol=1e-5)
-
-
-def test_unknown_architecture_is_refused():
-    with pytest.raises(ValueError, match="architecture must be one of pooled, strided, got 'deep'"):
-        Judge(architecture="deep")

@@ -73,7 +73,7 @@ def test_label_accuracy_counts_by_digit():
 
 def test_confident_share_uses_the_judges_probability():
     assert metrics.confident_share(Oracle(), ink([1, 2])) == 1.0
-    assert metrics.confident_share(Oracle(), ink([1, 2]), threshold=1.1) == 0.0
+    assert metrics.confident_share(Oracle(), ink([1, 2]), threshold=1.0) == 0.0
 
 
 def test_grey_share_is_zero_for_black_and_white_and_one_for_grey():

@@ -25,7 +25,7 @@ def test_normalised_codes_have_no_scale_or_shift_of_their_own():
 @pytest.mark.parametrize("cell", data.all_positions().tolist())
 def test_window_that_knows_the_grid_writes_and_reads_where_data_places(cell, rng):
     """With weights that name the offsets, the window is data.place and its inverse: a second way to compute both."""
-    digit = rng.normal(size=(1, 28, 28, 1)).astype("float32")
+    digit = rng.random((1, 28, 28, 1), "float32")
     position = np.concatenate([np.eye(3)[[cell[0]]], np.eye(3)[[cell[1]]]], axis=1).astype("float32")
     window = networks.CellWindow()
     window.columns.assign(np.eye(3))

@@ -225,6 +225,7 @@ BY_RUNS = {
     "judge": {*JUDGES, "pupil"},
     "networks": set(experiments.RUNS),
     "distributions": {"vae_mc", "vae_kl", "vae_before"} | CVAES,
+    "checks": set(experiments.RUNS),
     "data": set(experiments.RUNS),
     "training": set(experiments.RUNS),
 }
@@ -237,6 +238,7 @@ BY_CODE = {
     "metrics": FIGURES_OF_SCORES | SECTIONS | {"kl_forms.png", "gan_neighbours.png"},
     "report": set(RUNS_BEHIND),
     "cache": set(RUNS_BEHIND),
+    "checks": set(RUNS_BEHIND),
     "data": set(RUNS_BEHIND),
     "distributions": FIGURES_OF_SCORES | SECTIONS | {"kl_forms.png", "gan_neighbours.png"},
 }

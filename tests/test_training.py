@@ -1,8 +1,11 @@
+import re
+
 import keras
 import numpy as np
 import pytest
 
-from genmodels.training import Batches, adam, fit, prepare
+from genmodels import cache, data, experiments, watch
+from genmodels.training import STEPS, Batches, adam, fit, prepare
 
 
 def batches(seed=0, count=10, batch_size=4):
@@ -24,11 +27,6 @@ def test_order_and_noise_follow_from_seed_and_epoch_alone():
     second.begin(1)
     assert not np.array_equal(first.order, second.order)
     assert not np.array_equal(first.order, batches(seed=1).order)
-
-
-def test_batch_size_below_one_is_refused():
-    with pytest.raises(ValueError, match="batch_size must be >= 1, got 0"):
-        batches(batch_size=0)
 
 
 def test_learning_rate_falls_to_zero():
@@ -88,3 +86,61 @@ def test_progress_says_what_how_far_and_how_long_still(digits, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 6
     assert lines[0].startswith("small: epoch 1/6, loss ") and lines[-1].endswith("0 s left")
+
+
+class InterruptionError(Exception):
+    pass
+
+
+def interrupted_fit(digits, kind, *, after=None, kept=None):
+    """A run's history and weights; with `after`, what it had kept when it was interrupted there."""
+    prepare(1)
+    run = experiments.RUNS[kind]
+    options = {name: value for name, value in run.options.items() if name != "hidden_units"}
+    small = {} if kind in ("gan", "judge", "judge_2") else {"hidden_units": (8,)}
+    settings = {**run.settings(), "epochs": 3, "options": {**options, **small}}
+    setup = getattr(experiments, run.build)(settings, data.Dataset(digits, digits, digits))
+    states = []
+
+    def keep(state):
+        states.append(state)
+        if len(states) == after:
+            raise InterruptionError
+
+    given = Batches(setup.count, 32, setup.make_batch, seed=1)
+    try:
+        watching = [setup.watch] if setup.watch else []
+        options = {"validation": setup.validation, "callbacks": watching, "kept": kept, "keep": keep}
+        return fit(setup.model, given, epochs=3, name=kind, **options), setup.model.get_weights()
+    except InterruptionError:
+        return states[-1]
+
+
+@pytest.mark.parametrize("kind", ["ae", "vae_mc", "cvae_25", "gan", "judge", "judge_2"])
+@pytest.mark.parametrize("after", [1, 3])
+def test_an_interrupted_training_goes_on_to_the_same_bits(digits, tmp_path, monkeypatch, kind, after):
+    monkeypatch.setattr(watch, "EPOCHS", 9)  # so little trains no GAN
+    history, weights = interrupted_fit(digits, kind)
+    cache.write_arrays(tmp_path / "kept.npz", interrupted_fit(digits, kind, after=after))
+    resumed, same = interrupted_fit(digits, kind, kept=cache.read_arrays(tmp_path / "kept.npz"))
+    assert resumed == history
+    assert all(np.array_equal(*pair) for pair in zip(weights, same, strict=True))
+
+
+def test_a_number_that_is_not_finite_stops_the_training_at_once(digits):
+    prepare(1)
+    model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10, name="last")])
+    model.compile(adam(1e-3, 100), loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+
+    def make(chosen, rng):
+        images = digits.images[chosen]
+        return (images * np.nan if 40 in chosen else images), digits.labels[chosen]
+
+    given = Batches(len(digits), 2, make, seed=1)
+    kept = []
+    with pytest.raises(FloatingPointError) as stopped:
+        fit(model, given, epochs=2, name="small", keep=kept.append)
+    step = int(re.search(r"by step (\d+) of 64", str(stopped.value))[1])
+    bad = int(np.flatnonzero(given.order == 40)[0]) // 2 + 1
+    assert bad <= step < bad + STEPS and not kept
+    assert "small: stopped in epoch 1, " in str(stopped.value) and "/last/kernel; a lower" in str(stopped.value)

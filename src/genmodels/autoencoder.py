@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from genmodels.networks import dense_decoder, dense_encoder
+from genmodels import checks, data
+from genmodels.networks import dense_decoder, dense_encoder, hidden_widths
 
 
 @keras.saving.register_keras_serializable("genmodels")
@@ -20,10 +21,9 @@ class AE(keras.Model):
 
     def __init__(self, *, latent_dim=2, hidden_units=(512, 512, 512, 256), waves=6, normalise=True, **kwargs):
         super().__init__(**kwargs)
-        if latent_dim < 1:
-            raise ValueError(f"latent_dim must be >= 1, got {latent_dim}")
-        self.latent_dim = latent_dim
-        self.hidden_units, self.waves, self.normalise = tuple(hidden_units), waves, normalise
+        self.latent_dim = checks.number("latent_dim", latent_dim, 1, whole=True)
+        self.hidden_units = hidden_widths(hidden_units)
+        self.waves, self.normalise = checks.number("waves", waves, 0, whole=True), normalise
         self.encoder = dense_encoder(latent_dim, self.hidden_units, normalise=normalise, normalise_output=True)
         self.decoder = dense_decoder(latent_dim, self.hidden_units[::-1], waves=waves, normalise=normalise)
         self.mse = keras.metrics.Mean("mse")
@@ -40,10 +40,11 @@ class AE(keras.Model):
 
     def encode(self, images):
         """Codes of images (N, 28, 28, 1): an array (N, latent_dim), in standard deviations of the training codes."""
-        return self.encoder.predict(images, batch_size=1000, verbose=0)
+        return self.encoder.predict(data.checked_images(images), batch_size=1000, verbose=0)
 
     def decode(self, z):
         """Images (N, 28, 28, 1) in (0, 1) drawn from codes z (N, latent_dim)."""
+        z = checks.array("z", z, ("N", self.latent_dim))
         return ops.convert_to_numpy(ops.sigmoid(self.decoder.predict(z, batch_size=1000, verbose=0)))
 
     def get_config(self):

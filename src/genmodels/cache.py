@@ -4,7 +4,11 @@ import ast
 import hashlib
 import json
 import os
+import sys
 import tempfile
+import time
+import zipfile
+import zlib
 from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
@@ -12,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import filelock
+import numpy as np
 import platformdirs
 
 from genmodels import data
@@ -146,6 +151,32 @@ def read_json(path, default=None):
         raise CacheError(
             f"{path.name}: expected JSON, got something else ({error}); restore or delete {path}"
         ) from error
+
+
+def read_arrays(path):
+    """{name: array} of an .npz file; None where there is no file, and where it is damaged, which sets it aside."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        set_aside(path, error)
+        return None
+
+
+def write_arrays(path, arrays):
+    """Writes {name: array} as an .npz file, all at once."""
+    with replacing(path) as temporary:
+        np.savez(temporary, **arrays)
+
+
+def set_aside(path, why):
+    """Renames a damaged file or folder of the cache, so that it is made anew, and says so."""
+    path = Path(path)
+    aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
+    os.replace(path, aside)
+    print(f"{path.name} is damaged ({why}); it is now {aside} and will be made anew", file=sys.stderr, flush=True)
 
 
 def write_json(path, value):

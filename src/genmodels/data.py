@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from genmodels import checks
+
 SIDE = 28  # pixels of a digit's side
 GRID = 3  # cells along each side of the canvas
 STRIDE = 14  # pixels between neighbouring cells: half a digit, so that cells overlap
@@ -56,7 +58,7 @@ class Split:
 
         Raises ValueError where there is none.
         """
-        images = self.images[self.labels == digit]
+        images = self.images[self.labels == checks.number("digit", digit, 0, LABELS - 1, whole=True)]
         if not len(images):
             raise ValueError(f"expected a digit that occurs in this split, got {digit!r}")
         return images[np.square(images - images.mean(axis=0)).sum(axis=(1, 2, 3)).argmin()]
@@ -154,9 +156,27 @@ def load(path=None):
     return _load(path or find(), smoke_budget())
 
 
+def checked_images(images, side=SIDE, *, name="images"):
+    """Images (N, side, side, 1) in [0, 1] as an array; ValueError for anything else."""
+    return checks.array(name, images, ("N", side, side, 1), 0, 1)
+
+
+def checked_labels(labels):
+    """Labels (N,), whole numbers 0-9, as an array; ValueError for anything else."""
+    return checks.array("labels", labels, ("N",), 0, LABELS - 1, whole=True)
+
+
+def checked_conditions(values):
+    """Conditions (N, 3) as an array; ValueError for what is not [label 0-9, pos_x 0-2, pos_y 0-2]."""
+    expected = "conditions [label 0-9, pos_x 0-2, pos_y 0-2]"
+    values = checks.array(expected, values, ("N", 3), 0, LABELS - 1, whole=True)
+    checks.array(f"{expected}: the positions", values[:, 1:], ("N", 2), 0, GRID - 1, whole=True)
+    return values
+
+
 def quantise(images):
     """Images with each value set to 0 (below 0.5) or 1 (from 0.5 on); same shape, float32."""
-    return (np.asarray(images) >= 0.5).astype("float32")
+    return (checks.array("images", images, None, 0, 1) >= 0.5).astype("float32")
 
 
 def shift(images, right, down, *, reach=2):
@@ -164,9 +184,12 @@ def shift(images, right, down, *, reach=2):
 
     right, down: whole numbers (N,) from -reach to reach. Raises ValueError for others.
     """
-    right, down = np.asarray(right), np.asarray(down)
-    if max(np.abs(right).max(), np.abs(down).max()) > reach:
-        raise ValueError(f"right and down must be from {-reach} to {reach}, got {right!r:.80} and {down!r:.80}")
+    images = checked_images(images)
+    right, down = (
+        checks.array(name, values, ("N",), -reach, reach, whole=True)
+        for name, values in (("right", right), ("down", down))
+    )
+    checks.same_length(images=images, right=right, down=down)
     padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (SIDE, SIDE), axis=(1, 2))
     return windows[np.arange(len(images)), reach - down, reach - right, 0][..., None]
@@ -177,6 +200,7 @@ def varied(images, rng):
 
     Quantised, because it judges grey and black-and-white drawings alike; moved, because a drawing may sit a little off.
     """
+    images = checked_images(images)
     moved = shift(images, *rng.integers(-2, 3, (2, len(images))))
     return np.where(rng.random((len(images), 1, 1, 1)) < 0.5, quantise(moved), moved)
 
@@ -188,11 +212,12 @@ def conditions(labels, pos_x, pos_y):
     against each other. Raises ValueError for anything else.
     """
     columns = [
-        _whole_numbers("label", labels, LABELS),
-        _whole_numbers("pos_x", pos_x, GRID),
-        _whole_numbers("pos_y", pos_y, GRID),
+        checks.array(name, np.atleast_1d(values), ("N",), 0, limit - 1, whole=True)
+        for name, values, limit in (("label", labels, LABELS), ("pos_x", pos_x, GRID), ("pos_y", pos_y, GRID))
     ]
-    return np.stack(np.broadcast_arrays(*map(np.atleast_1d, columns)), axis=-1).astype("int32")
+    if len(lengths := {len(column) for column in columns} - {1}) > 1:
+        raise ValueError(f"label, pos_x and pos_y must be as many as each other, or one, got {sorted(lengths)}")
+    return np.stack(np.broadcast_arrays(*columns), axis=-1).astype("int32")
 
 
 def all_positions():
@@ -207,11 +232,9 @@ def place(images, positions):
     images: (N, 28, 28, 1). positions: (N, 2) whole numbers 0-2, pos_x and pos_y. Returns (N, 56, 56, 1), in the
     dtype of images. Raises ValueError for other shapes or a position off the grid.
     """
-    images, positions = np.asarray(images), _whole_numbers("position", positions, GRID)
-    if images.shape[1:] != (SIDE, SIDE, 1) or positions.shape != (len(images), 2):
-        raise ValueError(
-            f"expected images (N, {SIDE}, {SIDE}, 1) and positions (N, 2), got {images.shape} and {positions.shape}"
-        )
+    images = checked_images(images)
+    positions = checks.array("positions", positions, ("N", 2), 0, GRID - 1, whole=True)
+    checks.same_length(images=images, positions=positions)
     canvas = np.zeros((len(images), CANVAS, CANVAS, 1), images.dtype)
     for pos_x, pos_y in all_positions():
         here = np.flatnonzero((positions == (pos_x, pos_y)).all(axis=1))
@@ -225,10 +248,3 @@ def on_canvas(split, chosen, rng):
     positions = rng.integers(0, GRID, (len(chosen), 2))
     placed = place(split.images[chosen], positions)
     return placed, conditions(split.labels[chosen], positions[:, 0], positions[:, 1])
-
-
-def _whole_numbers(name, values, limit):
-    values = np.asarray(values)
-    if values.dtype.kind not in "iu" or (values.size and not (0 <= values.min() and values.max() < limit)):
-        raise ValueError(f"{name} must be a whole number from 0 to {limit - 1}, got {values.tolist()!r:.80}")
-    return values

@@ -14,6 +14,14 @@ def _sum_per_example(values):
     return ops.sum(ops.reshape(values, (ops.shape(values)[0], -1)), axis=1)
 
 
+def _refuse_other_shapes(**tensors):
+    """ValueError unless the named tensors (B, ...) have the same shape but for B, which may be broadcast."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if len({shape[1:] for shape in shapes.values()}) > 1 or min(map(len, shapes.values())) < 2:
+        found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"expected {' and '.join(shapes)} of the same shape (B, ...), got {found}")
+
+
 def bernoulli_log_likelihood(images, logits):
     """Log-probability of `images` under independent Bernoulli pixels.
 
@@ -21,6 +29,7 @@ def bernoulli_log_likelihood(images, logits):
     Computed from logits, so that it stays finite where a sigmoid would saturate.
     Source: Kingma & Welling, "Auto-Encoding Variational Bayes", 2014, appendix C.1.
     """
+    _refuse_other_shapes(images=images, logits=logits)
     return _sum_per_example(images * logits - ops.softplus(logits))
 
 
@@ -29,6 +38,7 @@ def gaussian_log_density(z, mean, log_var):
 
     z, mean, log_var: (B, latent_dim), broadcastable. Returns (B,), nats.
     """
+    _refuse_other_shapes(z=z, mean=mean, log_var=log_var)
     squared_distance = ops.square(z - mean) * ops.exp(-log_var)
     return -0.5 * _sum_per_example(squared_distance + log_var + math.log(2 * math.pi))
 
@@ -39,6 +49,7 @@ def kl_gaussians(mean_q, log_var_q, mean_p, log_var_p):
     All arguments: (B, latent_dim), broadcastable. Returns (B,), nats, never below zero (but for rounding).
     Per axis: ln(sigma_p / sigma_q) + (sigma_q^2 + (mu_q - mu_p)^2) / (2 sigma_p^2) - 1/2.
     """
+    _refuse_other_shapes(mean_q=mean_q, log_var_q=log_var_q, mean_p=mean_p, log_var_p=log_var_p)
     ratio = ops.exp(log_var_q - log_var_p)
     squared_distance = ops.square(mean_q - mean_p) * ops.exp(-log_var_p)
     return 0.5 * _sum_per_example(log_var_p - log_var_q + ratio + squared_distance - 1.0)
@@ -73,5 +84,6 @@ def sample_gaussian(mean, log_var, seed):
     mean, log_var: (B, latent_dim). seed: an int or a keras.random.SeedGenerator. Returns (B, latent_dim).
     Source: Kingma & Welling 2014, section 2.4.
     """
+    _refuse_other_shapes(mean=mean, log_var=log_var)
     noise = random.normal(ops.shape(mean), dtype=mean.dtype, seed=seed)
     return mean + ops.exp(0.5 * log_var) * noise

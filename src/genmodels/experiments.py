@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from genmodels import cache, data
+from genmodels import cache, checks, data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,9 +151,7 @@ def find(run):
     """The Run of a name, with seed 1; a Run as it is. Raises ValueError for an unknown name."""
     if isinstance(run, Run):
         return run
-    if run not in RUNS:
-        raise ValueError(f"run must be one of {', '.join(RUNS)}, got {run!r}")
-    return RUNS[run]
+    return RUNS[checks.choice("run", run, RUNS)]
 
 
 def needed(run):
@@ -214,12 +212,25 @@ def trained(run, *, position=0):
     use_one_thread()
     with cache.lock(home.name):  # a second process that wants the same run waits for the first
         if not home.is_dir():
-            start, made_from = time.monotonic(), parts(run)
-            model, history = train(run, *(trained(other).model for other in needed(run)), position=position)
-            if edited := cache.edited_modules():  # the weights come from the old code, the key from the new
-                raise RuntimeError(f"{', '.join(edited)} changed while {run.name} was trained; start again")
+            made_from, models = parts(run), [trained(other).model for other in needed(run)]
+            unfinished = cache.directory() / "unfinished" / f"{home.name}.npz"
+            kept = cache.read_arrays(unfinished)
+            start = time.monotonic() - float(kept["seconds"] if kept else 0)
+
+            def keep(state):
+                _refuse_edited_code(run)
+                cache.write_arrays(unfinished, {**state, "seconds": np.array(time.monotonic() - start)})
+
+            model, history = train(run, *models, position=position, kept=kept, keep=keep)
+            _refuse_edited_code(run)
             _keep(home, model, {"history": history, "seconds": time.monotonic() - start}, made_from)
+            unfinished.unlink(missing_ok=True)
     return Trained(run, _load(home / "model.keras"), **cache.read_json(home / "training.json"))
+
+
+def _refuse_edited_code(run):
+    if edited := cache.edited_modules():  # the weights come from the old code, the key from the new
+        raise RuntimeError(f"{', '.join(edited)} changed while {run.name} was trained; start again")
 
 
 def train_all(runs, *, jobs=None):
@@ -260,8 +271,11 @@ def _train_in_worker(run):
         os._exit(130)  # the pool would take it for the result of this run and go on with the next one
 
 
-def train(run, *models, position=0):
-    """Trains a run from nothing; returns the model and its history. models: those that it learns from, see `needed`."""
+def train(run, *models, position=0, **resuming):
+    """Trains a run; returns the model and its history. models: those that it learns from, see `needed`.
+
+    resuming: kept and keep of `training.fit`. Raises TrainingError where the result would be useless.
+    """
     from genmodels.training import Batches, fit, prepare
 
     prepare(run.seed)
@@ -270,8 +284,11 @@ def train(run, *models, position=0):
     batches = Batches(setup.count, run.batch_size, setup.make_batch, seed=run.seed)
     name = run.name if run.seed == 1 else f"{run.name}, seed {run.seed}"
     watch = [setup.watch] if setup.watch else []
-    options = {"epochs": settings["epochs"], "validation": setup.validation, "callbacks": watch}
-    history = fit(setup.model, batches, name=name, position=position, **options)
+    options = {"epochs": settings["epochs"], "validation": setup.validation, "callbacks": watch, **resuming}
+    try:
+        history = fit(setup.model, batches, name=name, position=position, **options)
+    except FloatingPointError as error:
+        raise TrainingError(str(error)) from error
     if setup.watch and setup.watch.hopeless:
         raise TrainingError(f"{name}: {setup.watch.hopeless}")
     return setup.model, history

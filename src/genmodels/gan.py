@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops, random
 
+from genmodels import checks, data
 from genmodels.networks import LABELS, discriminator, generator
 
 
@@ -47,11 +48,11 @@ class ConditionalGAN(keras.Model):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if noise_dim < 1:
-            raise ValueError(f"noise_dim must be >= 1, got {noise_dim}")
-        self.noise_dim, self.channels = noise_dim, channels
-        self.classifier_weight, self.image_noise = classifier_weight, image_noise
-        self.average_decay, self.seed = average_decay, seed
+        self.noise_dim = checks.number("noise_dim", noise_dim, 1, whole=True)
+        self.channels = checks.number("channels", channels, 2, whole=True)
+        self.classifier_weight = checks.number("classifier_weight", classifier_weight, 0)
+        self.image_noise = checks.number("image_noise", image_noise, 0)
+        self.average_decay, self.seed = checks.number("average_decay", average_decay, 0, 1), checks.seed(seed)
         self.generator = generator(noise_dim, channels)
         self.discriminator = discriminator(channels)
         self.averaged_generator = generator(noise_dim, channels)
@@ -64,7 +65,7 @@ class ConditionalGAN(keras.Model):
 
     def compile(self, generator_optimizer, discriminator_optimizer, **kwargs):
         """Takes an optimiser for each network; other arguments as for keras.Model.compile."""
-        super().compile(**kwargs)
+        super().compile(optimizer=None, **kwargs)
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
         generator_optimizer.build(self.generator.trainable_variables)
@@ -106,9 +107,9 @@ class ConditionalGAN(keras.Model):
         accuracy = 0.5 * (ops.mean(ops.cast(real > 0, "float32")) + ops.mean(ops.cast(fake <= 0, "float32")))
         return g_loss, d_loss, accuracy
 
-    def train_step(self, data):
+    def train_step(self, batch):
         """One step of both networks on the same fakes, which are therefore drawn and judged only once."""
-        images, label = data[0], ops.one_hot(ops.cast(data[1], "int32"), LABELS)
+        images, label = batch[0], ops.one_hot(ops.cast(batch[1], "int32"), LABELS)
         networks = (self.generator, self.generator_optimizer), (self.discriminator, self.discriminator_optimizer)
         with tf.GradientTape(persistent=True) as tape:
             g_loss, d_loss, accuracy = self.losses(images, label, self._draw(label, training=True))
@@ -121,9 +122,9 @@ class ConditionalGAN(keras.Model):
             average.assign(self.average_decay * average + (1 - self.average_decay) * latest)
         return self._track(_len_of(images), g_loss, d_loss, accuracy)
 
-    def test_step(self, data):
+    def test_step(self, batch):
         """The same losses without a step."""
-        images, label = data[0], ops.one_hot(ops.cast(data[1], "int32"), LABELS)
+        images, label = batch[0], ops.one_hot(ops.cast(batch[1], "int32"), LABELS)
         losses = self.losses(images, label, self._draw(label, training=False), training=False)
         return self._track(_len_of(images), *losses)
 
@@ -137,10 +138,10 @@ class ConditionalGAN(keras.Model):
 
         averaged: with the running average of the generator's weights, otherwise with those of the last step.
         """
-        labels = np.asarray(labels)
-        if labels.ndim != 1 or labels.dtype.kind not in "iu" or not np.isin(labels, range(LABELS)).all():
-            raise ValueError(f"labels must be whole numbers from 0 to 9 of shape (N,), got {labels!r:.80}")
-        noise = np.random.default_rng(seed).standard_normal((len(labels), self.noise_dim), "float32")
+        labels = data.checked_labels(labels)
+        noise = np.random.default_rng(checks.number("seed", seed, 0, whole=True)).standard_normal(
+            (len(labels), self.noise_dim), "float32"
+        )
         one_hot = np.eye(LABELS, dtype="float32")[labels]
         network = self.averaged_generator if averaged else self.generator
         return ops.convert_to_numpy(ops.sigmoid(network.predict([noise, one_hot], batch_size=1000, verbose=0)))

@@ -11,18 +11,31 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 
-from genmodels.data import CANVAS, GRID, LABELS, SIDE, STRIDE, quantise
+from genmodels import checks
+from genmodels.data import (
+    CANVAS,
+    GRID,
+    LABELS,
+    SIDE,
+    STRIDE,
+    checked_conditions,
+    checked_images,
+    checked_labels,
+    quantise,
+)
 from genmodels.distributions import bernoulli_log_likelihood, kl_closed_form, kl_monte_carlo
 
 
 def mean_and_error(values):
     """Mean of per-example values (N,) and the standard error of that mean (standard deviation / sqrt(N))."""
-    values = np.asarray(values, "float64")
+    values = checks.array("values", values, ("N",)).astype("float64")
     return {"mean": float(values.mean()), "error": float(values.std(ddof=1) / np.sqrt(len(values)))}
 
 
 def squared_error(images, reconstructions):
     """Squared error per pixel, averaged over images (N, 28, 28, 1); error: of that mean over the images."""
+    images, reconstructions = checked_images(images), checked_images(reconstructions, name="reconstructions")
+    checks.same_length(images=images, reconstructions=reconstructions)
     return mean_and_error(np.square(images - reconstructions).mean(axis=(1, 2, 3)))
 
 
@@ -57,6 +70,8 @@ def label_accuracy(judge, images, labels):
 
     A digit that does not occur has None in the list.
     """
+    images, labels = checked_images(images), checked_labels(labels)
+    checks.same_length(images=images, labels=labels)
     right = judge.classify(images) == labels
     by_digit = [float(right[labels == digit].mean()) if (labels == digit).any() else None for digit in range(LABELS)]
     return {"overall": float(right.mean()), "by_digit": by_digit, "count": len(right)}
@@ -64,7 +79,9 @@ def label_accuracy(judge, images, labels):
 
 def confident_share(judge, images, *, threshold=0.9):
     """Share of images (N, 28, 28, 1) for which the judge gives some digit a probability of at least `threshold`."""
-    probabilities = ops.convert_to_numpy(ops.softmax(judge.predict(images, batch_size=500, verbose=0)))
+    checks.number("threshold", threshold, 0, 1)
+    logits = judge.predict(checked_images(images), batch_size=500, verbose=0)
+    probabilities = ops.convert_to_numpy(ops.softmax(logits))
     return float((probabilities.max(axis=1) >= threshold).mean())
 
 
@@ -73,7 +90,7 @@ def grey_share(images, *, margin=0.1):
 
     images: (N, 28, 28, 1) in [0, 1]. A pure black-and-white drawing has 0.
     """
-    images = np.asarray(images)
+    images, margin = checked_images(images), checks.number("margin", margin, 0, 0.5)
     return float(((images > margin) & (images < 1 - margin)).sum() / max((images > margin).sum(), 1))
 
 
@@ -83,6 +100,7 @@ def code_spread(codes, *, box=0.25, reach=3.0):
     smallest, largest: over both axes. inside_grid: share of codes in [-4, 4]^2. filled: share of boxes of side `box` in
     [-reach, reach]^2 that hold at least one code.
     """
+    codes = checks.array("codes", codes, ("N", 2))
     edges = np.linspace(-reach, reach, round(2 * reach / box) + 1)
     counts, _, _ = np.histogram2d(codes[:, 0], codes[:, 1], bins=[edges, edges])
     return {
@@ -95,7 +113,9 @@ def code_spread(codes, *, box=0.25, reach=3.0):
 
 def crop(canvases, conditions):
     """The 28x28 cell of each canvas (N, 56, 56, 1) at its condition's position: (N, 28, 28, 1)."""
-    corners = STRIDE * np.asarray(conditions)[:, 1:]
+    canvases, conditions = checked_images(canvases, CANVAS, name="canvases"), checked_conditions(conditions)
+    checks.same_length(canvases=canvases, conditions=conditions)
+    corners = STRIDE * conditions[:, 1:]
     return np.stack([canvas[y : y + SIDE, x : x + SIDE] for canvas, (x, y) in zip(canvases, corners)])
 
 
@@ -105,7 +125,7 @@ def found_positions(canvases):
     Cells overlap, so that the ink of one digit can lie within two of them; the centre of mass tells them apart. A
     canvas without ink has -1, -1.
     """
-    ink = np.asarray(canvases, "float64")[..., 0]
+    ink = checked_images(canvases, CANVAS, name="canvases").astype("float64")[..., 0]
     lines = np.arange(CANVAS) + 0.5
     total = ink.sum(axis=(1, 2))[:, None]
     moments = np.stack([(ink.sum(axis=1) * lines).sum(1), (ink.sum(axis=2) * lines).sum(1)], axis=1)
@@ -120,7 +140,7 @@ def conditional_accuracy(judge, canvases, conditions):
     Canvases are quantised first. label: the judge names the digit in the asked cell right; position: the ink's centre
     of mass is nearest to the centre of the asked cell; both: the two at once; ink_inside: mean share of ink in it.
     """
-    drawn = quantise(canvases)
+    drawn, conditions = quantise(canvases), checked_conditions(conditions)
     cells = crop(drawn, conditions)
     label = judge.classify(cells) == conditions[:, 0]
     position = (found_positions(drawn) == conditions[:, 1:]).all(axis=1)
@@ -141,6 +161,10 @@ def relative_diversity(images, labels, real, *, seed=0):
     of one digit drawn with `seed`. Returns the mean over digits and a list by digit; 1 is as diverse as real, 0 one
     image each time.
     """
+    images, labels = checked_images(images), checked_labels(labels)
+    checks.same_length(images=images, labels=labels)
+    if missing := sorted({*range(LABELS)} - {*labels.tolist()}):
+        raise ValueError(f"labels must hold every digit, got none of {missing}")
     rng = np.random.default_rng(seed)
     by_digit = []
     for digit in range(LABELS):
@@ -165,6 +189,7 @@ def importance_weighted_bound(model, images, seed, conditions=None, *, samples=5
     Source: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016, equation 8.
     """
     condition = [] if conditions is None else [conditions]
+    checks.number("samples", samples, 1, whole=True)
     z_mean, z_log_var = model.encode(images, *condition)
     rng = np.random.default_rng(seed)
     bounds = []
@@ -187,6 +212,9 @@ def linear_probe(codes, targets, *, folds=5):
     linearly.
     Source: Alain & Bengio, "Understanding intermediate layers using linear classifier probes", 2017.
     """
+    codes = checks.array("codes", codes, ("N", "latent_dim"))
+    targets = checks.array("targets", targets, ("N",), 0, whole=True)
+    checks.same_length(codes=codes, targets=targets)
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
     scores = cross_val_score(probe, codes, targets, cv=folds)
     chance = float(np.bincount(targets).max() / len(targets))
@@ -199,7 +227,7 @@ def frechet_distance(features, reference):
     Its unit is that of the squared features, so that values compare only within one feature space and sample size.
     Source: Heusel et al., "GANs Trained by a Two Time-Scale Update Rule", 2017, equation 6.
     """
-    first, second = np.asarray(features, "float64"), np.asarray(reference, "float64")
+    first, second = (values.astype("float64") for values in _compared(features, reference, 2))
     covariances = np.cov(first, rowvar=False), np.cov(second, rowvar=False)
     # The trace of a matrix's square root is the sum of the roots of its eigenvalues; rounding makes some negative.
     roots = np.sqrt(np.clip(np.linalg.eigvals(covariances[0] @ covariances[1]).real, 0, None)).sum()
@@ -213,6 +241,8 @@ def kernel_distance(features, reference, *, block=1_000):
     Averaged over disjoint blocks of `block` from each set, with the standard error over blocks.
     Source: Binkowski et al., "Demystifying MMD GANs", 2018, section 4.
     """
+    features, reference = _compared(features, reference)
+    checks.number("block", block, 2, whole=True)
     if (count := min(len(features), len(reference)) // block) < 2:
         raise ValueError(f"expected at least {2 * block} features in each set, got {len(features)}, {len(reference)}")
     pairs = zip(np.split(features[: count * block], count), np.split(reference[: count * block], count))
@@ -238,6 +268,7 @@ def neighbourhood_scores(features, reference, *, neighbours=5):
     Source: Kynkaanniemi et al., "Improved Precision and Recall Metric for Assessing Generative Models", 2019; Naeem et
     al., "Reliable Fidelity and Diversity Metrics for Generative Models", 2020.
     """
+    features, reference = _compared(features, reference, checks.number("neighbours", neighbours, 1, whole=True) + 1)
     reach, reference_reach = _reach(features, neighbours), _reach(reference, neighbours)
     around = np.zeros(len(features))
     covered, recalled = [], []
@@ -255,6 +286,15 @@ def neighbourhood_scores(features, reference, *, neighbours=5):
     }
 
 
+def _compared(features, reference, fewest=1):
+    """Two sets of features (N, d) and (M, d) as arrays, at least `fewest` in each; ValueError for anything else."""
+    features = checks.array("features", features, ("N", "d"))
+    reference = checks.array("reference", reference, ("M", features.shape[1]))
+    if min(len(features), len(reference)) < fewest:
+        raise ValueError(f"expected at least {fewest} features in each set, got {len(features)}, {len(reference)}")
+    return features, reference
+
+
 def _reach(points, neighbours):
     """Distance of each point to its `neighbours`-th nearest other point."""
     found = NearestNeighbors(n_neighbors=neighbours, algorithm="brute").fit(points)
@@ -263,6 +303,7 @@ def _reach(points, neighbours):
 
 def nearest_neighbours(images, real):
     """Index of, and Euclidean distance to, the nearest of the images `real` (M, 28, 28, 1): two arrays (N,)."""
+    images, real = checked_images(images), checked_images(real, name="real")
     search = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(real.reshape(len(real), -1))
     distances, indices = search.kneighbors(images.reshape(len(images), -1))
     return indices[:, 0], distances[:, 0]

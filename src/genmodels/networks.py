@@ -7,15 +7,19 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-SHAPE = (28, 28, 1)
-PIXELS = 28 * 28
-LABELS = 10
-GRID = 3  # cells along each side of the canvas
-STRIDE = 14  # pixels between neighbouring cells
-CANVAS = SHAPE[0] + (GRID - 1) * STRIDE
+from genmodels import checks
+from genmodels.data import CANVAS, GRID, LABELS, SIDE, STRIDE
+
+SHAPE = (SIDE, SIDE, 1)
+PIXELS = SIDE * SIDE
 SHARPNESS = 30.0  # of a window's softmax: the larger, the faster it settles on one cell
 SETTLED = 0.9  # share of one cell from which on a window stands exactly there
 CONDITION = LABELS + 2 * GRID  # one-hot label, one-hot pos_x, one-hot pos_y
+
+
+def hidden_widths(units):
+    """Widths of hidden layers, whole numbers >= 1, at least one, as a tuple; ValueError for anything else."""
+    return tuple(checks.array("hidden_units", units, ("layers",), 1, whole=True).tolist())
 
 
 def _hidden(x, units, normalise):

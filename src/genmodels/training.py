@@ -1,5 +1,6 @@
 """Training any keras.Model: shuffled batches, one progress bar, the same weights every time."""
 
+import json
 import sys
 import time
 
@@ -7,6 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
+
+from genmodels import checks
 
 STEPS = 10  # of training between two looks of Python at it
 
@@ -37,6 +40,10 @@ def prepare(seed):
             "call genmodels.experiments.trained before any other TensorFlow code of this process"
         )
     tf.config.experimental.enable_op_determinism()
+    # It may drop the order between a weight that is only read, as a classifier held fixed is, and its next change.
+    tf.config.optimizer.set_experimental_options({"dependency_optimization": False})
+    # Names begin anew too: TensorFlow sums gradients in an order that follows from the names of layers.
+    keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(seed)
 
 
@@ -48,9 +55,9 @@ class Batches:
     """
 
     def __init__(self, count, batch_size, make, *, seed):
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be >= 1, got {batch_size}")
-        self.count, self.batch_size, self.make, self.seed = count, batch_size, make, seed
+        self.count = checks.number("count", count, 1, whole=True)
+        self.batch_size = checks.number("batch_size", batch_size, 1, whole=True)
+        self.make, self.seed = make, checks.number("seed", seed, 0, whole=True)
         self.begin(0)
 
     def begin(self, epoch):
@@ -84,11 +91,13 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self.total = self.params["epochs"] * self.params["steps"]
-        self.start = time.monotonic()
+        self.start, self.begun = time.monotonic(), None
         self.bar = tqdm(total=self.total, desc=self.name, position=self.position, unit="step", disable=None)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
+        if self.begun is None:  # where an interrupted training goes on, it is not 0
+            self.begun = epoch / self.params["epochs"]
         self.bar.set_description(f"{self.name}, epoch {epoch + 1}/{self.params['epochs']}")
 
     def on_train_batch_end(self, batch, logs=None):
@@ -99,7 +108,7 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if self.bar.disable:
             done = (epoch + 1) / self.params["epochs"]
-            left = (time.monotonic() - self.start) * (1 - done) / done
+            left = (time.monotonic() - self.start) * (1 - done) / (done - self.begun)
             line = f"{self.name}: epoch {epoch + 1}/{self.params['epochs']}, {self._losses(logs)}, {left:.0f} s left"
             print(line, file=sys.stderr, flush=True)
 
@@ -111,23 +120,93 @@ class Progress(keras.callbacks.Callback):
         return ", ".join(f"{name} {float(value):.4g}" for name, value in logs.items() if name.endswith("loss"))
 
 
-def fit(model, batches, *, epochs, name, position=0, validation=None, callbacks=()):
+class Guard(keras.callbacks.Callback):
+    """Stops a training with FloatingPointError as soon as one of its numbers is not finite."""
+
+    def __init__(self, name):
+        super().__init__()
+        self.name = name
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not np.isfinite(list(logs.values())).all():
+            step = min(batch + 1, self.params["steps"])
+            bad = (each.path for each in self.model.variables if not np.isfinite(each.numpy()).all())
+            raise FloatingPointError(
+                f"{self.name}: stopped in epoch {self.epoch + 1}, by step {step} of {self.params['steps']}: expected "
+                f"finite numbers, got {self._shown(logs)}; first bad tensor: {next(bad, 'the loss')}; "
+                "a lower learning rate usually helps"
+            )
+
+    @staticmethod
+    def _shown(logs):
+        return ", ".join(f"{name} {float(value):.4g}" for name, value in logs.items() if not np.isfinite(value))
+
+
+def _variables(model):
+    """All that a training changes: weights, running averages, states of random generators and of optimisers."""
+    optimizers = [each for each in vars(model).values() if isinstance(each, keras.optimizers.Optimizer)]
+    for optimizer in optimizers:
+        if not optimizer.built:
+            optimizer.build(model.trainable_variables)
+    metrics = {id(each) for each in model.metrics_variables}  # these begin anew with each epoch
+    own = [each for each in model.variables if id(each) not in metrics]
+    return [*own, *(each for optimizer in optimizers for each in optimizer.variables)]
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """After each epoch but one that ends the training early gives `keep` all that the rest depends on, as arrays."""
+
+    def __init__(self, keep):
+        super().__init__()
+        self.keep = keep
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.model.stop_training:
+            return
+        values = {f"variable {place}": each.numpy() for place, each in enumerate(_variables(self.model))}
+        self.keep({"history": np.array(json.dumps(_plain(self.model.history.history))), **values})
+
+
+def _restore(model, kept):
+    """Sets a model to what `Checkpoint` kept; returns the history up to there."""
+    for place, variable in enumerate(_variables(model)):
+        variable.assign(kept[f"variable {place}"])
+    return json.loads(str(kept["history"]))
+
+
+def _plain(history):
+    """A history of Keras as plain numbers and lists."""
+    return {metric: [np.asarray(value).tolist() for value in values] for metric, values in history.items()}
+
+
+def fit(model, batches, *, epochs, name, position=0, validation=None, callbacks=(), kept=None, keep=None):
     """Trains a compiled model; returns its history, {metric: one value per epoch}, as plain numbers and lists.
 
     batches: a Batches. validation: arrays for the model's `evaluate`, or None. name, position: of the progress bar.
-    callbacks: of Keras; what they put into `logs` at the end of an epoch joins the history.
+    callbacks: of Keras; what they put into `logs` at the end of an epoch joins the history. keep: a function that is
+    given the state of the training, {name: array}, after each epoch; kept: what it was given last by a training that
+    was interrupted, to go on from, with the same result as without the interruption. Raises FloatingPointError, with
+    the epoch, the step and the first bad tensor, as soon as a number is not finite.
     """
     model.steps_per_execution = STEPS
+    history = keras.callbacks.History()
+    if kept:
+        history.history = _restore(model, kept)
     begin = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.begin(epoch))
-    history = model.fit(
+    checkpoint = [Checkpoint(keep)] if keep else []
+    model.fit(
         batches.dataset(),
         epochs=epochs,
+        initial_epoch=len(next(iter(history.history.values()), ())),
         validation_data=validation,
         shuffle=False,  # they are
         verbose=0,
-        callbacks=[begin, *callbacks, Progress(name, position)],
+        callbacks=[begin, Guard(name), *callbacks, history, *checkpoint, Progress(name, position)],
     )
-    return {metric: [np.asarray(value).tolist() for value in values] for metric, values in history.history.items()}
+    return _plain(history.history)
 
 
 @keras.saving.register_keras_serializable("genmodels")
@@ -155,6 +234,6 @@ def adam(learning_rate, steps, *, decay="cosine", **options):
     options: others of keras.optimizers.Adam. Source: Kingma & Ba, "Adam", 2015; Loshchilov & Hutter, "SGDR", 2017,
     equation 5 without restarts.
     """
-    if decay not in DECAYS:
-        raise ValueError(f"decay must be one of {', '.join(DECAYS)}, got {decay!r}")
-    return keras.optimizers.Adam(DECAYS[decay](learning_rate, steps), **options)
+    checks.number("learning_rate", learning_rate, 0)
+    checks.number("steps", steps, 1, whole=True)
+    return keras.optimizers.Adam(DECAYS[checks.choice("decay", decay, DECAYS)](learning_rate, steps), **options)

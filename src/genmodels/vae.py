@@ -4,16 +4,17 @@ import keras
 import numpy as np
 from keras import ops
 
+from genmodels import checks, data
+from genmodels.data import CANVAS, GRID, LABELS
 from genmodels.distributions import bernoulli_log_likelihood, kl_closed_form, kl_monte_carlo, sample_gaussian
 from genmodels.networks import (
-    GRID,
-    LABELS,
     CellWindow,
     canvas_decoder,
     canvas_encoder,
     dense_decoder,
     dense_encoder,
     digit_classifier,
+    hidden_widths,
 )
 
 KL_FORMS = {"monte_carlo": kl_monte_carlo, "closed_form": kl_closed_form}
@@ -44,13 +45,11 @@ class VAE(keras.Model):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if latent_dim < 1:
-            raise ValueError(f"latent_dim must be >= 1, got {latent_dim}")
-        if kl not in KL_FORMS:
-            raise ValueError(f"kl must be one of {', '.join(KL_FORMS)}, got {kl!r}")
-        self.latent_dim, self.hidden_units = latent_dim, tuple(hidden_units)
-        self.kl, self.kl_weight, self.seed = kl, kl_weight, seed
-        self.waves, self.normalise = waves, normalise
+        self.latent_dim = checks.number("latent_dim", latent_dim, 1, whole=True)
+        self.hidden_units = hidden_widths(hidden_units)
+        self.kl, self.kl_weight = checks.choice("kl", kl, KL_FORMS), checks.number("kl_weight", kl_weight, 0)
+        self.waves, self.normalise = checks.number("waves", waves, 0, whole=True), normalise
+        self.seed = checks.seed(seed)
         self.encoder, self.decoder = self._networks()
         self.noise = keras.random.SeedGenerator(seed)
         self.negative_elbo = keras.metrics.Mean("negative_elbo")
@@ -82,11 +81,20 @@ class VAE(keras.Model):
 
     def encode(self, images):
         """Mean and log-variance of q(z|x), two arrays (N, latent_dim), for images (N, 28, 28, 1)."""
-        return np.split(self.encoder.predict(images, batch_size=1000, verbose=0), 2, axis=-1)
+        return self._encode(data.checked_images(images))
+
+    def _encode(self, inputs):
+        return np.split(self.encoder.predict(inputs, batch_size=1000, verbose=0), 2, axis=-1)
 
     def decode_logits(self, z):
         """Logits (N, 28, 28, 1) of the pixel probabilities for z (N, latent_dim)."""
-        return self.decoder.predict(z, batch_size=1000, verbose=0)
+        return self._decode(self._codes(z))
+
+    def _codes(self, z):
+        return checks.array("z", z, ("N", self.latent_dim))
+
+    def _decode(self, inputs):
+        return self.decoder.predict(inputs, batch_size=1000, verbose=0)
 
     def decode(self, *inputs):
         """Pixel probabilities (N, 28, 28, 1) for what `decode_logits` takes."""
@@ -94,7 +102,11 @@ class VAE(keras.Model):
 
     def sample(self, count, seed):
         """`count` images of pixel probabilities (count, 28, 28, 1), z drawn from N(0, I) with `seed`."""
-        return self.decode(np.random.default_rng(seed).standard_normal((count, self.latent_dim), "float32"))
+        return self.decode(self._prior(checks.number("count", count, 1, whole=True), seed))
+
+    def _prior(self, count, seed):
+        rng = np.random.default_rng(checks.number("seed", seed, 0, whole=True))
+        return rng.standard_normal((count, self.latent_dim), "float32")
 
     def get_config(self):
         names = ("latent_dim", "hidden_units", "kl", "kl_weight", "waves", "normalise", "seed")
@@ -116,9 +128,7 @@ class ConditionalVAE(VAE):
 
     def __init__(self, *, classifier_weight=0.0, waves=0, **options):
         super().__init__(waves=waves, **options)
-        if classifier_weight < 0:
-            raise ValueError(f"classifier_weight must be >= 0, got {classifier_weight}")
-        self.classifier_weight = classifier_weight
+        self.classifier_weight = checks.number("classifier_weight", classifier_weight, 0)
         self.classifier = digit_classifier() if classifier_weight else None
 
     def _networks(self):
@@ -172,19 +182,23 @@ class ConditionalVAE(VAE):
 
     def encode(self, canvases, conditions):
         """Mean and log-variance of q(z|x, condition), two arrays (N, latent_dim)."""
-        return super().encode([canvases, _checked_one_hot(conditions)])
+        canvases, conditions = data.checked_images(canvases, CANVAS, name="canvases"), _one_hot(conditions)
+        checks.same_length(canvases=canvases, conditions=conditions)
+        return self._encode([canvases, conditions])
 
     def decode_logits(self, z, conditions):
         """Logits (N, 56, 56, 1) of the pixel probabilities for z (N, latent_dim) and conditions (N, 3)."""
-        return super().decode_logits([z, _checked_one_hot(conditions)])
+        z, conditions = self._codes(z), _one_hot(conditions)
+        checks.same_length(z=z, conditions=conditions)
+        return self._decode([z, conditions])
 
     def get_config(self):
         return {**super().get_config(), "classifier_weight": self.classifier_weight}
 
     def sample(self, conditions, seed):
         """One image of pixel probabilities (N, 56, 56, 1) per condition (N, 3), z drawn from N(0, I) with `seed`."""
-        z = np.random.default_rng(seed).standard_normal((len(conditions), self.latent_dim), "float32")
-        return self.decode(z, conditions)
+        conditions = data.checked_conditions(conditions)
+        return self.decode(self._prior(len(conditions), seed), conditions)
 
 
 def _half(batch):
@@ -198,13 +212,6 @@ def one_hot_condition(conditions):
     return ops.concatenate([ops.one_hot(label, LABELS), ops.one_hot(pos_x, GRID), ops.one_hot(pos_y, GRID)], axis=1)
 
 
-def _checked_one_hot(conditions):
+def _one_hot(conditions):
     """The same as an array; raises ValueError for what is not a condition (one_hot would make zeros of it)."""
-    conditions = np.asarray(conditions)
-    whole = conditions.dtype.kind in "iu" and conditions.ndim == 2 and conditions.shape[1] == 3
-    if not whole or (conditions < 0).any() or (conditions >= (LABELS, GRID, GRID)).any():
-        raise ValueError(
-            "conditions must be whole numbers [label 0-9, pos_x 0-2, pos_y 0-2] of shape (N, 3), "
-            f"got {conditions!r:.80}"
-        )
-    return ops.convert_to_numpy(one_hot_condition(conditions))
+    return ops.convert_to_numpy(one_hot_condition(data.checked_conditions(conditions)))

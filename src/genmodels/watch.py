@@ -17,10 +17,8 @@ WINNING = 0.97  # accuracy of the discriminator above it
 def fault(discriminator_accuracy, label_accuracy, diversity):
     """What is wrong with a GAN after an epoch and what usually helps, in one sentence; None where nothing is.
 
-    All three from 0 to 1, as `Watch` measures them; a number that is not finite is a fault too.
+    All three from 0 to 1, as `Watch` measures them.
     """
-    if not np.isfinite([discriminator_accuracy, label_accuracy, diversity]).all():
-        return "the losses are no longer finite; lower the learning rate"
     if diversity < COLLAPSED:
         return (
             f"the generator has collapsed: its images of one digit differ by {diversity:.0%} of what real ones do; "
@@ -56,18 +54,19 @@ class Watch(keras.callbacks.Callback):
         self.labels = np.tile(np.arange(LABELS), count)
         self.neighbours = KNeighborsClassifier(3, algorithm="brute").fit(images, labels)
         self.usual_distance = _distance(images, labels)
-        self.faulty, self.hopeless = 0, None
+        self.hopeless = None
 
     def on_epoch_end(self, epoch, logs=None):
         images = self.model.generate(self.labels, seed=0, averaged=False)  # the average lags behind at first
-        logs["label_accuracy"] = float((self.neighbours.predict(np.nan_to_num(_rows(images))) == self.labels).mean())
+        logs["label_accuracy"] = float((self.neighbours.predict(_rows(images)) == self.labels).mean())
         logs["diversity"] = _distance(_rows(images), self.labels) / self.usual_distance
-        logs["drawn"] = np.rint(255 * np.nan_to_num(images[:LABELS, ..., 0])).astype("uint8")
+        logs["drawn"] = np.rint(255 * images[:LABELS, ..., 0]).astype("uint8")
         found = fault(logs["discriminator_accuracy"], logs["label_accuracy"], logs["diversity"])
-        self.faulty = self.faulty + 1 if found else 0
+        faulty = self.model.history.history.get("faulty", [0])[-1]  # survives an interruption there
+        logs["faulty"] = faulty + 1 if found else 0
         if found:
             print(f"epoch {epoch + 1}: {found}", file=sys.stderr, flush=True)
-        if self.faulty >= EPOCHS:
+        if logs["faulty"] >= EPOCHS:
             self.hopeless = f"stopped after epoch {epoch + 1}: {found}"
             self.model.stop_training = True
 
