@@ -15,7 +15,7 @@ SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13)
 SMOKE := GENMODELS_BUDGET=smoke
 
 .DEFAULT_GOAL := help
-.PHONY: help report test notebooks study figures lint clean
+.PHONY: help report test notebooks study bench figures lint clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -24,15 +24,20 @@ report: .venv/installed ## train, run the notebooks, write report/generative_mod
 	@$(PY) -m genmodels report
 
 test: .venv/installed ## the tests, and the four notebooks through nbval in the quick mode
-	$(PY) -m pytest
+	$(PY) -m pytest --numprocesses=2 --dist=worksteal
 	@$(SMOKE) $(PY) -m genmodels train
-	$(SMOKE) $(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks
+	$(SMOKE) $(PY) -m pytest --numprocesses=2 --dist=loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks
 
 notebooks: .venv/installed ## run all notebooks and store the outputs that nbval compares
 	@$(PY) -m genmodels notebooks
 
 study: .venv/installed ## train everything with several seeds, score it, write data/report/study.json; long, resumable
 	@$(PY) -m genmodels study
+
+bench: .venv/installed ## time to quality against published recipes (hours), the limit of the machine, how cost grows
+	$(PY) -m benchmarks.race
+	$(PY) -m benchmarks.limit
+	$(PY) -m benchmarks.growth
 
 figures: .venv/installed ## bring data/report/ up to date, without the documents
 	@$(PY) -m genmodels figures

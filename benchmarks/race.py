@@ -15,7 +15,9 @@ from dataclasses import dataclass
 
 import click
 
+from benchmarks import recipes
 from genmodels import cache, data, experiments, notebooks, report
+from genmodels.figures import plot_race
 
 SEEDS = 3
 LOOKS = 1.25  # the steps at which the quality is looked at grow by this factor
@@ -26,7 +28,7 @@ class Race:
     """ours: a run of the report. recipes: functions of `recipes`. quality: of `measures`; it reaches `target`."""
 
     name: str
-    what: str
+    what: str  # the quality, in Polish
     ours: str
     recipes: tuple
     quality: str
@@ -41,8 +43,8 @@ class Race:
 RACES = (
     Race("vae", "−ELBO, obrazy progowane [naty]", "vae_mc", ("conv_vae",), "negative_elbo", 156.8, True),
     Race("vae_grey", "−ELBO, obrazy szare [naty]", "vae_kl", ("conv_vae_grey",), "negative_elbo_grey", 150.4, True),
-    Race("gan", "trafność etykiet", "gan", ("conditional_gan",), "label_accuracy", 0.95, False, overtime=12),
-    Race("gan_distance", "odległość Frécheta", "gan", ("conditional_gan", "dcgan"), "frechet", 20.0, True, overtime=12),
+    Race("gan", "rozpoznane obrazy", "gan", ("conditional_gan",), "label_accuracy", 0.95, False, overtime=10.5),
+    Race("gan_distance", "odległość Frécheta", "gan", ("dcgan",), "frechet", 20.0, True, overtime=10.5),
 )
 RACE = {race.name: race for race in RACES}
 
@@ -91,7 +93,6 @@ MEASURES = {measure.__name__: measure for measure in (negative_elbo, negative_el
 
 def prepared(race, who, seed):
     """Model, training batches and epochs of one side of a race."""
-    from benchmarks import recipes
     from genmodels import training
 
     splits = data.load()
@@ -186,20 +187,31 @@ def _in_own_process(race, who, seed, limit):
 
 
 def summary(race, runs):
-    """{who: seconds, cpu, memory of the median seed until the target, or the best quality without; ratio to ours}."""
+    """{who: medians over the seeds of what the last look found, how many reached the target, and the ratio to ours}.
+
+    seconds, cpu: of training until the target, or, where that was not reached, until the end. memory: MiB.
+    """
     found = {}
     for who, each in runs.items():
-        done = [run for run in each if race.reached(run["quality"][-1])]
-        found[who] = {
-            "seconds": statistics.median(run["seconds"][-1] for run in each),
-            "cpu": statistics.median(run["cpu"][-1] for run in each),
-            "memory": statistics.median(run["memory"] for run in each),
-            "quality": statistics.median(run["quality"][-1] for run in each),
-            "reached": len(done),
-        }
+        last = {name: statistics.median(run[name][-1] for run in each) for name in ("seconds", "cpu", "quality")}
+        reached = sum(race.reached(run["quality"][-1]) for run in each)
+        memory = statistics.median(run["memory"] for run in each)
+        found[who] = {**last, "memory": memory, "reached": reached, "seeds": len(each)}
     for who in found:
         found[who]["ratio"] = found[who]["seconds"] / found["ours"]["seconds"]
     return found
+
+
+def table(numbers):
+    """The Markdown table of the README, from what `main` records."""
+    yield "| quality | who | seconds | CPU seconds | memory [MiB] | reached | ratio |"
+    yield "|---|---|---:|---:|---:|---:|---:|"
+    for race in RACES:
+        for who, of in numbers[race.name].items():
+            quality = f"{race.quality.replace('_', ' ')} {'<=' if race.falls else '>='} {race.target:g}"
+            reached = f"{of['reached']} of {of['seeds']}"
+            figures = f"{of['seconds']:.1f} | {of['cpu']:.1f} | {of['memory']:.0f} | {reached} | {of['ratio']:.1f}"
+            yield f"| {quality} | {who.replace('_', ' ')} | {figures} |"
 
 
 def compete(races, seeds):
@@ -221,15 +233,26 @@ def compete(races, seeds):
 @click.argument("limit", type=float, required=False)
 @click.option("--seeds", type=click.IntRange(1), default=SEEDS, help="How many.")
 def main(name, who, seed, limit, seeds):
-    """All races, or one side of one with one seed, as JSON on standard output."""
+    """All races, for the report; or one side of one with one seed, as JSON on standard output."""
     if who:
         json.dump(train(RACE[name], who, seed, limit), sys.stdout)
         return
-    races = [RACE[name]] if name else RACES
     experiments.trained("judge")
-    runs = compete(races, seeds)
-    found = {race.name: {"runs": runs[race.name], "summary": summary(race, runs[race.name])} for race in races}
-    cache.write_json(report.output() / "benchmark.json", {"machine": notebooks.machine(), "races": found})
+    begun, runs = notebooks.origin(), compete(RACES, seeds)
+    numbers = {race.name: summary(race, runs[race.name]) for race in RACES}
+    print("\n".join(table(numbers)))
+    report.record("benchmark", numbers)
+    report.save(plot_race([_panel(race, runs[race.name]) for race in RACES]), *report.BENCHMARK)
+    made = notebooks.Made(1, (), (), tuple(dict.fromkeys(race.ours for race in RACES)))
+    noted = notebooks.provenance(dict.fromkeys(("benchmark", *report.BENCHMARK), (made, notebooks.parts(made))), begun)
+    report.put(notebooks.provenance_path(), "benchmark", noted)
+
+
+def _panel(race, runs):
+    """What `figures.plot_race` draws of a race."""
+    names = {"ours": "nasz model", **recipes.NAMES}
+    lines = {names[who]: [(run["seconds"], run["quality"]) for run in each] for who, each in runs.items()}
+    return race.what, race.target, lines
 
 
 if __name__ == "__main__":

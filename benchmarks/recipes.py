@@ -10,8 +10,14 @@ from keras import layers, ops
 from genmodels.networks import LABELS, SHAPE
 from genmodels.vae import VAE
 
-# Batch size and epochs as published.
+# Batch size and epochs as published; names for the report.
 BATCH = {"conv_vae": 32, "conv_vae_grey": 128, "conditional_gan": 64, "dcgan": 256}
+NAMES = {
+    "conv_vae": "splotowy VAE I",
+    "conv_vae_grey": "splotowy VAE II",
+    "conditional_gan": "warunkowy GAN",
+    "dcgan": "DCGAN",
+}
 EPOCHS = {"conv_vae": 10, "conv_vae_grey": 30, "conditional_gan": 20, "dcgan": 50}
 
 

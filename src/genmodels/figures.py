@@ -330,6 +330,23 @@ def plot_gan_progress(history, drawn):
 
 
 @_styled
+def plot_race(panels):
+    """Quality against seconds of training: panels (quality, target, {who: [(seconds, qualities) of each seed]})."""
+    figure = _figure(2.6 * -(-len(panels) // 2))
+    for axes, (quality, target, lines) in zip(figure.subplots(-(-len(panels) // 2), 2).ravel(), panels):
+        for (who, seeds), colour, marker in zip(lines.items(), COLOURS, "os^"):
+            for number, (seconds, values) in enumerate(seeds):
+                label = None if number else who
+                axes.plot(seconds, values, marker=marker, ms=2, lw=1, color=colour, label=label)
+        axes.axhline(target, color=MARK, lw=0.8, ls="--", label="cel")
+        axes.set(xscale="log", xlabel="czas uczenia [s]", ylabel=quality)
+        _polish(axes)
+        axes.grid(lw=0.3)
+        axes.legend(frameon=False)
+    return figure
+
+
+@_styled
 def plot_mosaic(images):
     """Images (rows, n, side, side) edge to edge, without frames or texts."""
     mosaic = _mosaic(_flat(images))

@@ -5,7 +5,7 @@ Under GENMODELS_BUDGET=smoke everything goes to the folder draft/ and is marked 
 
 import numpy as np
 
-from genmodels import cache, data
+from genmodels import cache, checks, data
 
 # The figures of the report, in their order, by the notebook that makes them.
 FIGURES = {
@@ -36,6 +36,7 @@ EXTRA = {
     "zadanie_3_cvae": ("learning_cvae.png", "cvae_accuracy_map.png"),
     "zadanie_4_gan": ("gan_progress.png", "gan_neighbours.png"),
 }
+BENCHMARK = ("time_to_quality.png",)  # made by `make bench`, not by a notebook
 NOTEBOOKS = tuple(FIGURES)
 
 
@@ -79,7 +80,7 @@ def figures_of(notebook):
 
 
 def all_figures():
-    """File names of all figures of the report."""
+    """File names of all figures that the notebooks make."""
     return [file for notebook in NOTEBOOKS for file in figures_of(notebook)]
 
 
@@ -89,7 +90,7 @@ def section_of(notebook):
 
 
 def save(figure, name):
-    """Saves a figure of the report: a PNG under its name in FIGURES or EXTRA, and beside it what it shows, as .npz.
+    """Saves a figure of the report: a PNG under a name of FIGURES, EXTRA or BENCHMARK, with what it shows as .npz.
 
     Returns it for the notebook to show. Raises ValueError for another name.
     """
@@ -97,8 +98,7 @@ def save(figure, name):
 
     from genmodels.figures import mark_as_draft
 
-    if name not in all_figures():
-        raise ValueError(f"figure must be one of {', '.join(all_figures())}, got {name!r}")
+    checks.choice("figure", name, [*all_figures(), *BENCHMARK])
     with cache.replacing(data_path(name)) as temporary:
         np.savez_compressed(temporary, **plotted(figure))
     if data.smoke_budget():
