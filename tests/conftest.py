@@ -61,7 +61,8 @@ def copy_checkout(root, monkeypatch):
         name: notebooks.provenance({result: (made, parts) for result, made, parts in of}, begun) for name, of in made()
     }
     sums = study.sums(cache.read_json(report.study_path()))
-    noted["benchmark"] = cache.read_json(root / "data" / "report" / "provenance.json", {}).get("benchmark", {})
+    if benchmark := cache.read_json(root / "data" / "report" / "provenance.json", {}).get("benchmark"):
+        noted["benchmark"] = benchmark
     noted["study"] = {**begun, "parts": study.parts(), "sums": sums}
     cache.write_json(notebooks.provenance_path(), noted)
     return root

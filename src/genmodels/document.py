@@ -91,7 +91,8 @@ def _borrow_benchmark():
     """Gives a draft the committed benchmark, which the quick mode does not run."""
     folder = report.study_path().parent
     for name in ("metrics.json", "provenance.json"):
-        report.put(report.output() / name, "benchmark", cache.read_json(folder / name, {}).get("benchmark", {}))
+        if section := cache.read_json(folder / name, {}).get("benchmark"):
+            report.put(report.output() / name, "benchmark", section)
     for file in (each for name in report.BENCHMARK for each in (folder / name, (folder / name).with_suffix(".npz"))):
         if file.is_file():
             with cache.replacing(report.output() / file.name) as temporary:
