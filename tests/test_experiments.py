@@ -112,3 +112,12 @@ def test_what_a_run_learns_from_counts_in_its_key(monkeypatch):
 
 def test_seeds_have_keys_of_their_own():
     assert experiments.key(dataclasses.replace(experiments.RUNS["ae"], seed=2)) != experiments.key("ae")
+
+
+def test_a_run_that_diverges_is_named_and_others_go_on_where_that_is_asked(smoke):
+    small = dataclasses.replace(experiments.RUNS["vae_kl"], options={"hidden_units": (16,)})
+    wild = dataclasses.replace(small, name="wild", learning_rate=1e30)
+    with pytest.raises(experiments.TrainingError, match=r"wild: stopped in epoch 1, by step \d+ of 8: .* got .*nan"):
+        experiments.train_all([wild], jobs=1)
+    assert experiments.train_all([wild, small], jobs=1, tolerant=True) == [wild]
+    assert experiments.is_trained(small) and not experiments.is_trained(wild)

@@ -14,7 +14,7 @@ def test_summary_gives_mean_and_deviation_over_seeds():
 
 
 def test_summary_of_a_training_that_diverged_has_no_mean():
-    assert study.summary([{"a": 1.0}, {"a": float("nan")}])["a"] == {
+    assert study.summary([{"a": 1.0}, None])["a"] == {
         "mean": None,
         "deviation": None,
         "values": [1.0, None],

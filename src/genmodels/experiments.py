@@ -5,6 +5,7 @@ TensorFlow is imported inside the functions that train or load, so that listing 
 
 import multiprocessing
 import os
+import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -233,24 +234,32 @@ def _refuse_edited_code(run):
         raise RuntimeError(f"{', '.join(edited)} changed while {run.name} was trained; start again")
 
 
-def train_all(runs, *, jobs=None):
+def train_all(runs, *, jobs=None, tolerant=False):
     """Trains the runs (Runs or names) that the cache lacks, `jobs` at once (default: one per core), each on one thread.
 
     They start in the order given, those that learn from others last. Raises the error of the first run that fails; runs
-    that have not started then do not.
+    that have not started then do not. tolerant: goes on after a TrainingError. Returns the runs that failed with one.
     """
     missing = [run for run in map(find, runs) if not is_trained(run)]
     missing.sort(key=lambda run: bool(run.needs))  # what learns from others comes last
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
     bars = {"initializer": _begin_worker, "initargs": (context.RLock(), context.Value("i"))}
     with ProcessPoolExecutor(jobs or os.cpu_count(), mp_context=context, **bars) as pool:
-        waiting = [pool.submit(_train_in_worker, run) for run in missing]
+        waiting = {pool.submit(_train_in_worker, run): run for run in missing}
+        failed = []
         try:
             for future in as_completed(waiting):
-                future.result()
+                if tolerant and isinstance(future.exception(), TrainingError):
+                    failed.append(waiting[future])
+                    print(future.exception(), file=sys.stderr, flush=True)
+                else:
+                    future.result()
         except BaseException:  # Ctrl-C too
-            pool.shutdown(wait=False, cancel_futures=True)
+            for future in waiting:  # the pool forgets to, once nothing refers to it
+                future.cancel()
+            pool.shutdown(wait=False)
             raise
+    return failed
 
 
 _line = 0  # where this process draws its progress bars

@@ -107,14 +107,17 @@ def floors(split):
 def summary(scores):
     """Scores of one run over its seeds, a list of dicts, as {name: {mean, deviation, values}}.
 
-    A value that is not finite, of a training that diverged, is None, and so are then the mean and the deviation.
+    Of a training that diverged there are no scores, None in the list: its values are None, and so are then the mean and
+    the deviation. Raises TrainingError where none is left.
     """
-    return {name: _spread([found[name] for found in scores]) for name in scores[0]}
+    if not (names := next(filter(None, scores), None)):
+        raise experiments.TrainingError("expected scores of at least one seed, but every training diverged")
+    return {name: _spread([found[name] if found else None for found in scores]) for name in names}
 
 
 def _spread(values):
-    if not np.isfinite(values).all():
-        return {"mean": None, "deviation": None, "values": [each if np.isfinite(each) else None for each in values]}
+    if None in values:
+        return {"mean": None, "deviation": None, "values": values}
     return {"mean": float(np.mean(values)), "deviation": float(np.std(values, ddof=1)), "values": values}
 
 
@@ -168,17 +171,31 @@ def run(jobs):
     plain = {name: seeded(run) for name, run in experiments.RUNS.items()}
     changed = {change.name: seeded(change.run()) for change in CHANGES}
     compared = {name: plain[name] for name in dict.fromkeys(change.of for change in CHANGES)} | changed
-    experiments.train_all([run for runs in (plain | changed).values() for run in runs], jobs=jobs)
-    _score_all([(run, "test") for runs in plain.values() for run in runs], jobs)
-    _score_all([(run, "validation") for runs in compared.values() for run in runs], jobs)
+    everything = [run for runs in (plain | changed).values() for run in runs]
+    diverged = experiments.train_all(everything, jobs=jobs, tolerant=True)
+    for split, of in (("test", plain), ("validation", compared)):
+        _score_all([(run, split) for runs in of.values() for run in runs if run not in diverged], jobs)
+
+    def summed_up(of, split):
+        return {
+            name: summary([None if run in diverged else score(run, split) for run in runs]) for name, runs in of.items()
+        }
+
     return {
         "seeds": list(SEEDS),
         "machine": notebooks.machine(),
         "settings": {name: run.settings() for name, run in experiments.RUNS.items()},
-        "test": {name: summary([score(run, "test") for run in runs]) for name, runs in plain.items()},
+        "test": summed_up(plain, "test"),
         "floors": {"test": floors("test")},
-        "validation": {name: summary([score(run, "validation") for run in runs]) for name, runs in compared.items()},
-        "changes": {change.name: {"of": change.of, "what": change.what} for change in CHANGES},
+        "validation": summed_up(compared, "validation"),
+        "changes": {
+            change.name: {
+                "of": change.of,
+                "what": change.what,
+                "diverged": sum(run in diverged for run in changed[change.name]),
+            }
+            for change in CHANGES
+        },
     }
 
 
