@@ -111,7 +111,7 @@ def test_a_failed_report_is_an_error_not_a_trace(fresh, monkeypatch):
     monkeypatch.setattr(document, "why_stale", lambda kind: "not built yet")
     monkeypatch.setattr(document, "build", fail)
     result = run("report")
-    assert result.exit_code == 1 and result.output == "Error: report/generative_models.md: no such figure\n"
+    assert result.exit_code == 2 and result.output == "Error: report/generative_models.md: no such figure\n"
 
 
 def test_status_names_every_run_result_and_document_with_the_reason(checkout):
@@ -126,7 +126,7 @@ def test_status_names_every_run_result_and_document_with_the_reason(checkout):
 
 def test_verify_says_what_differs_and_fails(checkout, monkeypatch):
     missing = run("verify")
-    assert missing.exit_code == 1 and "expected a PDF to verify, found nothing" in missing.output
+    assert missing.exit_code == 2 and "expected a PDF to verify, found nothing" in missing.output
     document.path().write_bytes(b"%PDF")
     monkeypatch.setattr(document, "differences", lambda pdf: ["grid_ae.png: stale"])
     result = run("verify", str(document.path()))
@@ -153,9 +153,9 @@ def test_an_unknown_budget_is_one_line(monkeypatch):
 
 def test_the_quick_mode_is_not_compared_with_full_results(smoke):
     result = run("diff")
-    assert result.exit_code == 1 and "expected a full run to compare" in result.output
+    assert result.exit_code == 2 and "expected a full run to compare" in result.output
 
 
 def test_the_quick_mode_does_not_store_outputs_in_the_notebooks(smoke):
     result = run("notebooks")
-    assert result.exit_code == 1 and "expected a full run to store outputs from" in result.output
+    assert result.exit_code == 2 and "expected a full run to store outputs from" in result.output

@@ -1,6 +1,10 @@
 """The command line: `genmodels --help`. TensorFlow is imported only by the commands that need a model."""
 
+import multiprocessing
 import os
+import signal
+import threading
+from concurrent.futures.process import BrokenProcessPool
 
 import click
 
@@ -13,14 +17,29 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 JOBS = click.option("--jobs", type=click.IntRange(1), default=2, help="How many at once; each takes one core and 1 GB.")
 
 
+PLAIN = (cache.CacheError, cache.FaultError, data.DataError, experiments.TrainingError, report.ReportError)
+
+
 class PlainErrors(click.Group):
     """Turns errors that say what to mend into one line; others, such as a mistake in a model, keep their trace."""
 
     def invoke(self, context):
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, _stop)
         try:
-            return super().invoke(context)
-        except (cache.CacheError, data.DataError, experiments.TrainingError, report.ReportError) as error:
-            raise click.ClickException(str(error)) from error
+            with cache.faults("genmodels"):
+                return super().invoke(context)
+        except (*PLAIN, BrokenProcessPool) as error:
+            plain = click.ClickException(cache.KILLED if isinstance(error, BrokenProcessPool) else str(error))
+            plain.exit_code = 2
+            raise plain from error
+
+
+def _stop(*_):
+    """What Ctrl-C does, which a terminal sends to all processes; SIGTERM comes to one."""
+    for child in [*multiprocessing.active_children(), *notebooks.running]:
+        child.terminate()
+    raise KeyboardInterrupt
 
 
 @click.group(cls=PlainErrors, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
