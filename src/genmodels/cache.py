@@ -247,7 +247,7 @@ def read_json(path, default=None, shape=object):
 
 
 def write_json(path, value):
-    """Writes `value` as JSON with sorted keys, all at once; sealed if the cache keeps it and nothing else vouches for it."""
+    """Writes `value` as JSON with sorted keys, all at once; sealed where it is the cache's."""
     text = (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
     with replacing(path) as new:
         new.write_bytes(_seal(path, text) + text if _is_sealed(path) else text)

@@ -37,8 +37,13 @@ class PlainErrors(click.Group):
 
 def _stop(*_):
     """What Ctrl-C does, which a terminal sends to all processes; SIGTERM comes to one."""
-    for child in [*multiprocessing.active_children(), *notebooks.running]:
+    children = [*multiprocessing.active_children(), *notebooks.running]
+    for child in children:
         child.terminate()
+    # One that hangs inside TensorFlow, as it does where memory runs out, hears nothing.
+    late = threading.Timer(10, lambda: [child.kill() for child in children])
+    late.daemon = True
+    late.start()
     raise KeyboardInterrupt
 
 

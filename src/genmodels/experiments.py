@@ -11,6 +11,7 @@ import time
 import zipfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
 from types import MappingProxyType
@@ -210,6 +211,7 @@ def trained(run, *, position=0):
     run: a name, or a Run of your own. position: line of its progress bar, counted from 0. Raises ValueError for an
     unknown name, RuntimeError where the package's source was edited after this process imported it.
     """
+    _refuse_little_memory()
     from genmodels.training import use_one_thread
 
     run, home = find(run), folder(run)
@@ -233,6 +235,15 @@ def trained(run, *, position=0):
             unfinished.unlink(missing_ok=True)
             done = _load(run, home)
     return done
+
+
+def _refuse_little_memory(least=3 * 2**30):
+    """Raises FaultError where a limit allows less than `least` bytes, with which TensorFlow hangs or crashes."""
+    with suppress(ImportError):  # there is none on Windows
+        import resource
+
+        if 0 <= (limit := resource.getrlimit(resource.RLIMIT_AS)[0]) < least:
+            raise cache.FaultError(f"expected {least} bytes of memory, got a limit of {limit}; raise it with ulimit -v")
 
 
 def _refuse_edited_code(run):
