@@ -143,8 +143,8 @@ _ROOM = "make room, or choose another disk with GENMODELS_CACHE"
 _RIGHTS = "change the rights to it, or choose another folder with GENMODELS_CACHE"
 _REMEDIES = {errno.ENOSPC: _ROOM, errno.EDQUOT: _ROOM, errno.EFBIG: _ROOM}
 _REMEDIES |= dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR), _RIGHTS)
-_MEMORY = "out of memory; free some, raise its limit, or take --jobs 1"
-KILLED = f"its process was killed, by the system as a rule: {_MEMORY}; what is finished stays"
+MEMORY = "out of memory; free some, raise its limit, or take --jobs 1"
+KILLED = f"its process was killed, by the system as a rule: {MEMORY}; what is finished stays"
 
 
 @contextmanager
@@ -155,19 +155,19 @@ def faults(what):
     except FaultError as error:
         raise FaultError(f"{what}: {error}") from error
     except MemoryError as error:
-        raise FaultError(f"{what}: {_MEMORY}") from error
+        raise FaultError(f"{what}: {MEMORY}") from error
     except BrokenPipeError:  # of the reader of our output, who has seen enough
         raise
     except OSError as error:
         place = f" ({error.filename})" if error.filename else ""
-        remedy = _MEMORY if error.errno == errno.ENOMEM else _REMEDIES.get(error.errno, "mend that and try again")
+        remedy = MEMORY if error.errno == errno.ENOMEM else _REMEDIES.get(error.errno, "mend that and try again")
         raise FaultError(f"{what}: {error.strerror or error}{place}; {remedy}") from error
 
 
 @lru_cache
 def _alive(folder):
     """A name for this process, and the lock of that name that it holds for as long as it lives."""
-    name = f"process-{secrets.token_hex(4)}"
+    name = f"process-{secrets.token_hex(4)}"  # not its number: another process may get that
     held = _lock(name, folder)
     held.acquire()
     atexit.register(Path(held.lock_file).unlink, missing_ok=True)

@@ -180,6 +180,7 @@ def make_study(jobs):
 
 def _refresh_figures(jobs):
     """Brings models, figures and numbers up to date."""
+    report.metrics(), report.study()  # what cannot be read is said before the work, not after it
     if stale := [name for name in report.NOTEBOOKS if notebooks.stale(name)]:
         _run(stale, jobs)
 

@@ -12,7 +12,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -23,7 +22,7 @@ from genmodels import cache, data, experiments, report
 
 CHECKED = "nbval-check-output"  # the tag of cells whose outputs nbval compares
 # Errors whose message says what to mend; of others a notebook shows where they come from.
-PLAIN = ("CacheError", "DataError", "FaultError", "MemoryError", "OSError", "PermissionError", "TrainingError")
+PLAIN = ("CacheError", "DataError", "FaultError", "OSError", "PermissionError", "TrainingError")
 CELL_SECONDS = 1800  # a cell may train a model
 # The structure of provenance.json and of a notebook, see `cache.misfit`.
 _MADE = {"cell": int, "runs": dict, "key": str, "parts": dict, "sums": dict}
@@ -342,57 +341,40 @@ def _run(name):
 
 
 running = set()  # processes that run notebooks
+# Such a process, and with it the kernel, ends once its input is closed, as it is when the one that started it dies.
+_NBCONVERT = (
+    "import os, sys, threading; "
+    "threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start(); "
+    "from nbconvert.nbconvertapp import main; main()"
+)
 
 
 def _execute(name):
-    call = "import sys; from genmodels import notebooks; notebooks.execute(*sys.argv[1:])"
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-c", call, str(path(name)), str(executed_path(name)), folder]
-        options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    target = executed_path(name)
+    with cache.faults(f"notebooks/{name}.ipynb"), tempfile.TemporaryDirectory() as folder:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-c", _NBCONVERT, "--to", "notebook", "--execute", str(path(name))]
+        command += ["--output-dir", str(target.parent), f"--ExecutePreprocessor.timeout={CELL_SECONDS}"]
+        if os.name == "posix":  # files instead of TCP, so that it works where there is no network at all
+            command += ["--KernelManager.transport=ipc", f"--KernelManager.ip={folder}/kernel"]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         # Jupyter would write to the home directory, which there may not be.
-        options["env"] = {**os.environ, "JUPYTER_RUNTIME_DIR": folder, "IPYTHONDIR": folder}
-        with subprocess.Popen(command, encoding="utf-8", errors="replace", **options) as child:
+        home = {**os.environ, "JUPYTER_RUNTIME_DIR": folder, "IPYTHONDIR": folder}
+        with subprocess.Popen(command, encoding="utf-8", errors="replace", env=home, **pipes) as child:
             running.add(child)
-            log = child.stdout.read()
+            log = re.sub(r"\x1b\[[0-9;]*m", "", child.stdout.read())  # nbconvert colours its errors
         running.discard(child)
-    plain = re.findall("^plain: (.+)", log, re.MULTILINE) or ([cache.KILLED] if child.returncode < 0 else [])
+    if not child.returncode:
+        return
+    plain = re.findall(rf"^(?:{'|'.join(PLAIN)}): .+", log, re.MULTILINE)
+    if child.returncode < 0 or "DeadKernelError" in log:
+        plain.append(cache.KILLED)
+    elif "MemoryError: " in log:
+        plain.append(cache.MEMORY)
     if plain:
-        raise report.ReportError(f"notebooks/{name}.ipynb, {plain[-1]}")
-    if child.returncode:
-        raise report.ReportError(f"notebooks/{name}.ipynb failed:\n{log.strip()[-3000:]}")
-
-
-def execute(source, target, folder):
-    """Runs the notebook `source` in this process and writes the executed copy to `target`; sockets go to `folder`.
-
-    Ends, and with it the kernel, when the process that called it closes its input, as it does by dying.
-    """
-    threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
-    import nbformat
-    from nbclient import NotebookClient, exceptions
-    from traitlets.config import Config
-
-    notebook, begun = nbformat.read(source, as_version=4), []
-    # On POSIX files instead of TCP, so that it works where there is no network at all.
-    ipc = {"transport": "ipc", "ip": f"{folder}/kernel"} if os.name == "posix" else {}
-    client = NotebookClient(
-        notebook,
-        timeout=CELL_SECONDS,
-        resources={"metadata": {"path": str(Path(source).parent)}},
-        config=Config(KernelManager=ipc),
-        on_cell_start=lambda cell, cell_index: begun.append(cell.cell_type == "code"),
-    )
-    try:
-        client.execute()
-        with cache.replacing(target) as new:
-            nbformat.write(notebook, new)
-    except (exceptions.CellExecutionError, exceptions.DeadKernelError, exceptions.CellTimeoutError) as error:
-        kind = getattr(error, "ename", "")
-        plain = {"DeadKernelError": cache.KILLED, "CellTimeoutError": f"it took longer than {CELL_SECONDS} s"}
-        said = plain.get(type(error).__name__) or (f"{kind}: {error.evalue}" if kind in PLAIN else "")
-        sys.exit(f"plain: code cell {sum(begun)}: {said}" if said else re.sub(r"\x1b\[[0-9;]*m", "", str(error)))
-    except cache.FaultError as error:
-        sys.exit(f"plain: {error}")
+        raise report.ReportError(f"notebooks/{name}.ipynb: {plain[-1]}")
+    log = log.rpartition("nbclient.exceptions.")[2].strip()[-3000:]
+    raise report.ReportError(f"notebooks/{name}.ipynb failed:\n{log}")
 
 
 def store_checked_outputs(name):
