@@ -112,7 +112,7 @@ def test_samples_are_drawn_into_a_picture(arguments, shape, smoke, tmp_path):
         (["verify", "a.pdf", "b.pdf"], "unexpected extra argument"),
         (["verify", "missing.pdf"], "missing.pdf: expected a PDF to verify, found nothing"),
         (["diff", "--against", "no-such-revision"], "expected a revision with data/report/, got 'no-such-revision'"),
-        (["diff", "--against", "--output=x"], "expected a revision with data/report/"),
+        (["diff", "--against", "--output=x"], "expected a revision with data/report/, got '--output=x'"),
         (["diff", "--against", ""], "expected a revision with data/report/, got ''"),
         (["vanish"], "No such command 'vanish'"),
         (["--budget", "smoke", "runs"], "No such option"),

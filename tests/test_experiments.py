@@ -112,3 +112,11 @@ def test_what_a_run_learns_from_counts_in_its_key(monkeypatch):
 
 def test_seeds_have_keys_of_their_own():
     assert experiments.key(dataclasses.replace(experiments.RUNS["ae"], seed=2)) != experiments.key("ae")
+
+
+def test_a_run_whose_worker_is_killed_is_named(smoke):
+    """`_stop` is what a signal does to a worker; as the builder of a model it comes in the middle of the run."""
+    doomed = dataclasses.replace(experiments.RUNS["ae"], name="doomed", build="_stop")
+    with pytest.raises(cache.FaultError, match="run doomed: its process was killed, by the system"):
+        experiments.train_all([doomed], jobs=1)
+    assert not list((cache.directory() / "runs").glob("*"))

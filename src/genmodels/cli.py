@@ -24,8 +24,7 @@ class PlainErrors(click.Group):
     """Turns errors that say what to mend into one line; others, such as a mistake in a model, keep their trace."""
 
     def invoke(self, context):
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, _stop)
+        before = signal.signal(signal.SIGTERM, _stop)
         try:
             with cache.faults("genmodels"):
                 return super().invoke(context)
@@ -33,6 +32,8 @@ class PlainErrors(click.Group):
             plain = click.ClickException(cache.KILLED if isinstance(error, BrokenProcessPool) else str(error))
             plain.exit_code = 2
             raise plain from error
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _stop(*_):

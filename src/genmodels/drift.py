@@ -42,9 +42,11 @@ def compare(revision="HEAD"):
 
 def _committed(revision, folder):
     command = ["git", "-C", str(report.root()), "archive", "--format=tar", revision, "data/report"]
+    if revision.startswith("-"):  # git would take it for an option
+        raise report.ReportError(f"expected a revision with data/report/, got {revision!r}")
     done = subprocess.run(command, capture_output=True)
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip()
+        said = " ".join(done.stderr.decode(errors="replace").split())
         raise report.ReportError(f"expected a revision with data/report/, got {revision!r}: {said}")
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
         archive.extractall(folder, filter="data")
