@@ -15,7 +15,7 @@ SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13)
 SMOKE := GENMODELS_BUDGET=smoke
 
 .DEFAULT_GOAL := help
-.PHONY: help report test notebooks study bench figures lint clean
+.PHONY: help report test notebooks study bench figures torture lint clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,9 @@ bench: .venv/installed ## time to quality against published recipes (hours), the
 
 figures: .venv/installed ## bring data/report/ up to date, without the documents
 	@$(PY) -m genmodels figures
+
+torture: .venv/installed ## 120 kills at random moments in a copy of the checkout; about an hour
+	@$(PY) -m benchmarks.torture 120
 
 lint: .venv/installed ## ruff, and the directions of imports
 	$(PY) -m ruff check .

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -77,6 +81,60 @@ def test_replacing_keeps_the_old_file_when_writing_fails(tmp_path):
         raise RuntimeError
     assert cache.read_json(path) == {"a": 1}
     assert [entry.name for entry in tmp_path.iterdir() if entry.name != "cache"] == ["numbers.json"]
+
+
+def test_what_a_killed_process_left_is_swept_by_the_next_write_and_nothing_else(tmp_path):
+    folder = tmp_path / "numbers"
+    code = "import os, sys; from genmodels import cache\n"
+    code += (
+        "with cache.replacing(sys.argv[1] + '/a.json') as new:\n    new.write_text('half'); print('x', flush=True)\n"
+    )
+    command = [sys.executable, "-c", code, str(folder)]
+    living = subprocess.Popen(
+        [*command[:2], code + "    input()", str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    living.stdout.readline()
+    subprocess.run([*command[:2], code + "    os._exit(9)", str(folder)], check=False)
+    assert len(list(folder.glob(".new-*"))) == 2
+    (folder / ".new-process-0123abcd-x").mkdir()  # of a process with another cache
+    cache.write_json(folder / "b.json", {})
+    assert len(list(folder.glob(".new-*"))) == 2
+    living.communicate(b"\n")
+    assert sorted(path.name for path in folder.iterdir()) == [".new-process-0123abcd-x", "a.json", "b.json"]
+
+
+def test_who_waits_for_another_process_says_so(capsys):
+    with cache.lock("gan"):
+        waiting = threading.Thread(target=lambda: cache.lock("gan").__enter__())
+        waiting.start()
+        time.sleep(1.5)
+    waiting.join(10)
+    assert capsys.readouterr().err == "waiting for gan, which another process is making\n"
+
+
+def test_a_write_that_fails_is_named_with_its_remedy(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(cache.FaultError, match=r"writing .*numbers\.json: .*; change the rights to it"):
+        cache.write_json(tmp_path / "file" / "numbers.json", {})
+
+
+@pytest.mark.parametrize(
+    ("value", "shape", "why"),
+    [
+        ({"a": 1}, {"a": int}, ""),
+        ({"a": 1, "b": "x"}, {"a": int}, ""),
+        ({"a": "1"}, {"a": int}, "a is '1'"),
+        ({}, {"a": int}, "it lacks a"),
+        ({}, {"a?": int}, ""),
+        ({"a": []}, {"a?": int}, "a is []"),
+        ({"x": {"y": 5}}, {...: {...: dict}}, "x.y is 5"),
+        ([{"a": [1, "2"]}], [{"a": (str, [int])}], "0.a is [1, '2']"),
+        ([{"a": "b"}], [{"a": (str, [int])}], ""),
+        ([1], {}, "it is [1]"),
+    ],
+)
+def test_another_structure_is_named_by_its_place(value, shape, why):
+    assert cache.misfit(value, shape) == why
 
 
 def test_cache_folder_can_be_chosen_and_defaults_to_the_checkout(monkeypatch, tmp_path):

@@ -1,5 +1,8 @@
+import errno
 import subprocess
 import sys
+import time
+from concurrent.futures.process import BrokenProcessPool
 
 import matplotlib.image
 import pytest
@@ -73,11 +76,163 @@ def test_samples_are_drawn_into_a_picture(arguments, shape, smoke, tmp_path):
         (["sample", "gan", "--label", "3"], "Missing option '-o'"),
         (["train", "--jobs", "0"], "0 is not in the range"),
         (["train", "gam"], "'gam' is not one of 'gan',"),
+        (["train", "AE"], "'AE' is not one of"),
+        (["train", ""], "'' is not one of"),
+        (["train", "../ae"], "'../ae' is not one of"),
+        (["train", "--jobs", "two"], "'two' is not a valid integer range"),
+        (["train", "--jobs", "1.5"], "'1.5' is not a valid integer range"),
+        (["train", "--jobs"], "requires an argument"),
+        (["train", "--job"], "No such option"),
+        (["figures", "--jobs", "-1"], "-1 is not in the range"),
+        (["figures", "ae"], "unexpected extra argument"),
+        (["report", "--jobs", "0"], "0 is not in the range"),
+        (["report", "draft.pdf"], "unexpected extra argument"),
+        (["notebooks", "zadanie_1"], "unexpected extra argument"),
+        (["study", "--jobs", "nan"], "'nan' is not a valid integer range"),
+        (["runs", "ae"], "unexpected extra argument"),
+        (["status", "--all"], "No such option"),
+        (["sample"], "Usage:"),
+        (["sample", "ae"], "No such command 'ae'"),
+        (["sample", "gan", "--label", "-1", "-o", "x.png"], "-1 is not in the range"),
+        (["sample", "gan", "--label", "3.0", "-o", "x.png"], "'3.0' is not a valid integer range"),
+        (["sample", "gan", "--label", "3", "--seed", "-1", "-o", "x.png"], "-1 is not in the range"),
+        (["sample", "gan", "--label", "3", "-n", "10001", "-o", "x.png"], "10001 is not in the range"),
+        (["sample", "gan", "--label", "3", "--kl", "mc", "-o", "x.png"], "No such option"),
+        (["sample", "gan", "--label", "3", "-o", "."], "is a directory"),
+        (["sample", "vae", "--kl", "exact", "-o", "x.png"], "'exact' is not one of 'mc', 'kl'"),
+        (["sample", "vae", "--label", "3", "-o", "x.png"], "No such option"),
+        (["sample", "cvae", "--label", "3", "--position", "1", "-o", "x.png"], "requires 2 arguments"),
+        (["sample", "cvae", "--label", "3", "--position", "1", "x", "-o", "x.png"], "'x' is not a valid integer"),
+        (["sample", "cvae", "--position", "1", "1", "-o", "x.png"], "Missing option '--label'"),
+        (
+            ["sample", "cvae", "--label", "3", "--position", "1", "1", "--latent-dim", "3", "-o", "x"],
+            "'3' is not one of",
+        ),
+        (["verify", "."], "is a directory"),
+        (["verify", "a.pdf", "b.pdf"], "unexpected extra argument"),
+        (["verify", "missing.pdf"], "missing.pdf: expected a PDF to verify, found nothing"),
+        (["diff", "--against", "no-such-revision"], "expected a revision with data/report/, got 'no-such-revision'"),
+        (["diff", "--against", "--output=x"], "expected a revision with data/report/, got '--output=x'"),
+        (["diff", "--against", ""], "expected a revision with data/report/, got ''"),
+        (["vanish"], "No such command 'vanish'"),
+        (["--budget", "smoke", "runs"], "No such option"),
     ],
 )
 def test_bad_options_end_with_status_2_and_one_message(arguments, message):
     result = run(*arguments)
     assert result.exit_code == 2 and message in result.output
+    assert len(result.output.partition("Error: ")[2].splitlines()) <= 1 and isinstance(result.exception, SystemExit)
+
+
+def is_plain(result, message):
+    """Whether a command ended with status 2, one line that holds the message, and no trace."""
+    lines = result.output.splitlines()
+    return (
+        result.exit_code == 2 and len(lines) == 1 and message in lines[0] and isinstance(result.exception, SystemExit)
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "file", "content", "message"),
+    [
+        ("verify", "data/report/metrics.json", b"\xff", "metrics.json: expected JSON, got something else"),
+        ("status", "data/report/provenance.json", b"{}[", "provenance.json: expected JSON, got something else"),
+        ("status", "data/report/study.json", b"[" * 100_000, "study.json: expected JSON, got something else"),
+        ("verify", "data/report/study.json", b"[]", "study.json: expected another structure, got JSON where it is []"),
+        ("report", "data/report/provenance.json", b'{"zadanie_2_vae": []}', "where zadanie_2_vae is []; restore or"),
+        ("report", "notebooks/zadanie_2_vae.ipynb", b"\xff", "zadanie_2_vae.ipynb: expected JSON"),
+        ("report", "notebooks/zadanie_2_vae.ipynb", b"{}", "zadanie_2_vae.ipynb: expected another structure"),
+        ("report", "notebooks/zadanie_2_vae.ipynb", None, "zadanie_2_vae.ipynb: expected the notebook, found nothing"),
+        (
+            "figures",
+            "data/report/metrics.json",
+            b"7",
+            "metrics.json: expected another structure, got JSON where it is 7",
+        ),
+    ],
+)
+def test_a_file_that_is_not_what_it_should_be_is_one_line(checkout, command, file, content, message):
+    document.path().write_bytes(b"%PDF")
+    (checkout / file).unlink() if content is None else (checkout / file).write_bytes(content)
+    assert is_plain(run(command), message)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/x"), "No space left on device (/x); make room"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), "Permission denied (/x); change the rights to it"),
+        (OSError(errno.EROFS, "Read-only file system"), "Read-only file system; change the rights to it, or choose"),
+        (OSError("odd"), "odd; mend that and try again"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "Cannot allocate memory; out of memory; free some"),
+        (MemoryError(), "out of memory; free some, raise its limit, or take --jobs 1"),
+        (BrokenProcessPool("a worker died"), "its process was killed, by the system as a rule: out of memory"),
+        (experiments.TrainingError("gan: stopped"), "gan: stopped"),
+    ],
+)
+def test_a_fault_of_the_system_is_one_line_with_a_remedy(monkeypatch, error, message):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(experiments, "train_all", fail)
+    assert is_plain(run("train", "ae"), message)
+
+
+def test_a_mistake_in_the_code_keeps_its_trace(monkeypatch):
+    monkeypatch.setattr(experiments, "train_all", lambda *_, **__: {}["lost"])
+    assert isinstance(run("train", "ae").exception, KeyError)
+
+
+def test_a_cache_that_is_no_folder_is_one_line(smoke, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GENMODELS_CACHE", str(tmp_path / "file"))
+    assert is_plain(
+        run("sample", "vae", "-o", str(tmp_path / "x.png")), "file/locks); change the rights to it, or choose"
+    )
+
+
+def test_little_memory_is_said_before_tensorflow_meets_it(smoke, monkeypatch, tmp_path):
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (10**9, 10**9))
+    message = "expected 3221225472 bytes of memory, got a limit of 1000000000; raise it with ulimit -v"
+    assert is_plain(run("sample", "vae", "-o", str(tmp_path / "x.png")), message)
+
+
+LONG = """
+import sys, time
+from concurrent.futures import ProcessPoolExecutor
+import multiprocessing
+from genmodels import cache, cli, experiments
+
+def work():
+    with cache.replacing(cache.directory() / "numbers.json"):
+        print("at work", flush=True)
+        time.sleep(60)
+
+def train_all(*_, **__):
+    context = multiprocessing.get_context("spawn")
+    bars = {"initializer": experiments._begin_worker, "initargs": (context.RLock(), context.Value("i"))}
+    with ProcessPoolExecutor(1, mp_context=context, **bars) as pool:
+        pool.submit(work).result()
+
+if __name__ == "__main__":
+    experiments.train_all = train_all
+    cli.main(["train", "ae"])
+"""
+
+
+def test_sigterm_stops_the_workers_and_leaves_nothing(tmp_path):
+    (tmp_path / "long.py").write_text(LONG)
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "long.py")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "at work\n"
+    assert len(list((tmp_path / "cache").glob(".new-*"))) == 1
+    process.terminate()
+    begun = time.monotonic()
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 1 and time.monotonic() - begun < 20 and "Aborted!" in said
+    assert not list((tmp_path / "cache").glob(".new-*"))
 
 
 @pytest.fixture
@@ -111,7 +266,7 @@ def test_a_failed_report_is_an_error_not_a_trace(fresh, monkeypatch):
     monkeypatch.setattr(document, "why_stale", lambda kind: "not built yet")
     monkeypatch.setattr(document, "build", fail)
     result = run("report")
-    assert result.exit_code == 1 and result.output == "Error: report/generative_models.md: no such figure\n"
+    assert result.exit_code == 2 and result.output == "Error: report/generative_models.md: no such figure\n"
 
 
 def test_status_names_every_run_result_and_document_with_the_reason(checkout):
@@ -126,7 +281,7 @@ def test_status_names_every_run_result_and_document_with_the_reason(checkout):
 
 def test_verify_says_what_differs_and_fails(checkout, monkeypatch):
     missing = run("verify")
-    assert missing.exit_code == 1 and "expected a PDF to verify, found nothing" in missing.output
+    assert missing.exit_code == 2 and "expected a PDF to verify, found nothing" in missing.output
     document.path().write_bytes(b"%PDF")
     monkeypatch.setattr(document, "differences", lambda pdf: ["grid_ae.png: stale"])
     result = run("verify", str(document.path()))
@@ -153,9 +308,9 @@ def test_an_unknown_budget_is_one_line(monkeypatch):
 
 def test_the_quick_mode_is_not_compared_with_full_results(smoke):
     result = run("diff")
-    assert result.exit_code == 1 and "expected a full run to compare" in result.output
+    assert result.exit_code == 2 and "expected a full run to compare" in result.output
 
 
 def test_the_quick_mode_does_not_store_outputs_in_the_notebooks(smoke):
     result = run("notebooks")
-    assert result.exit_code == 1 and "expected a full run to store outputs from" in result.output
+    assert result.exit_code == 2 and "expected a full run to store outputs from" in result.output

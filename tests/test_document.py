@@ -1,6 +1,8 @@
 import json
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -261,6 +263,29 @@ def test_a_draft_goes_to_its_own_folder_and_says_so(checkout, smoke):
     pdf, html = document.build()
     assert (pdf, html) == tuple(checkout / "draft" / f"generative_models.{kind}" for kind in ("pdf", "html"))
     assert "SZKIC" in PdfReader(pdf).pages[2].extract_text() and "SZKIC" in html.read_text(encoding="utf-8")
+
+
+WITHOUT_NETWORK = """
+import sys
+from pathlib import Path
+
+def audit(event, arguments):
+    if event.startswith("socket."):
+        raise SystemExit(f"{event} {arguments}")
+
+sys.addaudithook(audit)
+from genmodels import data, document
+data.checkout = lambda: Path(sys.argv[1])
+print(*document.build())
+"""
+
+
+def test_building_opens_no_socket(built, tmp_path):
+    """In a process of its own, as an audit hook stays for good; pandoc and Typst get proxies that are not there."""
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    command = [sys.executable, "-c", WITHOUT_NETWORK, str(built)]
+    done = subprocess.run(command, env={**os.environ, **nowhere}, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0 and "generative_models.pdf" in done.stdout, done.stderr
 
 
 def test_plain_pandoc_reads_the_same_source(built):

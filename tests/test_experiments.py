@@ -121,3 +121,11 @@ def test_a_run_that_diverges_is_named_and_others_go_on_where_that_is_asked(smoke
         experiments.train_all([wild], jobs=1)
     assert experiments.train_all([wild, small], jobs=1, tolerant=True) == [wild]
     assert experiments.is_trained(small) and not experiments.is_trained(wild)
+
+
+def test_a_run_whose_worker_is_killed_is_named(smoke):
+    """`_stop` is what a signal does to a worker; as the builder of a model it comes in the middle of the run."""
+    doomed = dataclasses.replace(experiments.RUNS["ae"], name="doomed", build="_stop")
+    with pytest.raises(cache.FaultError, match="run doomed: its process was killed, by the system"):
+        experiments.train_all([doomed], jobs=1)
+    assert not list((cache.directory() / "runs").glob("*"))

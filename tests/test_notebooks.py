@@ -294,6 +294,22 @@ def test_a_failing_notebook_is_named_with_its_error_and_leaves_the_record_as_it_
     assert cache.read_json(notebooks.provenance_path()) == before
 
 
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("x = os.kill(os.getpid(), 9)", "its process was killed, by the system as a rule: out of memory; free some"),
+        ("x = cache.write_json('/dev/null/x/y.json', 1)", "FaultError: writing /dev/null/x/y.json: "),
+        ("x = [0] * 10**18", "out of memory; free some, raise its limit, or take --jobs 1"),
+    ],
+)
+def test_a_fault_of_the_system_in_a_notebook_is_one_line_with_its_name(checkout, monkeypatch, statement, message):
+    monkeypatch.setenv("HOME", "/dev/null/home")  # there is none
+    name = small_notebook(["import os\nfrom genmodels import cache, report", statement, "report.record('s', x)"])
+    with pytest.raises(report.ReportError) as stopped:
+        notebooks.run([name], jobs=1)
+    assert str(stopped.value).startswith(f"notebooks/{name}.ipynb: {message}") and "\n" not in str(stopped.value)
+
+
 def test_the_commit_and_whether_the_tree_is_clean_are_told():
     origin = notebooks.origin()
     assert data.checkout() and len(origin["commit"]) == 40 and origin["clean"] in (True, False)

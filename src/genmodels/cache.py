@@ -1,15 +1,19 @@
 """Where results are kept, what they depend on, and how a file is replaced without ever being half written."""
 
 import ast
+import atexit
+import errno
 import hashlib
+import io
 import json
 import os
+import secrets
+import shutil
 import sys
 import tempfile
 import time
 import zipfile
-import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import lru_cache
 from importlib.metadata import version
@@ -127,66 +131,208 @@ def edited_modules():
     return sorted(name for name in {*now, *_AT_IMPORT} if now.get(name) != _AT_IMPORT.get(name))
 
 
-@contextmanager
-def replacing(path):
-    """Gives a temporary path beside `path` to write to; moves it to `path` when the block ends without an error."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
-        temporary = Path(folder) / path.name
-        yield temporary
-        os.replace(temporary, path)
-
-
 class CacheError(ValueError):
     """A file is not what it should be; the message names it and says what to do."""
 
 
-def read_json(path, default=None):
-    """The contents of a JSON file; `default` where there is no such file. Raises CacheError where it is none."""
-    path = Path(path)
+class FaultError(RuntimeError):
+    """The system does not give what a step needs; the message names the step, the limit and the remedy."""
+
+
+_ROOM = "make room, or choose another disk with GENMODELS_CACHE"
+_RIGHTS = "change the rights to it, or choose another folder with GENMODELS_CACHE"
+_REMEDIES = {errno.ENOSPC: _ROOM, errno.EDQUOT: _ROOM, errno.EFBIG: _ROOM}
+_REMEDIES |= dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR), _RIGHTS)
+MEMORY = "out of memory; free some, raise its limit, or take --jobs 1"
+KILLED = f"its process was killed, by the system as a rule: {MEMORY}; what is finished stays"
+
+
+@contextmanager
+def faults(what):
+    """Turns an error of the system inside the block into a FaultError that names `what` was done."""
     try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else default
-    except ValueError as error:
+        yield
+    except FaultError as error:
+        raise FaultError(f"{what}: {error}") from error
+    except MemoryError as error:
+        raise FaultError(f"{what}: {MEMORY}") from error
+    except BrokenPipeError:  # of the reader of our output, who has seen enough
+        raise
+    except OSError as error:
+        place = f" ({error.filename})" if error.filename else ""
+        remedy = MEMORY if error.errno == errno.ENOMEM else _REMEDIES.get(error.errno, "mend that and try again")
+        raise FaultError(f"{what}: {error.strerror or error}{place}; {remedy}") from error
+
+
+@lru_cache
+def _alive(folder):
+    """A name for this process, and the lock of that name that it holds for as long as it lives."""
+    name = f"process-{secrets.token_hex(4)}"  # not its number: another process may get that
+    held = _lock(name, folder)
+    held.acquire()
+    atexit.register(Path(held.lock_file).unlink, missing_ok=True)
+    atexit.register(held.release)  # before, as the last comes first
+    return name, held
+
+
+def temporary():
+    """How names of temporary files of this process begin: they tell `sweep` whose they are."""
+    return f".new-{_alive(directory())[0]}-"
+
+
+def sweep(folder):
+    """Removes the temporary files in a folder whose process was killed: nobody holds its lock any more."""
+    for left in Path(folder).glob(".new-process-*"):
+        owner = _lock("-".join(left.name.split("-")[1:3]))
+        if Path(owner.lock_file).is_file():  # otherwise it is of a process with another cache, which may live
+            with suppress(filelock.Timeout), owner.acquire(timeout=0):
+                shutil.rmtree(left, ignore_errors=True)
+                left.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(path):
+    """Gives a temporary path beside `path` to write a file or folder to; moves it there when the block ends well."""
+    path = Path(path)
+    with faults(f"writing {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent)
+        with tempfile.TemporaryDirectory(prefix=temporary(), dir=path.parent) as folder:
+            yield Path(folder) / path.name
+            os.replace(Path(folder) / path.name, path)
+
+
+def misfit(value, shape, where=""):
+    """Where a value read from JSON has another structure than `shape`, in words; empty where it fits.
+
+    shape: a type; a tuple of shapes, of which one has to fit; [shape of each]; or {name: shape}, where `...` stands for
+    any name, and a name that ends in "?" may be missing.
+    """
+    if isinstance(shape, tuple):
+        return "" if any(not misfit(value, each) for each in shape) else f"{where or 'it'} is {value!r:.40}"
+    if not isinstance(value, shape if isinstance(shape, type) else type(shape)):
+        return f"{where or 'it'} is {value!r:.40}"
+    inner = {}
+    if isinstance(shape, list):
+        inner = {str(place): (each, shape[0]) for place, each in enumerate(value)}
+    elif isinstance(shape, dict):
+        if missing := {name for name in shape if name is not ... and name[-1] != "?"} - value.keys():
+            return f"{where or 'it'} lacks {', '.join(sorted(missing))}"
+        others = shape.get(..., object)
+        inner = {name: (each, shape.get(name, shape.get(f"{name}?", others))) for name, each in value.items()}
+    found = (misfit(*pair, f"{where}.{name}" if where else name) for name, pair in inner.items())
+    return next(filter(None, found), "")
+
+
+def read_json(path, default=None, shape=object):
+    """The contents of a JSON file; `default` where there is no such file. Raises CacheError where it is none.
+
+    shape: see `misfit`. Of a sealed file, `default` also where it is damaged; CacheError where there is no default.
+    """
+    path, sealed = Path(path), _is_sealed(path)
+    content = read_sealed(path) if sealed else path.read_bytes() if path.is_file() else None
+    if content is None:
+        if sealed and default is None:
+            raise CacheError(f"{path}: expected what was kept there, got a damaged file; try again, it is made anew")
+        return default
+    try:
+        value = json.loads(content.decode())
+    except (ValueError, RecursionError) as error:
         raise CacheError(
             f"{path.name}: expected JSON, got something else ({error}); restore or delete {path}"
         ) from error
+    if why := misfit(value, shape):
+        raise CacheError(f"{path.name}: expected another structure, got JSON where {why}; restore or delete {path}")
+    return value
+
+
+def write_json(path, value):
+    """Writes `value` as JSON with sorted keys, all at once; sealed where it is the cache's."""
+    text = (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    with replacing(path) as new:
+        new.write_bytes(_seal(path, text) + text if _is_sealed(path) else text)
+
+
+def _is_sealed(path):
+    return Path(path).parent in [directory() / kind for kind in ("scores", "stamps", "stamps-draft")]
+
+
+def _seal(path, content):
+    """The first line of a sealed file: the checksum of its place and of all that follows."""
+    place = "/".join(Path(path).parts[-2:])
+    return hashlib.sha256(place.encode() + b"\n" + content).hexdigest().encode() + b"\n"
+
+
+def read_sealed(path):
+    """What follows the seal of a file, as bytes; None where there is no file, and where it is damaged: set aside."""
+    try:
+        seal, end, content = Path(path).read_bytes().partition(b"\n")
+    except FileNotFoundError:
+        return None
+    if seal + end == _seal(path, content):
+        return content
+    set_aside(path, "its checksum is another")
+    return None
+
+
+LARGEST = 2**30  # bytes that an archive may unpack to
+
+
+def unpacked(content):
+    """{name: array} of an .npz file given as bytes. Raises ValueError for anything else, never runs what is inside."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if (size := sum(each.file_size for each in archive.infolist())) > LARGEST:
+                raise ValueError(f"it unpacks to {size} bytes, {LARGEST} are allowed")
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except Exception as error:  # what a damaged archive raises is of many kinds
+        raise ValueError(f"expected arrays, got an unreadable archive: {error}") from error
 
 
 def read_arrays(path):
-    """{name: array} of an .npz file; None where there is no file, and where it is damaged, which sets it aside."""
+    """{name: array} of a file of `write_arrays`; None where there is none, and where it is damaged: set aside."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        return None if (content := read_sealed(path)) is None else unpacked(content)
+    except ValueError as error:
         set_aside(path, error)
         return None
 
 
 def write_arrays(path, arrays):
-    """Writes {name: array} as an .npz file, all at once."""
-    with replacing(path) as temporary:
-        np.savez(temporary, **arrays)
+    """Writes {name: array}, sealed, all at once."""
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    with replacing(path) as new:
+        new.write_bytes(_seal(path, content.getbuffer()) + content.getbuffer())
 
 
 def set_aside(path, why):
-    """Renames a damaged file or folder of the cache, so that it is made anew, and says so."""
-    path = Path(path)
-    aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
+    """Moves a damaged file or folder of the cache to its folder damaged/, so that it is made anew, and says so."""
+    path, folder = Path(path), directory() / "damaged"
+    aside = folder / f"{time.time_ns()}-{path.name}"
+    folder.mkdir(parents=True, exist_ok=True)
     os.replace(path, aside)
     print(f"{path.name} is damaged ({why}); it is now {aside} and will be made anew", file=sys.stderr, flush=True)
 
 
-def write_json(path, value):
-    """Writes `value` as JSON with sorted keys, all at once."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def lock(name):
-    """A lock between processes that share this cache; use it in a `with` statement."""
-    folder = directory() / "locks"
+def _lock(name, folder=None):
+    folder = (folder or directory()) / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     return filelock.FileLock(folder / f"{name}.lock")
+
+
+@contextmanager
+def lock(name):
+    """Holds a lock between processes that share this cache, and says so where it has to wait for another one."""
+    with faults(f"locking {name}"):
+        held = _lock(name)
+        try:
+            held.acquire(timeout=1)
+        except filelock.Timeout:
+            print(f"waiting for {name}, which another process is making", file=sys.stderr, flush=True)
+            held.acquire()
+    try:
+        yield
+    finally:
+        held.release()

@@ -1,6 +1,10 @@
 """The command line: `genmodels --help`. TensorFlow is imported only by the commands that need a model."""
 
+import multiprocessing
 import os
+import signal
+import threading
+from concurrent.futures.process import BrokenProcessPool
 
 import click
 
@@ -13,14 +17,35 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 JOBS = click.option("--jobs", type=click.IntRange(1), default=2, help="How many at once; each takes one core and 1 GB.")
 
 
+PLAIN = (cache.CacheError, cache.FaultError, data.DataError, experiments.TrainingError, report.ReportError)
+
+
 class PlainErrors(click.Group):
     """Turns errors that say what to mend into one line; others, such as a mistake in a model, keep their trace."""
 
     def invoke(self, context):
+        before = signal.signal(signal.SIGTERM, _stop)
         try:
-            return super().invoke(context)
-        except (cache.CacheError, data.DataError, experiments.TrainingError, report.ReportError) as error:
-            raise click.ClickException(str(error)) from error
+            with cache.faults("genmodels"):
+                return super().invoke(context)
+        except (*PLAIN, BrokenProcessPool) as error:
+            plain = click.ClickException(cache.KILLED if isinstance(error, BrokenProcessPool) else str(error))
+            plain.exit_code = 2
+            raise plain from error
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _stop(*_):
+    """What Ctrl-C does, which a terminal sends to all processes; SIGTERM comes to one."""
+    children = [*multiprocessing.active_children(), *notebooks.running]
+    for child in children:
+        child.terminate()
+    # One that hangs inside TensorFlow, as it does where memory runs out, hears nothing.
+    late = threading.Timer(10, lambda: [child.kill() for child in children])
+    late.daemon = True
+    late.start()
+    raise KeyboardInterrupt
 
 
 @click.group(cls=PlainErrors, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -156,6 +181,7 @@ def make_study(jobs):
 
 def _refresh_figures(jobs):
     """Brings models, figures and numbers up to date."""
+    report.metrics(), report.study()  # what cannot be read is said before the work, not after it
     if stale := [name for name in report.NOTEBOOKS if notebooks.stale(name)]:
         _run(stale, jobs)
 

@@ -46,7 +46,7 @@ def parts():
 def why_stale(kind):
     """Why the document, "pdf" or "html", is not what building it now would make; empty where it is."""
     noted_at = notebooks.stamp_path("document")
-    if not (stamp := cache.read_json(noted_at)):
+    if not (stamp := cache.read_json(noted_at, {})):
         return "not built yet"
     if cache.checksum(path(kind)) != stamp["sums"][kind]:
         return "changed after it was built" if path(kind).is_file() else "not built yet"
@@ -55,9 +55,9 @@ def why_stale(kind):
 
 def foreign():
     """What of figures and numbers is not as the notebook or the study left it: one text a finding."""
-    recorded = cache.read_json(notebooks.provenance_path(), {})
+    recorded = notebooks.provenance_now()
     noted = {result: made for of in recorded.values() for result, made in of.get("results", {}).items()}
-    numbers = cache.read_json(report.output() / "metrics.json", {})
+    numbers = report.metrics()
     for result in dict.fromkeys([*report.all_figures(), *noted, *numbers]):
         if result not in noted:
             yield f"{result}: no notebook is on record as having made it; `make report` makes it"
@@ -125,7 +125,7 @@ def _plain(message):
 def _write_pdf(target):
     import typst
 
-    source = report.root() / "report" / f".generative_models-{os.getpid()}.typ"  # two builds at once do not share it
+    source = report.root() / "report" / f"{cache.temporary()}report.typ"  # two builds at once do not share it
     try:
         source.write_text(_pandoc("typst", "--template=template.typ"), encoding="utf-8")
         options = {"ignore_system_fonts": True, "timestamp": 0, "pdf_standards": STANDARDS}
@@ -172,7 +172,6 @@ def differences(pdf):
 def _contents(pdf):
     """What a PDF holds: attachments {name: bytes}, pictures {file: bytes}, alternative texts, lines, and metadata."""
     from pypdf import PdfReader
-    from pypdf.errors import PyPdfError
 
     try:
         reader = PdfReader(pdf)
@@ -184,7 +183,7 @@ def _contents(pdf):
         pictures = [each.get_data() for each in objects if each["/Subtype"] == "/Image"]
         lines = [line for page in reader.pages for line in page.extract_text().splitlines()]
         tags = [reader.get_object(number) for number in range(1, reader.trailer["/Size"])]
-    except (PyPdfError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # what a damaged PDF raises is of many kinds
         raise report.ReportError(f"{pdf}: expected a readable PDF, got: {error}") from error
     named = dict(zip([*names, *(f"picture {extra}" for extra in range(len(names), len(pictures)))], pictures))
     said = [str(tag["/Alt"]) for tag in tags if isinstance(tag, dict) and "/Alt" in tag]

@@ -16,6 +16,7 @@ import numpy as np
 from genmodels import cache, document, notebooks, report
 
 CONFIDENCE = 0.99  # of the interval that a second training with another seed falls into
+REMEDY = "`git checkout data/report` brings it back, or `make report` makes it again"
 FACTOR, LEAST = 10, 0.01  # on another machine a fraction of unknown spread may move by FACTOR times its smaller value
 
 
@@ -26,8 +27,8 @@ def compare(revision="HEAD"):
     """
     with TemporaryDirectory() as folder:
         before, now = _committed(revision, Path(folder)) / "data" / "report", report.output()
-        old, new = (cache.read_json(place / "provenance.json", {}) for place in (before, now))
-        numbers = [cache.read_json(place / "metrics.json", {}) for place in (before, now)]
+        old, new = (cache.read_json(place / "provenance.json", {}, notebooks.PROVENANCE) for place in (before, now))
+        numbers = [cache.read_json(place / "metrics.json", {}, report.METRICS) for place in (before, now)]
         for notebook in report.NOTEBOOKS:
             made = new.get(notebook, {}).get("results", {})
             same = _machine(old.get(notebook)) == _machine(new.get(notebook))
@@ -41,9 +42,11 @@ def compare(revision="HEAD"):
 
 def _committed(revision, folder):
     command = ["git", "-C", str(report.root()), "archive", "--format=tar", revision, "data/report"]
+    if revision.startswith("-"):  # git would take it for an option
+        raise report.ReportError(f"expected a revision with data/report/, got {revision!r}")
     done = subprocess.run(command, capture_output=True)
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip()
+        said = " ".join(done.stderr.decode(errors="replace").split())
         raise report.ReportError(f"expected a revision with data/report/, got {revision!r}: {said}")
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
         archive.extractall(folder, filter="data")
@@ -74,8 +77,10 @@ def figure_change(before, now):
 
 
 def _arrays(path):
-    with np.load(path, allow_pickle=False) as file:
-        return dict(file)
+    try:
+        return cache.unpacked(path.read_bytes())
+    except ValueError as error:
+        raise report.ReportError(f"{path}: {error}; {REMEDY}") from error
 
 
 def _forms(arrays):
@@ -92,7 +97,10 @@ def _by(old, new):
 def _pixels(before, now):
     import matplotlib.image
 
-    old, new = (matplotlib.image.imread(path) for path in (before, now))
+    try:
+        old, new = (matplotlib.image.imread(path) for path in (before, now))
+    except Exception as error:  # Pillow raises many kinds
+        raise report.ReportError(f"{before.name}: expected two pictures, got: {error}; {REMEDY}") from error
     if old.shape != new.shape:
         return f"{old.shape[1]} x {old.shape[0]} pixels are now {new.shape[1]} x {new.shape[0]}"
     return f"{np.mean(np.any(old != new, axis=-1)):.1%} of the pixels"
@@ -129,12 +137,12 @@ def beside_the_study():
 
 def _studied():
     """(section, run, score, value, spread) of the scores in metrics.json whose spread over seeds the study knows."""
-    studied = cache.read_json(report.study_path(), {}).get("test", {})
-    for section, numbers in cache.read_json(report.output() / "metrics.json", {}).items():
+    studied = report.study().get("test", {})
+    for section, numbers in report.metrics().items():
         for run, scores in numbers.get("scores", {}).items():
             for name, value in scores.items():
                 spread = studied.get(run, {}).get(name)
-                if spread and spread["deviation"] is not None:
+                if spread and spread.get("deviation") is not None:
                     yield section, run, name, value, spread
 
 

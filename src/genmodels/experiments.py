@@ -5,13 +5,16 @@ TensorFlow is imported inside the functions that train or load, so that listing 
 
 import multiprocessing
 import os
+import signal
 import sys
-import tempfile
+import threading
 import time
+import zipfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
-from pathlib import Path
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -183,8 +186,8 @@ def folder(run):
 
 
 def is_trained(run):
-    """Whether the cache holds this run for the present settings, code and data."""
-    return folder(run).is_dir()
+    """Whether the cache holds this run, undamaged, for the present settings, code and data."""
+    return folder(run).is_dir() and not _damage(folder(run))
 
 
 def why_stale(run):
@@ -192,6 +195,8 @@ def why_stale(run):
     run = find(run)
     if is_trained(run):
         return ""
+    if folder(run).is_dir():
+        return f"damaged: {_damage(folder(run))}"
     now, kept = parts(run), cache.directory().glob(f"runs/{run.name}-*/parts.json")
     before = {path: cache.read_json(path) for path in kept}
     mine = [path for path, old in before.items() if all(old[name] == now[name] for name in ("setting seed", "budget"))]
@@ -207,12 +212,15 @@ def trained(run, *, position=0):
     run: a name, or a Run of your own. position: line of its progress bar, counted from 0. Raises ValueError for an
     unknown name, RuntimeError where the package's source was edited after this process imported it.
     """
+    _refuse_little_memory()
     from genmodels.training import use_one_thread
 
     run, home = find(run), folder(run)
     use_one_thread()
-    with cache.lock(home.name):  # a second process that wants the same run waits for the first
-        if not home.is_dir():
+    _end_with_parent()
+    # A second process that wants the same run waits for the first.
+    with cache.lock(home.name), cache.faults(f"run {run.name}, seed {run.seed}"):
+        if (done := _kept(run, home)) is None:
             made_from, models = parts(run), [trained(other).model for other in needed(run)]
             unfinished = cache.directory() / "unfinished" / f"{home.name}.npz"
             kept = cache.read_arrays(unfinished)
@@ -226,12 +234,22 @@ def trained(run, *, position=0):
             _refuse_edited_code(run)
             _keep(home, model, {"history": history, "seconds": time.monotonic() - start}, made_from)
             unfinished.unlink(missing_ok=True)
-    return Trained(run, _load(home / "model.keras"), **cache.read_json(home / "training.json"))
+            done = _load(run, home)
+    return done
+
+
+def _refuse_little_memory(least=3 * 2**30):
+    """Raises FaultError where a limit allows less than `least` bytes, with which TensorFlow hangs or crashes."""
+    with suppress(ImportError):  # there is none on Windows
+        import resource
+
+        if 0 <= (limit := resource.getrlimit(resource.RLIMIT_AS)[0]) < least:
+            raise cache.FaultError(f"expected {least} bytes of memory, got a limit of {limit}; raise it with ulimit -v")
 
 
 def _refuse_edited_code(run):
     if edited := cache.edited_modules():  # the weights come from the old code, the key from the new
-        raise RuntimeError(f"{', '.join(edited)} changed while {run.name} was trained; start again")
+        raise TrainingError(f"{', '.join(edited)} changed while {run.name} was trained; start again")
 
 
 def train_all(runs, *, jobs=None, tolerant=False):
@@ -254,6 +272,9 @@ def train_all(runs, *, jobs=None, tolerant=False):
                     print(future.exception(), file=sys.stderr, flush=True)
                 else:
                     future.result()
+        except BrokenProcessPool as error:
+            left = [run.name for future, run in waiting.items() if not future.done() or future.exception()]
+            raise cache.FaultError(f"run {' or '.join(left[:jobs])}: {cache.KILLED}") from error
         except BaseException:  # Ctrl-C too
             for future in waiting:  # the pool forgets to, once nothing refers to it
                 future.cancel()
@@ -268,9 +289,29 @@ _line = 0  # where this process draws its progress bars
 def _begin_worker(lock, count):
     """Gives a worker a line of its own for its progress bars; workers draw one at a time."""
     global _line
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     tqdm.set_lock(lock)
     with count.get_lock():
         _line, count.value = count.value, count.value + 1
+
+
+def _stop(*_):
+    for number in (signal.SIGINT, signal.SIGTERM):  # a second one would interrupt the clearing up
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+@lru_cache
+def _end_with_parent():
+    """In a worker: ends it once the process that started it was killed, which nobody else tells it."""
+
+    def wait():
+        parent.join()
+        os._exit(1)
+
+    if parent := multiprocessing.parent_process():
+        threading.Thread(target=wait, daemon=True).start()
 
 
 def _train_in_worker(run):
@@ -392,19 +433,55 @@ def _judge_of(train, settings, splits):
 
 
 def _keep(home, model, notes, made_from):
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=home.parent) as folder:
-        (Path(folder) / "run").mkdir()
-        model.save(Path(folder) / "run" / "model.keras")
-        cache.write_json(Path(folder) / "run" / "training.json", notes)
-        cache.write_json(Path(folder) / "run" / "parts.json", made_from)
-        os.replace(Path(folder) / "run", home)
+    with cache.replacing(home) as new:
+        new.mkdir()
+        model.save(new / "model.keras")
+        cache.write_json(new / "training.json", notes)
+        cache.write_json(new / "parts.json", made_from)
+        cache.write_json(new / "sums.json", sums(new, home.name))
 
 
-def _load(path):
-    """Loads a model; the imports make its class known to Keras."""
+def sums(home, name):
+    """What sums.json says of a kept run: the name of its folder, and the checksum of each file in it."""
+    return {"run": name, **{path.name: cache.checksum(path) for path in home.iterdir() if path.name != "sums.json"}}
+
+
+def _damage(home):
+    """What of a kept run is not as it was left; empty where all is."""
+    try:
+        left = cache.read_json(home / "sums.json", {}, {...: str})
+    except cache.CacheError:
+        return "sums.json"
+    found = sums(home, home.name)
+    return ", ".join(name for name in sorted({*left, *found}) if left.get(name) != found.get(name))
+
+
+def _kept(run, home):
+    """The Trained run of the cache; None where there is none, and where it is damaged, which sets it aside."""
+    if not home.is_dir():
+        return None
+    if not (why := _damage(home)):
+        try:
+            return _load(run, home)
+        except Exception as error:  # of many kinds, where somebody made the file and its checksum
+            if isinstance(error, MemoryError) or getattr(error, "errno", None):
+                raise
+            why = f"model.keras: {str(error).partition(chr(10))[0]:.200}"
+    return cache.set_aside(home, why)
+
+
+def _load(run, home):
+    """The Trained run in a folder; the imports make its class known to Keras, which runs no code from the file."""
     import keras
 
     from genmodels import autoencoder, gan, judge, vae  # noqa: F401
 
-    return keras.models.load_model(path)
+    path = home / "model.keras"
+    with zipfile.ZipFile(path) as archive:
+        sizes = {each.filename: each.file_size for each in archive.infolist()}
+    if (
+        sizes.keys() != {"config.json", "metadata.json", "model.weights.h5"}
+        or sum(sizes.values()) > path.stat().st_size
+    ):
+        raise ValueError(f"expected a model as Keras packs it, got {sizes}")
+    return Trained(run, keras.models.load_model(path, safe_mode=True), **cache.read_json(home / "training.json"))

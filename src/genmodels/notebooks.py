@@ -21,7 +21,14 @@ from typing import NamedTuple
 from genmodels import cache, data, experiments, report
 
 CHECKED = "nbval-check-output"  # the tag of cells whose outputs nbval compares
+# Errors whose message says what to mend; of others a notebook shows where they come from.
+PLAIN = ("CacheError", "DataError", "FaultError", "OSError", "PermissionError", "TrainingError")
 CELL_SECONDS = 1800  # a cell may train a model
+# The structure of provenance.json and of a notebook, see `cache.misfit`.
+_MADE = {"cell": int, "runs": dict, "key": str, "parts": dict, "sums": dict}
+_SECTION = {"machine": dict, "commit": (str, type(None)), "results": {...: _MADE}}
+PROVENANCE = {"study?": {"machine": dict, "parts": dict, "sums": dict}, ...: _SECTION}
+_NOTEBOOK = {"cells": [{"cell_type": str, "source": (str, [str]), "metadata": dict}]}
 SOURCES = ("src", "notebooks", "data/mnist", "pyproject.toml", "requirements.lock")  # of every result
 
 
@@ -64,7 +71,7 @@ def results(name):
 
 def _statements(name):
     """(number of the cell, statement) of all code cells."""
-    if (notebook := cache.read_json(path(name))) is None:
+    if (notebook := cache.read_json(path(name), None, _NOTEBOOK)) is None:
         raise report.ReportError(f"notebooks/{name}.ipynb: expected the notebook, found nothing")
     cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     found = []
@@ -72,8 +79,9 @@ def _statements(name):
         where = f"notebooks/{name}.ipynb, code cell {number}"
         try:
             body = ast.parse(code).body
-        except SyntaxError as error:
-            raise report.ReportError(f"{where}: expected Python, got {(error.text or '').strip()!r}") from error
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # the last ones of mad nesting
+            got = (getattr(error, "text", None) or str(error)).strip()
+            raise report.ReportError(f"{where}: expected Python, got {got!r:.100}") from error
         for node in body:
             _followed(where, node)
             found.append((number, node))
@@ -171,6 +179,11 @@ def provenance_path():
     return report.output() / "provenance.json"
 
 
+def provenance_now():
+    """What provenance.json holds. Raises CacheError where it is something else."""
+    return cache.read_json(provenance_path(), {}, PROVENANCE)
+
+
 def stamp_path(name):
     """Where it is noted what was made here, which a copied or committed provenance.json does not prove."""
     return _cache_folder("stamps") / f"{name}.json"
@@ -186,8 +199,8 @@ def stale(name, *, here=True):
 
     here: whether results that were made elsewhere and committed count as stale.
     """
-    recorded, stamp = cache.read_json(provenance_path(), {}).get(name), stamp_path(name)
-    if not recorded or (here and cache.read_json(stamp) != recorded):
+    recorded, stamp = provenance_now().get(name), stamp_path(name)
+    if not recorded or (here and cache.read_json(stamp, {}) != recorded):
         reason = "not made here yet" if recorded else "not made yet"
         return dict.fromkeys(results(name), reason)
     since = cache.when(stamp) if here else f"commit {str(recorded['commit'])[:10]}"
@@ -231,7 +244,7 @@ def checksums(result):
     if result.endswith(".png"):
         files = (report.output() / result, report.data_path(result))
         return {file.name: cache.checksum(file) for file in files}
-    numbers = cache.read_json(report.output() / "metrics.json", {}).get(result, {})
+    numbers = report.metrics().get(result, {})
     return {f"{result}.{name}": cache.short(value) for name, value in numbers.items()}
 
 
@@ -298,12 +311,17 @@ def _processor():
 def run(names, jobs):
     """Runs notebooks top to bottom, `jobs` at once, each from a clean kernel in its own folder.
 
-    The executed copies, with all outputs, go to the cache folder. Raises ReportError with the end of the log of a
-    notebook that fails.
+    The executed copies, with all outputs, go to the cache folder. Raises ReportError with the error of a notebook that
+    fails.
     """
     with ThreadPoolExecutor(jobs) as pool:
-        for future in [pool.submit(_run, name) for name in names]:
-            future.result()
+        waiting = [pool.submit(_run, name) for name in names]
+        try:
+            for future in waiting:
+                future.result()
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def executed_path(name):
@@ -322,22 +340,41 @@ def _run(name):
     print(f"{name}: done in {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
 
 
+running = set()  # processes that run notebooks
+# Such a process, and with it the kernel, ends once its input is closed, as it is when the one that started it dies.
+_NBCONVERT = (
+    "import os, sys, threading; "
+    "threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start(); "
+    "from nbconvert.nbconvertapp import main; main()"
+)
+
+
 def _execute(name):
     target = executed_path(name)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", str(path(name))]
-    command += ["--output-dir", str(target.parent), f"--ExecutePreprocessor.timeout={CELL_SECONDS}"]
-    with tempfile.TemporaryDirectory() as sockets:
+    with cache.faults(f"notebooks/{name}.ipynb"), tempfile.TemporaryDirectory() as folder:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-c", _NBCONVERT, "--to", "notebook", "--execute", str(path(name))]
+        command += ["--output-dir", str(target.parent), f"--ExecutePreprocessor.timeout={CELL_SECONDS}"]
         if os.name == "posix":  # files instead of TCP, so that it works where there is no network at all
-            command += ["--KernelManager.transport=ipc", f"--KernelManager.ip={sockets}/kernel"]
-        done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace"
-        )
-    if done.returncode:
-        log = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)  # nbconvert colours its errors
-        raise report.ReportError(
-            f"notebooks/{name}.ipynb failed:\n{log.rpartition('nbclient.exceptions.')[2].strip()[-3000:]}"
-        )
+            command += ["--KernelManager.transport=ipc", f"--KernelManager.ip={folder}/kernel"]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        # Jupyter would write to the home directory, which there may not be.
+        home = {**os.environ, "JUPYTER_RUNTIME_DIR": folder, "IPYTHONDIR": folder}
+        with subprocess.Popen(command, encoding="utf-8", errors="replace", env=home, **pipes) as child:
+            running.add(child)
+            log = re.sub(r"\x1b\[[0-9;]*m", "", child.stdout.read())  # nbconvert colours its errors
+        running.discard(child)
+    if not child.returncode:
+        return
+    plain = re.findall(rf"^(?:{'|'.join(PLAIN)}): .+", log, re.MULTILINE)
+    if child.returncode < 0 or "DeadKernelError" in log:
+        plain.append(cache.KILLED)
+    elif "MemoryError: " in log:
+        plain.append(cache.MEMORY)
+    if plain:
+        raise report.ReportError(f"notebooks/{name}.ipynb: {plain[-1]}")
+    log = log.rpartition("nbclient.exceptions.")[2].strip()[-3000:]
+    raise report.ReportError(f"notebooks/{name}.ipynb failed:\n{log}")
 
 
 def store_checked_outputs(name):

@@ -40,6 +40,12 @@ BENCHMARK = ("time_to_quality.png",)  # made by `make bench`, not by a notebook
 NOTEBOOKS = tuple(FIGURES)
 
 
+# The structure of metrics.json and study.json, see `cache.misfit`.
+_NUMBER = (int, float, type(None))
+METRICS = {...: {"scores?": {...: {...: object}}}}
+STUDY = {"test?": {...: {...: {"mean": _NUMBER, "deviation?": _NUMBER, "values?": list}}}}
+
+
 class ReportError(Exception):
     """The report cannot be made; the message says what to mend."""
 
@@ -69,9 +75,19 @@ def output():
     return root() / "draft" if data.smoke_budget() else root() / "data" / "report"
 
 
+def metrics():
+    """What metrics.json holds, {section: {name: anything}}. Raises CacheError where it is something else."""
+    return cache.read_json(output() / "metrics.json", {}, METRICS)
+
+
 def study_path():
     """Where the study's scores are kept: data/report/study.json, which the quick mode reads but never writes."""
     return root() / "data" / "report" / "study.json"
+
+
+def study():
+    """What study.json holds. Raises CacheError where it is something else."""
+    return cache.read_json(study_path(), {}, STUDY)
 
 
 def figures_of(notebook):
@@ -142,4 +158,4 @@ def record(section, numbers):
 def put(path, section, value):
     """Puts `value` under `section` of a JSON file; other sections stay, also those of processes beside this one."""
     with cache.lock(f"{path.stem}-{cache.short(str(path))}"):
-        cache.write_json(path, {**cache.read_json(path, {}), section: value})
+        cache.write_json(path, {**cache.read_json(path, {}, dict), section: value})

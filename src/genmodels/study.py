@@ -124,6 +124,8 @@ def _spread(values):
 def make(jobs):
     """Trains and scores everything that the cache lacks, `jobs` at once; writes study.json and its provenance."""
     begun, made_from = notebooks.origin(), parts()
+    for kept in (cache.directory() / "scores").glob("*.json"):
+        cache.read_json(kept, {})  # sets a damaged one aside
     found = run(jobs)
     cache.write_json(report.study_path(), found)
     report.put(_provenance_path(), "study", {**begun, "parts": made_from, "sums": sums(found)})
@@ -149,15 +151,19 @@ def _provenance_path():
     return report.study_path().with_name("provenance.json")
 
 
+def _recorded():
+    return cache.read_json(_provenance_path(), {}, notebooks.PROVENANCE).get("study", {})
+
+
 def changed_by_hand():
     """The parts of study.json that are no longer as `make study` wrote them."""
-    recorded = cache.read_json(_provenance_path(), {}).get("study", {}).get("sums", {})
-    return [name for name, *_ in notebooks.differing(recorded, sums(cache.read_json(report.study_path(), {})))]
+    recorded = _recorded().get("sums", {})
+    return [name for name, *_ in notebooks.differing(recorded, sums(report.study()))]
 
 
 def why_stale():
     """Why study.json is not what `make study` would write now; empty where it is."""
-    if not (recorded := cache.read_json(_provenance_path(), {}).get("study")):
+    if not (recorded := _recorded()):
         return "not made yet"
     if changed := changed_by_hand():
         return f"{', '.join(changed)} changed after `make study` wrote it"
