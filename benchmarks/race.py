@@ -206,7 +206,7 @@ def table(numbers):
     """The Markdown table of the README, from what `main` records."""
     yield "| quality | who | seconds | CPU seconds | memory [MiB] | reached | ratio |"
     yield "|---|---|---:|---:|---:|---:|---:|"
-    for race in RACES:
+    for race in (RACE[name] for name in numbers):
         for who, of in numbers[race.name].items():
             quality = f"{race.quality.replace('_', ' ')} {'<=' if race.falls else '>='} {race.target:g}"
             reached = f"{of['reached']} of {of['seeds']}"
@@ -232,18 +232,20 @@ def compete(races, seeds):
 @click.argument("seed", type=int, required=False)
 @click.argument("limit", type=float, required=False)
 @click.option("--seeds", type=click.IntRange(1), default=SEEDS, help="How many.")
-def main(name, who, seed, limit, seeds):
+@click.option("--race", "chosen", type=click.Choice(list(RACE)), multiple=True, default=list(RACE), help="Which races.")
+def main(name, who, seed, limit, seeds, chosen):
     """All races, for the report; or one side of one with one seed, as JSON on standard output."""
     if who:
         json.dump(train(RACE[name], who, seed, limit), sys.stdout)
         return
     experiments.trained("judge")
-    begun, runs = notebooks.origin(), compete(RACES, seeds)
-    numbers = {race.name: summary(race, runs[race.name]) for race in RACES}
+    races = [RACE[name] for name in chosen]
+    begun, runs = notebooks.origin(), compete(races, seeds)
+    numbers = {race.name: summary(race, runs[race.name]) for race in races}
     print("\n".join(table(numbers)))
     report.record("benchmark", numbers)
-    report.save(plot_race([_panel(race, runs[race.name]) for race in RACES]), *report.BENCHMARK)
-    made = notebooks.Made(1, (), (), tuple(dict.fromkeys(race.ours for race in RACES)))
+    report.save(plot_race([_panel(race, runs[race.name]) for race in races]), *report.BENCHMARK)
+    made = notebooks.Made(1, (), (), tuple(dict.fromkeys(race.ours for race in races)))
     noted = notebooks.provenance(dict.fromkeys(("benchmark", *report.BENCHMARK), (made, notebooks.parts(made))), begun)
     report.put(notebooks.provenance_path(), "benchmark", noted)
 
