@@ -101,7 +101,7 @@ def test_samples_are_drawn_into_a_picture(arguments, shape, smoke, tmp_path):
         (["sample", "gan", "--label", "3", "-o", "."], "is a directory"),
         (["sample", "vae", "--kl", "exact", "-o", "x.png"], "'exact' is not one of 'mc', 'kl'"),
         (["sample", "vae", "--label", "3", "-o", "x.png"], "No such option"),
-        (["sample", "cvae", "--label", "3", "--position", "1", "-o", "x.png"], "requires 2 arguments"),
+        (["sample", "cvae", "--label", "3", "--position", "1", "-o", "x.png"], "'-o' is not a valid integer"),
         (["sample", "cvae", "--label", "3", "--position", "1", "x", "-o", "x.png"], "'x' is not a valid integer"),
         (["sample", "cvae", "--position", "1", "1", "-o", "x.png"], "Missing option '--label'"),
         (
