@@ -29,7 +29,7 @@ from genmodels import experiments, watch
 
 class Longer(experiments.Run):
     def settings(self):
-        return {**super().settings(), "epochs": 4}
+        return {**super().settings(), "epochs": 3}
 
 watch.EPOCHS = 99
 small = {"ae": {"hidden_units": (32,)}, "vae_kl": {"hidden_units": (32,)}, "gan": {"channels": 4}, "judge": {}}
@@ -59,11 +59,11 @@ PHASES = (
 
 
 def copy_to(root):
-    """Copies the checkout, without what was trained or built in it, to `root`."""
-    aside = shutil.ignore_patterns(
-        ".git", ".venv", ".cache", "draft", "__pycache__", "generative_models.[ph][dt]*", ".new-*"
-    )
-    shutil.copytree(data.checkout(), root, ignore=aside)
+    """Copies of the checkout what a report is made from to `root`."""
+    built = shutil.ignore_patterns("__pycache__", "generative_models.pdf", "generative_models.html", ".*")
+    for part in ("src", "notebooks", "report", "data"):
+        shutil.copytree(data.checkout() / part, root / part, ignore=built)
+    shutil.copy(data.checkout() / "pyproject.toml", root)
 
 
 def start(root, command):
@@ -115,8 +115,11 @@ def kill(process, *, alone, patience=30):
     return len(psutil.wait_procs(started, timeout=patience)[1])
 
 
-def torture(root, phase, kills, chance):
-    """Kills a phase so often, beginning anew when it gets to its end; returns a row of the table and its findings."""
+def torture(root, phase, kills, chance, *, within=1.0):
+    """Kills a phase so often, beginning anew when it gets to its end; returns a row of the table and its findings.
+
+    within: the share of the undisturbed time after which it is killed at the latest.
+    """
 
     def begin():
         for name in phase.fresh:
@@ -134,10 +137,10 @@ def torture(root, phase, kills, chance):
     done, ends, orphans, findings = 0, 0, 0, []
     begin()
     while done < kills:
-        process = start(root, phase.command)
+        process, at = start(root, phase.command), time.monotonic()
         try:
-            process.wait(timeout=chance.uniform(0, seconds))
-            ends += 1
+            process.wait(timeout=chance.uniform(0, within * seconds))
+            ends, seconds = ends + 1, min(seconds, time.monotonic() - at + 1)  # the machine may have become faster
             compare()
             begin()
         except subprocess.TimeoutExpired:

@@ -36,14 +36,14 @@ def copy(tmp_path_factory):
 
 
 PHASES = (
-    (torture.PHASES[0], 4, 10),
-    (torture.Phase("notebook", ("-c", NOTEBOOK), ("draft", f"{torture.CACHE}/stamps-draft")), 3, 4),
+    (torture.PHASES[0], 3, 10),
+    (torture.Phase("notebook", ("-c", NOTEBOOK), ("draft", f"{torture.CACHE}/stamps-draft")), 2, 4),
 )
 
 
 @pytest.mark.parametrize(("phase", "kills", "least"), PHASES, ids=["models", "notebook"])
 def test_what_is_killed_is_finished_by_the_next_call(copy, phase, kills, least):
-    row, findings = torture.torture(copy, phase, kills, random.Random(5))
+    row, findings = torture.torture(copy, phase, kills, random.Random(5), within=0.5)
     assert findings == [] and row[2] == kills and row[4] >= least
     if phase.name == "notebook":
         assert json.loads((copy / "draft" / "metrics.json").read_text())["zadanie_1"]["x"] == 0.5
