@@ -81,7 +81,7 @@ def _conditional_vae(latent_dim, **options):
         summary=f"conditional VAE, {latent_dim} latent dimensions",
         build="build_conditional_vae",
         options={"latent_dim": latent_dim, "hidden_units": (512, 256), "classifier_weight": 80.0, **options},
-        epochs=4,
+        epochs=6,
         batch_size=128,
         learning_rate=3.5e-3,
     )
@@ -93,7 +93,7 @@ def _vae(name, summary, *, decay="cosine", **options):
         summary=f"VAE, 2 latent dimensions, {summary}",
         build="build_vae",
         options=options,
-        epochs=6,
+        epochs=9,
         batch_size=128,
         learning_rate=2e-3,
         decay=decay,
@@ -128,7 +128,7 @@ _RUNS = (
         name="ae",
         summary="autoencoder, 2 latent dimensions",
         build="build_ae",
-        epochs=18,
+        epochs=20,
         batch_size=256,
         learning_rate=4e-3,
         decay="late",
@@ -315,8 +315,11 @@ def _end_with_parent():
 
 
 def _train_in_worker(run):
+    import keras
+
     try:
         trained(run, position=_line)
+        keras.backend.clear_session()  # with its cycles of references, a run would stay in memory for long
     except KeyboardInterrupt:
         os._exit(130)  # the pool would take it for the result of this run and go on with the next one
 
