@@ -212,14 +212,14 @@ def trained(run, *, position=0):
     run: a name, or a Run of your own. position: line of its progress bar, counted from 0. Raises ValueError for an
     unknown name, RuntimeError where the package's source was edited after this process imported it.
     """
-    _refuse_little_memory()
-    from genmodels.training import use_one_thread
-
     run, home = find(run), folder(run)
-    use_one_thread()
-    _end_with_parent()
     # A second process that wants the same run waits for the first.
     with cache.lock(home.name), cache.faults(f"run {run.name}, seed {run.seed}"):
+        _refuse_little_memory()
+        from genmodels.training import use_one_thread
+
+        use_one_thread()
+        _end_with_parent()
         if (done := _kept(run, home)) is None:
             made_from, models = parts(run), [trained(other).model for other in needed(run)]
             unfinished = cache.directory() / "unfinished" / f"{home.name}.npz"
@@ -244,7 +244,9 @@ def _refuse_little_memory(least=3 * 2**30):
         import resource
 
         if 0 <= (limit := resource.getrlimit(resource.RLIMIT_AS)[0]) < least:
-            raise cache.FaultError(f"expected {least} bytes of memory, got a limit of {limit}; raise it with ulimit -v")
+            raise cache.FaultError(
+                f"expected at least {least >> 20} MiB of memory, got a limit of {limit >> 20}; raise it with ulimit -v"
+            )
 
 
 def _refuse_edited_code(run):
