@@ -113,8 +113,8 @@ CAUGHT_BY_THE_BUILD = (
     ),
     (
         "a typed decimal",
-        text(MARKDOWN, "{{study.test.ae.mse:.5f}}", "0,03309"),
-        'typed number "0,03309": a result is written {{study.test.ae.mse.mean:.5f}}, a constant [0,03309]{.ustalone}',
+        text(MARKDOWN, "{{study.test.ae.mse:.5f}}", "0,03285"),
+        'typed number "0,03285": a result is written {{study.test.ae.mse.mean:.5f}}, a constant [0,03309]{.ustalone}',
     ),
     (
         "a typed percentage",
