@@ -114,7 +114,7 @@ CAUGHT_BY_THE_BUILD = (
     (
         "a typed decimal",
         text(MARKDOWN, "{{study.test.ae.mse:.5f}}", "0,03285"),
-        'typed number "0,03285": a result is written {{study.test.ae.mse.mean:.5f}}, a constant [0,03309]{.ustalone}',
+        'typed number "0,03285": a result is written {{study.test.ae.mse.mean:.5f}}, a constant [0,03285]{.ustalone}',
     ),
     (
         "a typed percentage",
@@ -190,8 +190,8 @@ CAUGHT_BY_THE_BUILD = (
     ),
     (
         "a result in bold type",
-        text(MARKDOWN, "{{study.test.ae.recognised:.1%}}", "**84,0**\\ %"),
-        'typed number "84,0 %": a result is written {{study.test.ae.recognised.mean:.1%}}',
+        text(MARKDOWN, "{{study.test.ae.recognised:.1%}}", "**85,1**\\ %"),
+        'typed number "85,1 %": a result is written {{study.test.ae.recognised.mean:.1%}}',
     ),
     (
         "a sentence marked as a constant",
