@@ -40,7 +40,9 @@ class Browser:
         (reads, to), (back, writes) = os.pipe(), os.pipe()
         command = ["bash", "-c", f'exec "$@" 3<&{reads} 4>&{writes}', "bash", "chromium", *FLAGS.split()]
         command += [f"--user-data-dir={profile}", "about:blank"]
-        self.process = subprocess.Popen(command, pass_fds=(reads, writes), stderr=subprocess.DEVNULL)
+        self.log = Path(profile) / "stderr"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(command, pass_fds=(reads, writes), stderr=log)
         os.close(reads)
         os.close(writes)
         self.to, self.messages, self.events, self.page, self.sent = os.fdopen(to, "wb"), self.receive(back), [], {}, 0
@@ -58,7 +60,7 @@ class Browser:
             self.events.append((message.get("method"), message.get("params")))
             if message.get(key) == value:
                 return message
-        raise RuntimeError("Chromium has ended")
+        raise RuntimeError(f"Chromium has ended, having said: {self.log.read_text()[-2000:]}")
 
     def call(self, method, **parameters):
         self.sent += 1
