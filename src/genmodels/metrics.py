@@ -50,9 +50,12 @@ def elbo_terms(model, images, seed, conditions=None):
     z_mean, z_log_var = model.encode(images, *condition)
     noise = np.random.default_rng(seed).standard_normal(z_mean.shape, "float32")
     z = z_mean + np.exp(0.5 * z_log_var) * noise
-    logits = model.decode_logits(z, *condition)
+    reconstruction = []
+    for rows in gen_batches(len(z), 1_000):  # the logits of all canvases at once would fill the memory
+        logits = model.decode_logits(z[rows], *(values[rows] for values in condition))
+        reconstruction.append(-ops.convert_to_numpy(bernoulli_log_likelihood(images[rows], logits)))
     return {
-        "reconstruction": -ops.convert_to_numpy(bernoulli_log_likelihood(images, logits)),
+        "reconstruction": np.concatenate(reconstruction),
         "kl_closed_form": ops.convert_to_numpy(kl_closed_form(z_mean, z_log_var)),
         "kl_monte_carlo": ops.convert_to_numpy(kl_monte_carlo(z_mean, z_log_var, z)),
     }
@@ -125,10 +128,11 @@ def found_positions(canvases):
     Cells overlap, so that the ink of one digit can lie within two of them; the centre of mass tells them apart. A
     canvas without ink has -1, -1.
     """
-    ink = checked_images(canvases, CANVAS, name="canvases").astype("float64")[..., 0]
+    ink = checked_images(canvases, CANVAS, name="canvases")[..., 0]
+    along_x, along_y = (ink.sum(axis=axis, dtype="float64") for axis in (1, 2))
     lines = np.arange(CANVAS) + 0.5
-    total = ink.sum(axis=(1, 2))[:, None]
-    moments = np.stack([(ink.sum(axis=1) * lines).sum(1), (ink.sum(axis=2) * lines).sum(1)], axis=1)
+    total = along_x.sum(axis=1, keepdims=True)
+    moments = np.stack([(along_x * lines).sum(1), (along_y * lines).sum(1)], axis=1)
     centre = moments / np.where(total > 0, total, 1)
     cells = np.clip(np.rint((centre - SIDE / 2) / STRIDE), 0, GRID - 1).astype("int32")
     return np.where(total > 0, cells, -1)

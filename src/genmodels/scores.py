@@ -105,7 +105,9 @@ def conditional_vae(model, judges, split):
     probe_position, probe_label: accuracy of a linear probe of z_mean.
     """
     images, conditions = canvases(split)
+    bounds = _bounds(model, images, conditions)
     z_mean, _ = model.encode(images, conditions)
+    del images  # the largest array
     wanted = asked(EACH)
     drawn = data.quantise(model.sample(wanted, seed=0))
     cells = metrics.crop(drawn, wanted)
@@ -115,7 +117,7 @@ def conditional_vae(model, judges, split):
         **_moved(model, judges, z_mean[:MOVED], split.labels[:MOVED]),
         "probe_position": metrics.linear_probe(z_mean, 3 * conditions[:, 2] + conditions[:, 1])["mean"],
         "probe_label": metrics.linear_probe(z_mean, split.labels)["mean"],
-        **_bounds(model, images, conditions),
+        **bounds,
     }
 
 
