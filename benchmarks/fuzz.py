@@ -220,6 +220,7 @@ def attempt(root, name, read, good, case):
 def main(seconds, names=(), case=None):
     """Prints how often each reader took, refused or stumbled over a file; returns the findings."""
     counts, findings = collections.defaultdict(collections.Counter), []
+    document.PATIENCE = SLOW - 10
     with tempfile.TemporaryDirectory() as folder:
         root, origin = Path(folder), data.checkout()
         for part in ("report", "notebooks", "data/report"):

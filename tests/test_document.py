@@ -288,6 +288,13 @@ def test_building_opens_no_socket(built, tmp_path):
     assert done.returncode == 0 and "generative_models.pdf" in done.stdout, done.stderr
 
 
+def test_a_text_that_pandoc_cannot_read_in_time_stops_the_build(source, monkeypatch):
+    """Found by benchmarks/fuzz.py: its time doubles with every bracket that is opened and not closed."""
+    monkeypatch.setattr(document, "PATIENCE", 3)
+    with pytest.raises(report.ReportError, match="expected pandoc to read it within 3 s, it did not; brackets"):
+        source("[" * 3_000)
+
+
 def test_plain_pandoc_reads_the_same_source(built):
     import pypandoc
 

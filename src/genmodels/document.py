@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 from genmodels import cache, data, notebooks, report, study
 
 STANDARDS = ["a-3a", "ua-1"]  # of the PDF: to be archived, and read aloud
+PATIENCE = 120  # seconds for pandoc, which needs two; its time doubles with every bracket that is left open
 SOURCES = ("generative_models.md", "pandoc.yaml", "report.lua", "template.typ", "template.html", "references.bib")
 
 
@@ -100,19 +102,26 @@ def _borrow_benchmark():
 
 
 def _pandoc(to, *arguments, target=None):
-    """What pandoc makes of the report, or None where it goes to the file `target`."""
+    """What pandoc makes of the report; nothing where it goes to the file `target`."""
     import pypandoc
 
     folder = report.root() / "report"
     results = Path(os.path.relpath(report.output(), folder)).as_posix()
     options = ["--defaults=pandoc.yaml", "--fail-if-warnings", f"--metadata=results:{results}", *arguments]
     options += [f"--metadata=draft:{str(data.smoke_budget()).lower()}"]
-    where = {"cworkdir": str(folder), "outputfile": target}
+    options += [f"--output={target}"] if target else []
+    command = [pypandoc.get_pandoc_path(), "generative_models.md", f"--to={to}", *options]
     try:
-        return pypandoc.convert_file("generative_models.md", to, format="markdown", extra_args=options, **where)
-    except RuntimeError as error:
-        found = _plain(str(error).replace(f"{folder}{os.sep}", ""))
+        done = subprocess.run(command, cwd=folder, capture_output=True, timeout=PATIENCE, encoding="utf-8", check=True)
+    except subprocess.TimeoutExpired as error:
+        raise report.ReportError(
+            f"report/generative_models.md: expected pandoc to read it within {PATIENCE} s, it did not; brackets that are "
+            "opened many times and not closed do that: look at what was written last"
+        ) from error
+    except subprocess.CalledProcessError as error:
+        found = _plain(error.stderr.replace(f"{folder}{os.sep}", ""))
         raise report.ReportError("\n".join(f"report/generative_models.md: {text}" for text in found)) from error
+    return done.stdout
 
 
 def _plain(message):
