@@ -115,8 +115,8 @@ def _pandoc(to, *arguments, target=None):
         done = subprocess.run(command, cwd=folder, capture_output=True, timeout=PATIENCE, encoding="utf-8", check=True)
     except subprocess.TimeoutExpired as error:
         raise report.ReportError(
-            f"report/generative_models.md: expected pandoc to read it within {PATIENCE} s, it did not; brackets that are "
-            "opened many times and not closed do that: look at what was written last"
+            f"report/generative_models.md: expected pandoc to read it within {PATIENCE} s, it did not; brackets that "
+            "are opened many times and not closed do that: look at what was written last"
         ) from error
     except subprocess.CalledProcessError as error:
         found = _plain(error.stderr.replace(f"{folder}{os.sep}", ""))
