@@ -129,6 +129,7 @@ def train(race, who, seed, limit):
     """
     import keras
     import psutil
+    import tensorflow as tf
 
     from genmodels import training
 
@@ -136,6 +137,7 @@ def train(race, who, seed, limit):
         training.prepare(seed)
     else:
         keras.utils.set_random_seed(seed)
+        tf.config.list_logical_devices()  # starts TensorFlow on all cores; the judge would otherwise keep it to one
     judge = experiments.trained("judge").model if race.quality in ("label_accuracy", "frechet") else None
     model, batches, epochs = prepared(race, who, seed)
     found = {"seconds": [], "cpu": [], "steps": [], "quality": []}
