@@ -137,10 +137,10 @@ def torture(root, phase, kills, chance, *, within=1.0):
     done, ends, orphans, findings = 0, 0, 0, []
     begin()
     while done < kills:
-        process, at = start(root, phase.command), time.monotonic()
+        process = start(root, phase.command)
         try:
             process.wait(timeout=chance.uniform(0, within * seconds))
-            ends, seconds = ends + 1, min(seconds, time.monotonic() - at + 1)  # the machine may have become faster
+            ends += 1
             compare()
             begin()
         except subprocess.TimeoutExpired:

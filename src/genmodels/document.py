@@ -135,6 +135,7 @@ def _write_pdf(target):
     import typst
 
     source = report.root() / "report" / f"{cache.temporary()}report.typ"  # two builds at once do not share it
+    cache.sweep(source.parent)
     try:
         source.write_text(_pandoc("typst", "--template=template.typ"), encoding="utf-8")
         options = {"ignore_system_fonts": True, "timestamp": 0, "pdf_standards": STANDARDS}
