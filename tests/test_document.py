@@ -288,6 +288,15 @@ def test_building_opens_no_socket(built, tmp_path):
     assert done.returncode == 0 and "generative_models.pdf" in done.stdout, done.stderr
 
 
+def test_what_a_killed_build_left_in_the_sources_is_swept(source):
+    dead = report.root() / "report" / ".new-process-00000000-report.typ"
+    dead.touch()
+    (cache.directory() / "locks").mkdir(parents=True, exist_ok=True)
+    (cache.directory() / "locks" / "process-00000000.lock").touch()  # which nobody holds
+    source("Tekst.")
+    assert not dead.exists()
+
+
 def test_a_text_that_pandoc_cannot_read_in_time_stops_the_build(source, monkeypatch):
     """Found by benchmarks/fuzz.py: its time doubles with every bracket that is opened and not closed."""
     monkeypatch.setattr(document, "PATIENCE", 3)

@@ -300,6 +300,10 @@ def test_a_failing_notebook_is_named_with_its_error_and_leaves_the_record_as_it_
         ("x = os.kill(os.getpid(), 9)", "its process was killed, by the system as a rule: out of memory; free some"),
         ("x = cache.write_json('/dev/null/x/y.json', 1)", "FaultError: writing /dev/null/x/y.json: "),
         ("x = [0] * 10**18", "out of memory; free some, raise its limit, or take --jobs 1"),
+        (
+            "x = os.write(os.open('/dev/full', os.O_WRONLY), b'x')",
+            "No space left on device; make room, or choose another disk",
+        ),
     ],
 )
 def test_a_fault_of_the_system_in_a_notebook_is_one_line_with_its_name(checkout, monkeypatch, statement, message):
@@ -308,6 +312,11 @@ def test_a_fault_of_the_system_in_a_notebook_is_one_line_with_its_name(checkout,
     with pytest.raises(report.ReportError) as stopped:
         notebooks.run([name], jobs=1)
     assert str(stopped.value).startswith(f"notebooks/{name}.ipynb: {message}") and "\n" not in str(stopped.value)
+
+
+def test_a_foreign_record_names_no_files(checkout):
+    """Found by benchmarks/fuzz.py: a result with a name that no file can have."""
+    assert notebooks.checksums(f"{'9' * 5_000}.png") == {}
 
 
 def test_the_commit_and_whether_the_tree_is_clean_are_told():
