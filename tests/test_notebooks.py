@@ -295,21 +295,32 @@ def test_a_failing_notebook_is_named_with_its_error_and_leaves_the_record_as_it_
 
 
 @pytest.mark.parametrize(
-    ("statement", "message"),
+    ("statement", "error", "message"),
     [
-        ("x = os.kill(os.getpid(), 9)", "its process was killed, by the system as a rule: out of memory; free some"),
-        ("x = cache.write_json('/dev/null/x/y.json', 1)", "FaultError: writing /dev/null/x/y.json: "),
-        ("x = [0] * 10**18", "out of memory; free some, raise its limit, or take --jobs 1"),
+        (
+            "x = os.kill(os.getpid(), 9)",
+            report.ReportError,
+            "its process was killed, by the system as a rule: out of memory; free some",
+        ),
+        (
+            "x = cache.write_json('/dev/null/x/y.json', 1)",
+            report.ReportError,
+            "FaultError: writing /dev/null/x/y.json: ",
+        ),
+        ("x = [0] * 10**18", report.ReportError, "out of memory; free some, raise its limit, or take --jobs 1"),
         (
             "x = os.write(os.open('/dev/full', os.O_WRONLY), b'x')",
+            cache.FaultError,
             "No space left on device; make room, or choose another disk",
         ),
     ],
 )
-def test_a_fault_of_the_system_in_a_notebook_is_one_line_with_its_name(checkout, monkeypatch, statement, message):
+def test_a_fault_of_the_system_in_a_notebook_is_one_line_with_its_name(
+    checkout, monkeypatch, statement, error, message
+):
     monkeypatch.setenv("HOME", "/dev/null/home")  # there is none
     name = small_notebook(["import os\nfrom genmodels import cache, report", statement, "report.record('s', x)"])
-    with pytest.raises((report.ReportError, cache.FaultError)) as stopped:
+    with pytest.raises(error) as stopped:
         notebooks.run([name], jobs=1)
     assert str(stopped.value).startswith(f"notebooks/{name}.ipynb: {message}") and "\n" not in str(stopped.value)
 
