@@ -3,6 +3,7 @@
 import itertools
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ def graph_of(name, digits):
     run = experiments.RUNS[name]
     split = data.Split(*(np.resize(part, (run.batch_size, *part.shape[1:])) for part in (digits.images, digits.labels)))
     models = [experiments.trained(other).model for other in experiments.needed(run)]
-    setup = getattr(experiments, run.build)(run.settings(), data.Dataset(split, split, split), *models)
+    setup = getattr(experiments, run.build)(run.settings(), SimpleNamespace(train=split, validation=split), *models)
     return limit.graph_of(setup.model, setup.make_batch(np.arange(run.batch_size), np.random.default_rng(0)))
 
 

@@ -59,6 +59,29 @@ def test_altered_pixel_is_found(tmp_path):
         data.read(tmp_path / "altered.npz")
 
 
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [(6, 0xFF), (8, 0x01), (10, 99), (10, 14)],
+    ids=["unknown version", "encrypted", "unknown compression", "another compression"],
+)
+def test_an_archive_of_another_kind_is_refused(tmp_path, place, value):
+    """Found by benchmarks/fuzz.py; `place`: in the first entry of the archive's directory."""
+    content = bytearray(data.find().read_bytes())
+    content[content.index(b"PK\x01\x02") + place] = value
+    path = tmp_path / "mnist.npz"
+    path.write_bytes(content)
+    with pytest.raises(data.DataError, match=r"mnist\.npz: expected an \.npz archive with .*, got an unreadable one"):
+        data.read(path)
+
+
+def test_a_split_takes_memory_once_it_is_asked_for():
+    arrays = data.read(data.find())
+    mnist = data.Dataset(arrays, {"train": None, "validation": None, "test": 10})
+    assert len(mnist.test) == 10 and sorted(vars(mnist)) == ["_arrays", "_sizes", "test"]
+    assert np.array_equal(mnist.test.images[..., 0], arrays["x_test"][:10].astype("float32") / 255)
+    assert mnist.train is mnist.train and not mnist._arrays  # scaled once, and not kept twice
+
+
 def test_pickled_arrays_are_refused(tmp_path):
     np.savez(tmp_path / "objects.npz", **{name: np.array([{}], dtype=object) for name in data.SHA256})
     with pytest.raises(ValueError, match=r"expected an \.npz archive"):

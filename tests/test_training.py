@@ -1,10 +1,11 @@
 import re
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 
-from genmodels import cache, data, experiments, watch
+from genmodels import cache, experiments, watch
 from genmodels.training import STEPS, Batches, adam, fit, prepare
 
 
@@ -99,7 +100,7 @@ def interrupted_fit(digits, kind, *, after=None, kept=None):
     options = {name: value for name, value in run.options.items() if name != "hidden_units"}
     small = {} if kind in ("gan", "judge", "judge_2") else {"hidden_units": (8,)}
     settings = {**run.settings(), "epochs": 3, "options": {**options, **small}}
-    setup = getattr(experiments, run.build)(settings, data.Dataset(digits, digits, digits))
+    setup = getattr(experiments, run.build)(settings, SimpleNamespace(train=digits, validation=digits))
     states = []
 
     def keep(state):

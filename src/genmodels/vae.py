@@ -83,22 +83,22 @@ class VAE(keras.Model):
         """Mean and log-variance of q(z|x), two arrays (N, latent_dim), for images (N, 28, 28, 1)."""
         return self._encode(data.checked_images(images))
 
-    def _encode(self, inputs):
-        return np.split(self.encoder.predict(inputs, batch_size=1000, verbose=0), 2, axis=-1)
+    def _encode(self, *inputs):
+        return np.split(_outputs(self.encoder, *inputs), 2, axis=-1)
 
     def decode_logits(self, z):
         """Logits (N, 28, 28, 1) of the pixel probabilities for z (N, latent_dim)."""
-        return self._decode(self._codes(z))
+        return _outputs(self.decoder, self._codes(z))
 
     def _codes(self, z):
         return checks.array("z", z, ("N", self.latent_dim))
 
-    def _decode(self, inputs):
-        return self.decoder.predict(inputs, batch_size=1000, verbose=0)
-
     def decode(self, *inputs):
         """Pixel probabilities (N, 28, 28, 1) for what `decode_logits` takes."""
-        return ops.convert_to_numpy(ops.sigmoid(self.decode_logits(*inputs)))
+        drawn = self.decode_logits(*inputs)
+        for rows in _rows(len(drawn)):
+            drawn[rows] = ops.convert_to_numpy(ops.sigmoid(drawn[rows]))
+        return drawn
 
     def sample(self, count, seed):
         """`count` images of pixel probabilities (count, 28, 28, 1), z drawn from N(0, I) with `seed`."""
@@ -184,13 +184,13 @@ class ConditionalVAE(VAE):
         """Mean and log-variance of q(z|x, condition), two arrays (N, latent_dim)."""
         canvases, conditions = data.checked_images(canvases, CANVAS, name="canvases"), _one_hot(conditions)
         checks.same_length(canvases=canvases, conditions=conditions)
-        return self._encode([canvases, conditions])
+        return self._encode(canvases, conditions)
 
     def decode_logits(self, z, conditions):
         """Logits (N, 56, 56, 1) of the pixel probabilities for z (N, latent_dim) and conditions (N, 3)."""
         z, conditions = self._codes(z), _one_hot(conditions)
         checks.same_length(z=z, conditions=conditions)
-        return self._decode([z, conditions])
+        return _outputs(self.decoder, z, conditions)
 
     def get_config(self):
         return {**super().get_config(), "classifier_weight": self.classifier_weight}
@@ -199,6 +199,20 @@ class ConditionalVAE(VAE):
         """One image of pixel probabilities (N, 56, 56, 1) per condition (N, 3), z drawn from N(0, I) with `seed`."""
         conditions = data.checked_conditions(conditions)
         return self.decode(self._prior(len(conditions), seed), conditions)
+
+
+def _rows(count):
+    """Slices of a thousand rows each.
+
+    Canvases handed over at once, as to `predict`, would be copied into TensorFlow's memory, which never shrinks.
+    """
+    return [slice(start, start + 1_000) for start in range(0, count, 1_000)]
+
+
+def _outputs(network, *inputs):
+    """What a network makes of its inputs (N, ...), one array."""
+    batches = ([values[rows] for values in inputs] for rows in _rows(len(inputs[0])))
+    return np.concatenate([network.predict_on_batch(batch if batch[1:] else batch[0]) for batch in batches])
 
 
 def _half(batch):
