@@ -53,7 +53,7 @@ RACES = (
         overtime=15,
     ),
     Race("gan", "rozpoznane obrazy", "gan", ("conditional_gan",), "label_accuracy", 0.95, False, overtime=10.5),
-    Race("gan_distance", "odległość Frécheta", "gan", ("dcgan",), "frechet", 20.0, True, overtime=10.5),
+    Race("gan_distance", "odległość Frécheta", "gan", ("dcgan",), "frechet", 20.0, True, overtime=5),
 )
 RACE = {race.name: race for race in RACES}
 
