@@ -35,8 +35,9 @@ def copy(tmp_path_factory):
     return root
 
 
+FEWER = torture.Phase("models", ("-c", torture.MODELS, "ae", "cvae_2", "gan"), torture.PHASES[0].fresh)
 PHASES = (
-    (torture.PHASES[0], 3, 10),
+    (FEWER, 3, 6),
     (torture.Phase("notebook", ("-c", NOTEBOOK), ("draft", f"{torture.CACHE}/stamps-draft")), 2, 4),
 )
 

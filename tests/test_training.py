@@ -117,8 +117,10 @@ def interrupted_fit(digits, kind, *, after=None, kept=None):
         return states[-1]
 
 
-@pytest.mark.parametrize("kind", ["ae", "vae_mc", "cvae_25", "gan", "judge", "judge_2"])
-@pytest.mark.parametrize("after", [1, 3])
+EACH_KIND = ("ae", "vae_mc", "cvae_25", "gan", "judge", "judge_2")
+
+
+@pytest.mark.parametrize(("kind", "after"), [*((kind, 1) for kind in EACH_KIND), ("gan", 3)])
 def test_an_interrupted_training_goes_on_to_the_same_bits(digits, tmp_path, monkeypatch, kind, after):
     monkeypatch.setattr(watch, "EPOCHS", 9)  # so little trains no GAN
     history, weights = interrupted_fit(digits, kind)

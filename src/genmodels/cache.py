@@ -55,7 +55,12 @@ def checksum(path):
 def environment():
     """What every result depends on beside code and settings, {what: value}: data, size of the run, libraries."""
     budget = "smoke" if data.smoke_budget() else "full"
-    return {"MNIST": short(data.SHA256), "budget": budget, **{name: version(name) for name in LIBRARIES}}
+    return {"MNIST": short(data.SHA256), "budget": budget, **_versions()}
+
+
+@lru_cache
+def _versions():
+    return {name: version(name) for name in LIBRARIES}  # a millisecond each, asked for a hundred times
 
 
 def code_parts(*names):

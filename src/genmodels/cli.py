@@ -90,10 +90,11 @@ def verify(pdf):
     pdf = pdf or document.path()
     if not os.path.isfile(pdf):
         raise report.ReportError(f"{_shown(pdf)}: expected a PDF to verify, found nothing; `make report` writes it")
-    found = document.differences(pdf)
-    for text in found:
+    found = 0
+    for text in document.differences(pdf):
         click.echo(text)
-    click.echo(f"{_shown(pdf)}: {f'{len(found)} differences from' if found else 'holds what is in'} this checkout")
+        found += 1
+    click.echo(f"{_shown(pdf)}: {f'{found} differences from' if found else 'holds what is in'} this checkout")
     raise SystemExit(bool(found))
 
 

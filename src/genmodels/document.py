@@ -154,29 +154,29 @@ def _write_html(target):
 
 
 def differences(pdf):
-    """Where a PDF departs from the tree that it stands in: figures, numbers, claims, text; one text a finding.
+    """Yields where a PDF departs from the tree that it stands in: figures, numbers, claims, text; one text a finding.
 
     A result that the tree's code would no longer make counts too, and an HTML file of that name beside the PDF.
     """
-    found = list(foreign())
+    yield from foreign()
     for name in report.NOTEBOOKS:
-        found += [f"{result}: stale, {why}" for result, why in notebooks.stale(name, here=False).items()]
+        yield from (f"{result}: stale, {why}" for result, why in notebooks.stale(name, here=False).items())
     if why := study.why_stale():
-        found.append(f"study.json: stale, {why}")
+        yield f"study.json: stale, {why}"
     with tempfile.TemporaryDirectory() as folder:
         built, html = Path(folder) / "built.pdf", Path(folder) / "built.html"
         try:
             _write_pdf(built)
             _write_html(html)
         except report.ReportError as error:
-            return [*found, str(error)]
+            yield str(error)
+            return
         if Path(pdf).read_bytes() != built.read_bytes():
             rest = "structure, alternative texts or bookmarks differ from the tree's"
-            found += list(_compare(_contents(pdf), _contents(built))) or [rest]
+            yield from list(_compare(_contents(pdf), _contents(built))) or [rest]
         beside = Path(pdf).with_suffix(".html")
         if beside.is_file() and beside.read_bytes() != html.read_bytes():
-            found.append(f"{beside.name}: differs from what the tree makes")
-    return found
+            yield f"{beside.name}: differs from what the tree makes"
 
 
 def _contents(pdf):
