@@ -65,6 +65,7 @@ def epoch(*, images, side, latent_dim, batch_size, threads):
         stored = moved_digits(Path(folder) / "images", images)
 
         def make(chosen, rng):
+            chosen = chosen % images  # the first steps may take more than there are
             batch = data.quantise(stored[chosen] / np.float32(255))
             return (np.tile(batch, (1, repeats, repeats, 1))[:, :side, :side],)
 

@@ -217,8 +217,9 @@ def table(numbers):
     """The Markdown table of the README, from what `main` records."""
     yield "| quality | who | seconds | CPU seconds | memory [MiB] | reached | ratio |"
     yield "|---|---|---:|---:|---:|---:|---:|"
-    for race in (RACE[name] for name in numbers):
-        for who, of in numbers[race.name].items():
+    for race in (race for race in RACES if race.name in numbers):
+        for who in ("ours", *race.recipes):
+            of = numbers[race.name][who]
             quality = f"{race.quality.replace('_', ' ')} {'<=' if race.falls else '>='} {race.target:g}"
             reached = f"{of['reached']} of {of['seeds']}"
             ratio = f"{'' if of['reached'] == of['seeds'] else '> '}{of['ratio']:.1f}"
@@ -255,7 +256,7 @@ def main(name, who, seed, limit, seeds, chosen):
     begun, runs = notebooks.origin(), compete(races, seeds)
     numbers = {race.name: summary(race, runs[race.name]) for race in races}
     print("\n".join(table(numbers)))
-    report.record("benchmark", numbers)
+    report.record("benchmark", {**numbers, "machine": begun["machine"]})
     report.save(plot_race([_panel(race, runs[race.name]) for race in races]), *report.BENCHMARK)
     made = notebooks.Made(1, (), (), tuple(dict.fromkeys(race.ours for race in races)))
     noted = notebooks.provenance(dict.fromkeys(("benchmark", *report.BENCHMARK), (made, notebooks.parts(made))), begun)

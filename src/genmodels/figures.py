@@ -340,9 +340,13 @@ def plot_race(panels):
                 axes.plot(seconds, values, marker=marker, ms=2, lw=1, color=colour, label=label)
         axes.axhline(target, color=MARK, lw=0.8, ls="--", label="cel")
         axes.set(xscale="log", xlabel="czas uczenia [s]", ylabel=quality)
+        seen = np.concatenate([values for seeds in lines.values() for _, values in seeds])
+        if seen.min() * 100 < seen.max():  # the target would lie on the axis
+            axes.set_yscale("log")
         _polish(axes)
         axes.grid(lw=0.3)
-        axes.legend(frameon=False)
+        above = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 3, "fontsize": "small"}
+        axes.legend(frameon=False, borderpad=0, columnspacing=0.8, handlelength=1.2, handletextpad=0.4, **above)
     return figure
 
 
