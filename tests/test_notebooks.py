@@ -174,12 +174,6 @@ def test_a_statement_that_cannot_be_followed_is_refused_with_its_cell(checkout, 
         notebooks.results(name)
 
 
-def test_it_runs_in_its_own_folder(checkout):
-    name = small_notebook([IMPORTS + "\nimport os", "print(os.path.basename(os.getcwd()))"])
-    notebooks.run([name], jobs=1)
-    assert "notebooks" in notebooks.executed_path(name).read_text()
-
-
 def test_what_a_notebook_made_is_fresh_until_something_changes(checkout, monkeypatch):
     name = small_notebook([IMPORTS, "x = 1", "report.record('s', {'x': x})"])
     assert notebooks.stale(name) == {"s": "not made here yet"}
@@ -277,12 +271,12 @@ def test_an_edit_makes_stale_exactly_what_depends_on_the_module(package, module,
     assert results == behind | BY_CODE.get(module, set())
 
 
-def test_checked_outputs_alone_are_stored(checkout):
-    name = small_notebook([IMPORTS + "\nprint('fact')", "print('picture')"])
+def test_it_runs_in_its_own_folder_and_checked_outputs_alone_are_stored(checkout):
+    name = small_notebook([IMPORTS + "\nimport os\nprint(os.path.basename(os.getcwd()))", "print('picture')"])
     notebooks.run([name], jobs=1)
     notebooks.store_checked_outputs(name)
     first, second = nbformat.read(notebooks.path(name), as_version=4).cells
-    assert first.outputs[0].text == "fact\n" and first.execution_count == 1
+    assert first.outputs[0].text == "notebooks\n" and first.execution_count == 1
     assert not second.outputs and second.execution_count is None
 
 
