@@ -5,6 +5,7 @@ bytes that is mapped into memory and read batch by batch, so that the data may b
 """
 
 import json
+import mmap
 import subprocess
 import sys
 import tempfile
@@ -31,13 +32,16 @@ CHUNK = 10_000  # images that are made at once
 def moved_digits(path, count, *, seed=0):
     """Writes `count` training digits, each moved by up to two pixels, as bytes; returns them as a memory map."""
     images, rng = data.load().train.images, np.random.default_rng(seed)
-    found = np.memmap(path, np.uint8, "w+", shape=(count, data.SIDE, data.SIDE, 1))
-    for start in range(0, count, CHUNK):
-        chosen = rng.integers(0, len(images), min(CHUNK, count - start))
-        moved = data.shift(images[chosen], *rng.integers(-2, 3, (2, len(chosen))))
-        found[start : start + len(chosen)] = np.rint(255 * moved)
-    found.flush()
-    return found
+    with open(path, "wb") as file:
+        for start in range(0, count, CHUNK):
+            chosen = rng.integers(0, len(images), min(CHUNK, count - start))
+            moved = data.shift(images[chosen], *rng.integers(-2, 3, (2, len(chosen))))
+            file.write(np.rint(255 * moved).astype(np.uint8).tobytes())
+    with open(path, "rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    if hasattr(mmap, "MADV_RANDOM"):  # else each image brings its neighbours, megabytes, from a disk
+        mapped.madvise(mmap.MADV_RANDOM)
+    return np.frombuffer(mapped, np.uint8).reshape(count, data.SIDE, data.SIDE, 1)
 
 
 def memory():
