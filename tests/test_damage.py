@@ -140,6 +140,20 @@ def test_a_hostile_model_is_set_aside_whatever_its_checksum_says(two_runs, what,
     assert not list(cache.directory().parent.rglob("evil*"))
 
 
+def test_a_model_whose_archive_begins_before_its_file_is_set_aside(two_runs, capsys):
+    """Found by fuzzing: reading there is an error of the system, which is not the archive's as a rule."""
+    (run, _), trained = two_runs
+    home, right = experiments.folder(run), weights(experiments.trained(run))
+    content = bytearray((home / "model.keras").read_bytes())
+    end = len(content) - 22  # the record at the end, without a comment; 16 bytes in, where the directory begins
+    assert content[end : end + 4] == b"PK\x05\x06"
+    content[end + 16 : end + 20] = (int.from_bytes(content[end + 16 : end + 20], "little") + 10).to_bytes(4, "little")
+    (home / "model.keras").write_bytes(content)
+    cache.write_json(home / "sums.json", experiments.sums(home, home.name))
+    assert weights(experiments.trained(run)) == right and trained == [1]
+    assert "is damaged (model.keras: " in capsys.readouterr().err
+
+
 def test_damaged_scores_stamps_and_checkpoints_are_found(smoke, rng, capsys):
     files = {}
     for kind, value in (("scores", {"accuracy": 0.5}), ("stamps", {"commit": None}), ("stamps-draft", {"a": "ą"})):

@@ -380,6 +380,11 @@ CAUGHT_IN_THE_PDF = (
     ),
     ("half of it", lambda pdf: pdf.write_bytes(pdf.read_bytes()[:5000]), "expected a readable PDF"),
     ("another file", lambda pdf: pdf.write_bytes(b"%PNG"), "expected a readable PDF"),
+    (
+        "no metadata where it says",
+        lambda pdf: pdf.write_bytes(re.sub(rb"/Info \d+ 0 R", b"/Info /None", pdf.read_bytes())),
+        "expected a readable PDF",
+    ),
 )
 
 

@@ -193,11 +193,11 @@ def _contents(pdf):
         pictures = [each.get_data() for each in objects if each["/Subtype"] == "/Image"]
         lines = [line for page in reader.pages for line in page.extract_text().splitlines()]
         tags = [reader.get_object(number) for number in range(1, reader.trailer["/Size"])]
+        metadata = dict(reader.metadata or {})
     except Exception as error:  # what a damaged PDF raises is of many kinds
         raise report.ReportError(f"{pdf}: expected a readable PDF, got: {error}") from error
     named = dict(zip([*names, *(f"picture {extra}" for extra in range(len(names), len(pictures)))], pictures))
     said = [str(tag["/Alt"]) for tag in tags if isinstance(tag, dict) and "/Alt" in tag]
-    metadata = dict(reader.metadata or {})
     return {"attachment": attached, "figure": named, "metadata": metadata, "alternative text": said, "text": lines}
 
 
