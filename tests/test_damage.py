@@ -147,7 +147,9 @@ def test_a_model_whose_archive_begins_before_its_file_is_set_aside(two_runs, cap
     content = bytearray((home / "model.keras").read_bytes())
     end = len(content) - 22  # the record at the end, without a comment; 16 bytes in, where the directory begins
     assert content[end : end + 4] == b"PK\x05\x06"
-    content[end + 16 : end + 20] = (int.from_bytes(content[end + 16 : end + 20], "little") + 10).to_bytes(4, "little")
+    content[end + 16 : end + 20] = (int.from_bytes(content[end + 16 : end + 20], "little") + len(content)).to_bytes(
+        4, "little"
+    )
     (home / "model.keras").write_bytes(content)
     cache.write_json(home / "sums.json", experiments.sums(home, home.name))
     assert weights(experiments.trained(run)) == right and trained == [1]
