@@ -36,7 +36,7 @@ def moved_digits(path, count, *, seed=0):
         for start in range(0, count, CHUNK):
             chosen = rng.integers(0, len(images), min(CHUNK, count - start))
             moved = data.shift(images[chosen], *rng.integers(-2, 3, (2, len(chosen))))
-            file.write(np.rint(255 * moved).astype(np.uint8).tobytes())
+            file.write(np.rint(255 * moved).astype(np.uint8))
     with open(path, "rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     if hasattr(mmap, "MADV_RANDOM"):  # else each image brings its neighbours, megabytes, from a disk
@@ -69,11 +69,10 @@ def epoch(*, images, side, latent_dim, batch_size, threads):
         stored = moved_digits(Path(folder) / "images", images)
 
         def make(chosen, rng):
-            chosen = chosen % images  # the first steps may take more than there are
             batch = data.quantise(stored[chosen] / np.float32(255))
             return (np.tile(batch, (1, repeats, repeats, 1))[:, :side, :side],)
 
-        for count in (10 * batch_size, images):
+        for count in (min(10 * batch_size, images), images):
             batches = training.Batches(count, batch_size, make, seed=0)
             start = time.perf_counter()
             training.fit(model, batches, epochs=1, name="growth")

@@ -3,10 +3,9 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from conftest import build_copy, record_numbers, replace_in
+from conftest import build_copy, numbers_of_another_processor, record_numbers, replace_in
 from pypdf import PdfReader
 
 from genmodels import cache, data, document, report
@@ -68,8 +67,7 @@ def test_the_report_holds_for_the_numbers_of_another_processor(checkout):
     The numbers were measured: all runs trained and all notebooks run with ONEDNN_MAX_CPU_ISA=AVX2 and
     OPENBLAS_CORETYPE=Haswell, on a machine that has AVX-512 otherwise.
     """
-    others = cache.read_json(Path(__file__).with_name("metrics_of_another_processor.json"))
-    record_numbers(**others, benchmark=report.metrics()["benchmark"])  # which is not run there
+    record_numbers(**numbers_of_another_processor())
     document._write_pdf(document.path())
     assert document.path().stat().st_size > 1_000_000
 

@@ -1,9 +1,8 @@
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import replace_in
+from conftest import numbers_of_another_processor, replace_in
 from scipy import stats
 
 from genmodels import cache, drift, figures, notebooks, report
@@ -109,10 +108,7 @@ def test_on_another_machine_a_number_of_unknown_spread_may_not_change_altogether
 
 def test_the_numbers_measured_on_another_processor_are_what_is_to_be_expected():
     """See `test_the_report_holds_for_the_numbers_of_another_processor` for how they were measured."""
-    other = cache.read_json(Path(__file__).with_name("metrics_of_another_processor.json"))
-    ours = cache.read_json(report.output() / "metrics.json")
-    other["benchmark"] = ours["benchmark"]  # which is not run there
-    rows = list(drift.number_changes(ours, other, same=False))
+    rows = list(drift.number_changes(report.metrics(), numbers_of_another_processor(), same=False))
     assert len(rows) > 100 and [name for name, _, serious in rows if serious] == []
 
 

@@ -484,12 +484,12 @@ def _load(run, home):
 
     path = home / "model.keras"
     with zipfile.ZipFile(path) as archive:
-        sizes = {each.filename: each.file_size for each in archive.infolist()}
-        first = min((each.header_offset for each in archive.infolist()), default=0)
+        files = archive.infolist()
+    sizes = {each.filename: each.file_size for each in files}
     if (
         sizes.keys() != {"config.json", "metadata.json", "model.weights.h5"}
         or sum(sizes.values()) > path.stat().st_size
-        or first < 0  # which would be met later as if the disk were at fault
+        or any(each.header_offset < 0 for each in files)  # met later, it would pass for a fault of the disk
     ):
         raise ValueError(f"expected a model as Keras packs it, got {sizes}")
     return Trained(run, keras.models.load_model(path, safe_mode=True), **cache.read_json(home / "training.json"))
