@@ -314,3 +314,14 @@ def test_the_quick_mode_is_not_compared_with_full_results(smoke):
 def test_the_quick_mode_does_not_store_outputs_in_the_notebooks(smoke):
     result = run("notebooks")
     assert result.exit_code == 2 and "expected a full run to store outputs from" in result.output
+
+
+def test_the_sources_of_another_checkout_are_refused(tmp_path, monkeypatch):
+    """A checkout that was copied with its environment runs the sources of the first one, where PYTHONPATH is not set."""
+    (tmp_path / "src" / "genmodels").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    result = run("runs")
+    assert result.exit_code == 2
+    assert (
+        f"expected to run {tmp_path / 'src' / 'genmodels'}, got " in result.output and "PYTHONPATH=src" in result.output
+    )
