@@ -317,7 +317,7 @@ def test_the_quick_mode_does_not_store_outputs_in_the_notebooks(smoke):
 
 
 def test_the_sources_of_another_checkout_are_refused(tmp_path, monkeypatch):
-    """A checkout that was copied with its environment runs the sources of the first one, where PYTHONPATH is not set."""
+    """A checkout that was copied with its environment runs those of the first one, where PYTHONPATH is not set."""
     (tmp_path / "src" / "genmodels").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     result = run("runs")
