@@ -9,8 +9,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import pytest
 
-# What metrics.json was on other processors than that of the present one, {processor: numbers}; all were measured.
-OTHER_PROCESSORS = json.loads(Path(__file__).with_name("metrics_of_other_processors.json").read_text(encoding="utf-8"))
+# What metrics.json was after other trainings than those of the present one, {which: numbers}; all were measured.
+OTHER_TRAININGS = json.loads(Path(__file__).with_name("metrics_of_other_trainings.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -47,11 +47,11 @@ def digits():
     return data.Split(train.images[:128], train.labels[:128])
 
 
-def numbers_of(processor):
-    """What was measured on another processor; the benchmark, which was not run there, is the present one."""
+def numbers_of(training):
+    """One of OTHER_TRAININGS; the benchmark, which was not run with them, is the present one."""
     from genmodels import report
 
-    return {**OTHER_PROCESSORS[processor], "benchmark": report.metrics()["benchmark"]}
+    return {**OTHER_TRAININGS[training], "benchmark": report.metrics()["benchmark"]}
 
 
 @pytest.fixture

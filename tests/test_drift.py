@@ -2,7 +2,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import OTHER_PROCESSORS, numbers_of, replace_in
+from conftest import OTHER_TRAININGS, numbers_of, replace_in
 from scipy import stats
 
 from genmodels import cache, drift, figures, notebooks, report
@@ -106,10 +106,10 @@ def test_on_another_machine_a_number_of_unknown_spread_may_not_change_altogether
     assert "its spread is not known" in found["zadanie_1.mse.mean"][0]
 
 
-@pytest.mark.parametrize("processor", OTHER_PROCESSORS)
-def test_the_numbers_measured_on_another_processor_are_what_is_to_be_expected(processor):
-    """See `test_the_report_holds_for_the_numbers_of_another_processor` for how they were measured."""
-    rows = list(drift.number_changes(report.metrics(), numbers_of(processor), same=False))
+@pytest.mark.parametrize("training", OTHER_TRAININGS)
+def test_the_numbers_of_other_trainings_are_what_is_to_be_expected(training):
+    """See `test_the_report_holds_for_the_numbers_of_other_trainings` for how they were measured."""
+    rows = list(drift.number_changes(report.metrics(), numbers_of(training), same=False))
     assert len(rows) > 100 and [name for name, _, serious in rows if serious] == []
 
 
