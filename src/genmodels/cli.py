@@ -60,7 +60,7 @@ def main():
         data.smoke_budget()
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    here, running = Path("src", "genmodels").resolve(), Path(__file__).resolve().parent
+    here, running = Path("src", "genmodels").resolve(), cache.PACKAGE.resolve()
     if here.is_dir() and here != running:  # as where a checkout was copied or renamed with its environment
         raise click.UsageError(
             f"expected to run {here}, got {running}; set PYTHONPATH=src, as make does, or make clean"
