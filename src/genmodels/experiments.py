@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -372,10 +372,10 @@ def build_vae(settings, splits):
     from genmodels.vae import VAE
 
     model = VAE(seed=settings["seed"], **settings["options"])
-    images, validation = splits.train.images, data.quantise(splits.validation.images)
+    images, validation = (data.quantise(split.images, "uint8") for split in (splits.train, splits.validation))
     # The encoder is not normalised: a single steep step, as the Monte-Carlo term makes now and then, would ruin it.
     model.compile(_adam(settings, len(images), global_clipnorm=50.0))
-    return Setup(model, len(images), lambda chosen, rng: (data.quantise(images[chosen]),), (validation,))
+    return Setup(model, len(images), lambda chosen, rng: (images[chosen],), (validation,))
 
 
 def build_conditional_vae(settings, splits):
@@ -384,14 +384,9 @@ def build_conditional_vae(settings, splits):
 
     model = ConditionalVAE(seed=settings["seed"], **settings["options"])
     model.compile(_adam(settings, len(splits.train)))
-
-    def quantised(split, chosen, rng):
-        canvases, conditions = data.on_canvas(split, chosen, rng)
-        return ((data.quantise(canvases), conditions),)
-
-    everything, rng = np.arange(len(splits.validation)), np.random.default_rng(settings["seed"])
-    validation = quantised(splits.validation, everything, rng)
-    return Setup(model, len(splits.train), partial(quantised, splits.train), validation)
+    train, validation = (split.quantised("uint8") for split in (splits.train, splits.validation))
+    held_out = data.on_canvas(validation, np.arange(len(validation)), np.random.default_rng(settings["seed"]))
+    return Setup(model, len(train), lambda chosen, rng: (data.on_canvas(train, chosen, rng),), (held_out,))
 
 
 def build_gan(settings, splits):
