@@ -25,11 +25,12 @@ KL_FORMS = {"monte_carlo": kl_monte_carlo, "closed_form": kl_closed_form}
 class VAE(keras.Model):
     """A variational autoencoder with Gaussian q(z|x), standard normal p(z) and Bernoulli pixels.
 
-    Takes quantised images (B, 28, 28, 1) in {0, 1}. latent_dim: axes of z, >= 1. hidden_units: widths of the encoder's
-    hidden layers; the decoder mirrors them. kl: how the loss computes KL(q(z|x) || p(z)), "closed_form" or
-    "monte_carlo". kl_weight: what multiplies it; 1 gives the evidence lower bound, more gives a beta-VAE. waves:
-    frequencies of z that the decoder is given, see `networks.Waves`. normalise: batch normalisation in the decoder's
-    hidden layers; not in the encoder, where it makes the bound worse. seed: of the noise drawn in `fit` and `evaluate`.
+    Takes quantised images (B, 28, 28, 1), 0 or 1, of any type. latent_dim: axes of z, >= 1. hidden_units: widths of the
+    hidden layers of the encoder, in the decoder the other way round. kl: how the loss computes KL(q(z|x) || p(z)),
+    "closed_form" or "monte_carlo". kl_weight: what multiplies it; 1 gives the evidence lower bound, more gives a
+    beta-VAE. waves: frequencies of z that the decoder is given, see `networks.Waves`. normalise: batch normalisation in
+    the decoder's hidden layers; not in the encoder, where it makes the bound worse. seed: of the noise drawn in `fit`
+    and `evaluate`.
     Source: Kingma & Welling, "Auto-Encoding Variational Bayes", 2014; kl_weight: Higgins et al., "beta-VAE", 2017.
     """
 
