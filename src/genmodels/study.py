@@ -126,7 +126,7 @@ def make(jobs):
     begun, made_from = notebooks.origin(), parts()
     for kept in (cache.directory() / "scores").glob("*.json"):
         cache.read_json(kept, {})  # sets a damaged one aside
-    found = run(jobs)
+    found = train_and_score(jobs)
     cache.write_json(report.study_path(), found)
     report.put(_provenance_path(), "study", {**begun, "parts": made_from, "sums": sums(found)})
 
@@ -172,7 +172,7 @@ def why_stale():
     return cache.changes(recorded["parts"], parts(), "the study was made")
 
 
-def run(jobs):
+def train_and_score(jobs):
     """Trains and scores everything that the cache lacks, `jobs` at once; returns what study.json holds."""
     plain = {name: seeded(run) for name, run in experiments.RUNS.items()}
     changed = {change.name: seeded(change.run()) for change in CHANGES}
