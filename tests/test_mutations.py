@@ -13,6 +13,9 @@ from genmodels import cache, document, report
 
 MARKDOWN, METRICS, STUDY = "report/generative_models.md", "data/report/metrics.json", "data/report/study.json"
 PROVENANCE = "data/report/provenance.json"
+AE = report.study()["test"]["ae"]
+MSE = f"{AE['mse']['mean']:.5f}".replace(".", ",")
+RECOGNISED = f"{100 * AE['recognised']['mean']:.1f}".replace(".", ",")
 
 
 def text(path, old, new):
@@ -113,8 +116,9 @@ CAUGHT_BY_THE_BUILD = (
     ),
     (
         "a typed decimal",
-        text(MARKDOWN, "{{study.test.ae.mse:.5f}}", "0,03285"),
-        'typed number "0,03285": a result is written {{study.test.ae.mse.mean:.5f}}, a constant [0,03285]{.ustalone}',
+        text(MARKDOWN, "{{study.test.ae.mse:.5f}}", MSE),
+        f'typed number "{MSE}": a result is written {{{{study.test.ae.mse.mean:.5f}}}}, a constant [{MSE}]'
+        "{.ustalone}",
     ),
     (
         "a typed percentage",
@@ -190,8 +194,8 @@ CAUGHT_BY_THE_BUILD = (
     ),
     (
         "a result in bold type",
-        text(MARKDOWN, "{{study.test.ae.recognised:.1%}}", "**85,1**\\ %"),
-        'typed number "85,1 %": a result is written {{study.test.ae.recognised.mean:.1%}}',
+        text(MARKDOWN, "{{study.test.ae.recognised:.1%}}", f"**{RECOGNISED}**\\ %"),
+        f'typed number "{RECOGNISED} %": a result is written {{{{study.test.ae.recognised.mean:.1%}}}}',
     ),
     (
         "a sentence marked as a constant",
