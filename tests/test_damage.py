@@ -13,7 +13,7 @@ import pytest
 from conftest import replace_in
 from matplotlib.figure import Figure
 
-from genmodels import cache, drift, experiments, notebooks, report, store, study
+from genmodels import cache, drift, experiments, notebooks, report, study
 
 
 def damaged(content, kind, rng, other=b"{}"):
@@ -145,7 +145,7 @@ def test_a_hostile_model_is_set_aside_whatever_its_checksum_says(two_runs, what,
     (run, _), trained = two_runs
     home, right = experiments.folder(run), weights(experiments.trained(run))
     HOSTILE[what](home / "model.keras")
-    cache.write_json(home / "sums.json", store.sums(home, home.name))  # as somebody would who means harm
+    cache.write_json(home / "sums.json", experiments.sums(home, home.name))  # as somebody would who means harm
     assert experiments.is_trained(run)
     assert weights(experiments.trained(run)) == right and trained == [1]
     assert "is damaged (model.keras: " in capsys.readouterr().err
@@ -191,7 +191,7 @@ def test_the_study_scores_anew_what_is_damaged(smoke, monkeypatch, checkout, cap
     first = study.score("judge", "test")
     (path,) = (cache.directory() / "scores").iterdir()
     path.write_bytes(path.read_bytes().replace(b"0.5", b"0.9"))
-    monkeypatch.setattr(study, "train_and_score", lambda jobs: {"test": study.score("judge", "test")})
+    monkeypatch.setattr(study, "run", lambda jobs: {"test": study.score("judge", "test")})
     study.make(jobs=1)
     assert cache.read_json(report.study_path()) == {"test": first}
     assert f"{path.name} is damaged" in capsys.readouterr().err

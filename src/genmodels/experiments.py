@@ -3,15 +3,25 @@
 TensorFlow is imported inside the functions that train or load, so that listing runs and their state stays instant.
 """
 
+import multiprocessing
+import os
+import signal
+import sys
+import threading
 import time
+import zipfile
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
-from genmodels import cache, checks, data, store
+from genmodels import cache, checks, data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +63,16 @@ class Setup(NamedTuple):
     make_batch: Any
     validation: Any = None
     watch: Any = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model, the run it came from, its history {metric: one value per epoch}, and the seconds it took."""
+
+    run: Run
+    model: object
+    history: dict
+    seconds: float
 
 
 def _conditional_vae(latent_dim, **options):
@@ -117,9 +137,9 @@ _RUNS = (
     _conditional_vae(25, kl_weight=3.0),
     _conditional_vae(100, kl_weight=3.0),
     _conditional_vae(2),
-    _judge("judge_2", "second judge, of another architecture", {"architecture": "pooled"}, seed=101),
     _vae("vae_mc", "Monte-Carlo KL", kl="monte_carlo"),
     _vae("vae_kl", "closed-form KL", kl="closed_form"),
+    _judge("judge_2", "second judge, of another architecture", {"architecture": "pooled"}, seed=101),
     _vae("vae_before", "before it was improved", decay="constant", hidden_units=(512,), waves=0, normalise=False),
     _judge(
         "pupil",
@@ -167,7 +187,7 @@ def folder(run):
 
 def is_trained(run):
     """Whether the cache holds this run, undamaged, for the present settings, code and data."""
-    return folder(run).is_dir() and not store.damage(folder(run))
+    return folder(run).is_dir() and not _damage(folder(run))
 
 
 def why_stale(run):
@@ -176,7 +196,7 @@ def why_stale(run):
     if is_trained(run):
         return ""
     if folder(run).is_dir():
-        return f"damaged: {store.damage(folder(run))}"
+        return f"damaged: {_damage(folder(run))}"
     now, kept = parts(run), cache.directory().glob(f"runs/{run.name}-*/parts.json")
     before = {path: cache.read_json(path) for path in kept}
     mine = [path for path, old in before.items() if all(old[name] == now[name] for name in ("setting seed", "budget"))]
@@ -187,7 +207,7 @@ def why_stale(run):
 
 
 def trained(run, *, position=0):
-    """The `store.Trained` run: from the cache where its settings, code and data are the same, otherwise trained now.
+    """The Trained run: from the cache where its settings, code and data are the same, otherwise trained now.
 
     run: a name, or a Run of your own. position: line of its progress bar, counted from 0. Raises ValueError for an
     unknown name, RuntimeError where the package's source was edited after this process imported it.
@@ -199,7 +219,8 @@ def trained(run, *, position=0):
         from genmodels.training import use_one_thread
 
         use_one_thread()
-        if (done := store.kept(run, home)) is None:
+        _end_with_parent()
+        if (done := _kept(run, home)) is None:
             made_from, models = parts(run), [trained(other).model for other in needed(run)]
             unfinished = cache.directory() / "unfinished" / f"{home.name}.npz"
             kept = cache.read_arrays(unfinished)
@@ -211,9 +232,9 @@ def trained(run, *, position=0):
 
             model, history = train(run, *models, position=position, kept=kept, keep=keep)
             _refuse_edited_code(run)
-            store.keep(home, model, {"history": history, "seconds": time.monotonic() - start}, made_from)
+            _keep(home, model, {"history": history, "seconds": time.monotonic() - start}, made_from)
             unfinished.unlink(missing_ok=True)
-            done = store.load(run, home)
+            done = _load(run, home)
     return done
 
 
@@ -231,6 +252,78 @@ def _refuse_little_memory(least=3 * 2**30):
 def _refuse_edited_code(run):
     if edited := cache.edited_modules():  # the weights come from the old code, the key from the new
         raise TrainingError(f"{', '.join(edited)} changed while {run.name} was trained; start again")
+
+
+def train_all(runs, *, jobs=None, tolerant=False):
+    """Trains the runs (Runs or names) that the cache lacks, `jobs` at once (default: one per core), each on one thread.
+
+    They start in the order given, those that learn from others last. Raises the error of the first run that fails; runs
+    that have not started then do not. tolerant: goes on after a TrainingError. Returns the runs that failed with one.
+    """
+    missing = [run for run in map(find, runs) if not is_trained(run)]
+    missing.sort(key=lambda run: bool(run.needs))  # what learns from others comes last
+    context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+    bars = {"initializer": _begin_worker, "initargs": (context.RLock(), context.Value("i"))}
+    with ProcessPoolExecutor(jobs or os.cpu_count(), mp_context=context, **bars) as pool:
+        waiting = {pool.submit(_train_in_worker, run): run for run in missing}
+        failed = []
+        try:
+            for future in as_completed(waiting):
+                if tolerant and isinstance(future.exception(), TrainingError):
+                    failed.append(waiting[future])
+                    print(future.exception(), file=sys.stderr, flush=True)
+                else:
+                    future.result()
+        except BrokenProcessPool as error:
+            left = [run.name for future, run in waiting.items() if not future.done() or future.exception()]
+            raise cache.FaultError(f"run {' or '.join(left[:jobs])}: {cache.KILLED}") from error
+        except BaseException:  # Ctrl-C too
+            for future in waiting:  # the pool forgets to, once nothing refers to it
+                future.cancel()
+            pool.shutdown(wait=False)
+            raise
+    return failed
+
+
+_line = 0  # where this process draws its progress bars
+
+
+def _begin_worker(lock, count):
+    """Gives a worker a line of its own for its progress bars; workers draw one at a time."""
+    global _line
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    tqdm.set_lock(lock)
+    with count.get_lock():
+        _line, count.value = count.value, count.value + 1
+
+
+def _stop(*_):
+    for number in (signal.SIGINT, signal.SIGTERM):  # a second one would interrupt the clearing up
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+@lru_cache
+def _end_with_parent():
+    """In a worker: ends it once the process that started it was killed, which nobody else tells it."""
+
+    def wait():
+        parent.join()
+        os._exit(1)
+
+    if parent := multiprocessing.parent_process():
+        threading.Thread(target=wait, daemon=True).start()
+
+
+def _train_in_worker(run):
+    import keras
+
+    try:
+        trained(run, position=_line)
+        keras.backend.clear_session()  # with its cycles of references, a run would stay in memory for long
+    except KeyboardInterrupt:
+        os._exit(130)  # the pool would take it for the result of this run and go on with the next one
 
 
 def train(run, *models, position=0, **resuming):
@@ -279,10 +372,10 @@ def build_vae(settings, splits):
     from genmodels.vae import VAE
 
     model = VAE(seed=settings["seed"], **settings["options"])
-    images, validation = (data.quantise(split.images, "uint8") for split in (splits.train, splits.validation))
+    images, validation = splits.train.images, data.quantise(splits.validation.images)
     # The encoder is not normalised: a single steep step, as the Monte-Carlo term makes now and then, would ruin it.
     model.compile(_adam(settings, len(images), global_clipnorm=50.0))
-    return Setup(model, len(images), lambda chosen, rng: (images[chosen],), (validation,))
+    return Setup(model, len(images), lambda chosen, rng: (data.quantise(images[chosen]),), (validation,))
 
 
 def build_conditional_vae(settings, splits):
@@ -291,9 +384,14 @@ def build_conditional_vae(settings, splits):
 
     model = ConditionalVAE(seed=settings["seed"], **settings["options"])
     model.compile(_adam(settings, len(splits.train)))
-    train, validation = (split.quantised("uint8") for split in (splits.train, splits.validation))
-    held_out = data.on_canvas(validation, np.arange(len(validation)), np.random.default_rng(settings["seed"]))
-    return Setup(model, len(train), lambda chosen, rng: (data.on_canvas(train, chosen, rng),), (held_out,))
+
+    def quantised(split, chosen, rng):
+        canvases, conditions = data.on_canvas(split, chosen, rng)
+        return ((data.quantise(canvases), conditions),)
+
+    everything, rng = np.arange(len(splits.validation)), np.random.default_rng(settings["seed"])
+    validation = quantised(splits.validation, everything, rng)
+    return Setup(model, len(splits.train), partial(quantised, splits.train), validation)
 
 
 def build_gan(settings, splits):
@@ -338,3 +436,60 @@ def _judge_of(train, settings, splits):
         lambda chosen, rng: (data.varied(train.images[chosen], rng), train.labels[chosen]),
         (splits.validation.images, splits.validation.labels),
     )
+
+
+def _keep(home, model, notes, made_from):
+    with cache.replacing(home) as new:
+        new.mkdir()
+        model.save(new / "model.keras")
+        cache.write_json(new / "training.json", notes)
+        cache.write_json(new / "parts.json", made_from)
+        cache.write_json(new / "sums.json", sums(new, home.name))
+
+
+def sums(home, name):
+    """What sums.json says of a kept run: the name of its folder, and the checksum of each file in it."""
+    return {"run": name, **{path.name: cache.checksum(path) for path in home.iterdir() if path.name != "sums.json"}}
+
+
+def _damage(home):
+    """What of a kept run is not as it was left; empty where all is."""
+    try:
+        left = cache.read_json(home / "sums.json", {}, {...: str})
+    except cache.CacheError:
+        return "sums.json"
+    found = sums(home, home.name)
+    return ", ".join(name for name in sorted({*left, *found}) if left.get(name) != found.get(name))
+
+
+def _kept(run, home):
+    """The Trained run of the cache; None where there is none, and where it is damaged, which sets it aside."""
+    if not home.is_dir():
+        return None
+    if not (why := _damage(home)):
+        try:
+            return _load(run, home)
+        except Exception as error:  # of many kinds, where somebody made the file and its checksum
+            if isinstance(error, MemoryError) or getattr(error, "errno", None):
+                raise
+            why = f"model.keras: {str(error).partition(chr(10))[0]:.200}"
+    return cache.set_aside(home, why)
+
+
+def _load(run, home):
+    """The Trained run in a folder; the imports make its class known to Keras, which runs no code from the file."""
+    import keras
+
+    from genmodels import autoencoder, gan, judge, vae  # noqa: F401
+
+    path = home / "model.keras"
+    with zipfile.ZipFile(path) as archive:
+        files = archive.infolist()
+    sizes = {each.filename: each.file_size for each in files}
+    if (
+        sizes.keys() != {"config.json", "metadata.json", "model.weights.h5"}
+        or sum(sizes.values()) > path.stat().st_size
+        or any(each.header_offset < 0 for each in files)  # met later, it would pass for a fault of the disk
+    ):
+        raise ValueError(f"expected a model as Keras packs it, got {sizes}")
+    return Trained(run, keras.models.load_model(path, safe_mode=True), **cache.read_json(home / "training.json"))
