@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genmodels import cache, cli, data, document, experiments, notebooks, report
+from genmodels import cache, cli, data, document, experiments, notebooks, report, store
 
 SLOW = 30  # seconds that no reader may take
 # What readers stumble over: numbers, nesting, formats, code.
@@ -124,8 +124,8 @@ def read_model(root, content):
     home = experiments.folder(SMALL)
     put(home / "model.keras", content)
     cache.write_json(home / "training.json", {"history": {}, "seconds": 1.0})
-    cache.write_json(home / "sums.json", experiments.sums(home, home.name))
-    experiments._kept(SMALL, home)
+    cache.write_json(home / "sums.json", store.sums(home, home.name))
+    store.kept(SMALL, home)
 
 
 def read_markdown(root, content):

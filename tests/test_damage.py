@@ -13,7 +13,7 @@ import pytest
 from conftest import replace_in
 from matplotlib.figure import Figure
 
-from genmodels import cache, drift, experiments, notebooks, report, study
+from genmodels import cache, drift, experiments, notebooks, report, store, study
 
 
 def damaged(content, kind, rng, other=b"{}"):
@@ -145,7 +145,7 @@ def test_a_hostile_model_is_set_aside_whatever_its_checksum_says(two_runs, what,
     (run, _), trained = two_runs
     home, right = experiments.folder(run), weights(experiments.trained(run))
     HOSTILE[what](home / "model.keras")
-    cache.write_json(home / "sums.json", experiments.sums(home, home.name))  # as somebody would who means harm
+    cache.write_json(home / "sums.json", store.sums(home, home.name))  # as somebody would who means harm
     assert experiments.is_trained(run)
     assert weights(experiments.trained(run)) == right and trained == [1]
     assert "is damaged (model.keras: " in capsys.readouterr().err

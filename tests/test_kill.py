@@ -13,10 +13,10 @@ sys.path.insert(0, str(data.checkout()))  # benchmarks/ is no part of the packag
 from benchmarks import torture
 
 NOTEBOOK = """
-from genmodels import notebooks, report
+from genmodels import execution, notebooks, report
 report.NOTEBOOKS = report.NOTEBOOKS[:1]
 if notebooks.stale(report.NOTEBOOKS[0]):
-    notebooks.run(report.NOTEBOOKS, jobs=1)
+    execution.run(report.NOTEBOOKS, jobs=1)
 """
 CELLS = (
     "import time\nfrom genmodels import data, figures, report",

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from conftest import replace_in
 
-from genmodels import cache, data, experiments, notebooks, report
+from genmodels import cache, data, execution, experiments, notebooks, report
 
 # By hand: the trained runs behind each figure. A wrong entry here, or a notebook that uses another, fails.
 CVAES, JUDGES = {"cvae_2", "cvae_25", "cvae_100"}, {"judge", "judge_2"}
@@ -177,8 +177,8 @@ def test_a_statement_that_cannot_be_followed_is_refused_with_its_cell(checkout, 
 def test_what_a_notebook_made_is_fresh_until_something_changes(checkout, monkeypatch):
     name = small_notebook([IMPORTS, "x = 1", "report.record('s', {'x': x})"])
     assert notebooks.stale(name) == {"s": "not made here yet"}
-    monkeypatch.setattr(notebooks, "_execute", lambda _: report.record("s", {"x": 1}))
-    notebooks.run([name], jobs=1)
+    monkeypatch.setattr(execution, "_execute", lambda _: report.record("s", {"x": 1}))
+    execution.run([name], jobs=1)
     assert notebooks.stale(name) == {}
     made = cache.read_json(notebooks.provenance_path())[name]
     assert made["results"]["s"]["cell"] == 3 and made["machine"]["cores"] >= 1 and made["commit"] is None
@@ -273,8 +273,8 @@ def test_an_edit_makes_stale_exactly_what_depends_on_the_module(package, module,
 
 def test_it_runs_in_its_own_folder_and_checked_outputs_alone_are_stored(checkout):
     name = small_notebook([IMPORTS + "\nimport os\nprint(os.path.basename(os.getcwd()))", "print('picture')"])
-    notebooks.run([name], jobs=1)
-    notebooks.store_checked_outputs(name)
+    execution.run([name], jobs=1)
+    execution.store_checked_outputs(name)
     first, second = nbformat.read(notebooks.path(name), as_version=4).cells
     assert first.outputs[0].text == "notebooks\n" and first.execution_count == 1
     assert not second.outputs and second.execution_count is None
@@ -284,7 +284,7 @@ def test_a_failing_notebook_is_named_with_its_error_and_leaves_the_record_as_it_
     name = small_notebook([IMPORTS, "x = {}['lost']", "report.record('s', x)"])
     before = cache.read_json(notebooks.provenance_path())
     with pytest.raises(report.ReportError, match=rf"notebooks/{name}\.ipynb failed:(.|\n)*KeyError: 'lost'"):
-        notebooks.run([name], jobs=1)
+        execution.run([name], jobs=1)
     assert cache.read_json(notebooks.provenance_path()) == before
 
 
@@ -315,7 +315,7 @@ def test_a_fault_of_the_system_in_a_notebook_is_one_line_with_its_name(
     monkeypatch.setenv("HOME", "/dev/null/home")  # there is none
     name = small_notebook(["import os\nfrom genmodels import cache, report", statement, "report.record('s', x)"])
     with pytest.raises(error) as stopped:
-        notebooks.run([name], jobs=1)
+        execution.run([name], jobs=1)
     assert str(stopped.value).startswith(f"notebooks/{name}.ipynb: {message}") and "\n" not in str(stopped.value)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from genmodels import cache, data, document, experiments, notebooks, report, study
+from genmodels import cache, data, document, execution, experiments, notebooks, report, study
 
 # TensorFlow's start-up messages tell the people who run this nothing.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -39,7 +39,7 @@ class PlainErrors(click.Group):
 
 def _stop(*_):
     """What Ctrl-C does, which a terminal sends to all processes; SIGTERM comes to one."""
-    children = [*multiprocessing.active_children(), *notebooks.running]
+    children = [*multiprocessing.active_children(), *execution.running]
     for child in children:
         child.terminate()
     # One that hangs inside TensorFlow, as it does where memory runs out, hears nothing.
@@ -173,7 +173,7 @@ def run_notebooks(jobs):
         raise report.ReportError("expected a full run to store outputs from, got GENMODELS_BUDGET=smoke")
     _run(report.NOTEBOOKS, jobs)
     for name in report.NOTEBOOKS:
-        notebooks.store_checked_outputs(name)
+        execution.store_checked_outputs(name)
 
 
 @main.command("study")
@@ -197,7 +197,7 @@ def _run(names, jobs):
     """Runs notebooks once the runs that they ask for are trained, the longest first."""
     wanted = {run for name in names for made in notebooks.results(name).values() for run in made.runs}
     experiments.train_all([name for name in experiments.RUNS if name in wanted], jobs=jobs)
-    notebooks.run(names, jobs)
+    execution.run(names, jobs)
 
 
 def _shown(path):

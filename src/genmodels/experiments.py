@@ -9,7 +9,6 @@ import signal
 import sys
 import threading
 import time
-import zipfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -21,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from genmodels import cache, checks, data
+from genmodels import cache, checks, data, store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,16 +62,6 @@ class Setup(NamedTuple):
     make_batch: Any
     validation: Any = None
     watch: Any = None
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained model, the run it came from, its history {metric: one value per epoch}, and the seconds it took."""
-
-    run: Run
-    model: object
-    history: dict
-    seconds: float
 
 
 def _conditional_vae(latent_dim, **options):
@@ -187,7 +176,7 @@ def folder(run):
 
 def is_trained(run):
     """Whether the cache holds this run, undamaged, for the present settings, code and data."""
-    return folder(run).is_dir() and not _damage(folder(run))
+    return folder(run).is_dir() and not store.damage(folder(run))
 
 
 def why_stale(run):
@@ -196,7 +185,7 @@ def why_stale(run):
     if is_trained(run):
         return ""
     if folder(run).is_dir():
-        return f"damaged: {_damage(folder(run))}"
+        return f"damaged: {store.damage(folder(run))}"
     now, kept = parts(run), cache.directory().glob(f"runs/{run.name}-*/parts.json")
     before = {path: cache.read_json(path) for path in kept}
     mine = [path for path, old in before.items() if all(old[name] == now[name] for name in ("setting seed", "budget"))]
@@ -207,7 +196,7 @@ def why_stale(run):
 
 
 def trained(run, *, position=0):
-    """The Trained run: from the cache where its settings, code and data are the same, otherwise trained now.
+    """The `store.Trained` run: from the cache where its settings, code and data are the same, otherwise trained now.
 
     run: a name, or a Run of your own. position: line of its progress bar, counted from 0. Raises ValueError for an
     unknown name, RuntimeError where the package's source was edited after this process imported it.
@@ -220,7 +209,7 @@ def trained(run, *, position=0):
 
         use_one_thread()
         _end_with_parent()
-        if (done := _kept(run, home)) is None:
+        if (done := store.kept(run, home)) is None:
             made_from, models = parts(run), [trained(other).model for other in needed(run)]
             unfinished = cache.directory() / "unfinished" / f"{home.name}.npz"
             kept = cache.read_arrays(unfinished)
@@ -232,9 +221,9 @@ def trained(run, *, position=0):
 
             model, history = train(run, *models, position=position, kept=kept, keep=keep)
             _refuse_edited_code(run)
-            _keep(home, model, {"history": history, "seconds": time.monotonic() - start}, made_from)
+            store.keep(home, model, {"history": history, "seconds": time.monotonic() - start}, made_from)
             unfinished.unlink(missing_ok=True)
-            done = _load(run, home)
+            done = store.load(run, home)
     return done
 
 
@@ -436,60 +425,3 @@ def _judge_of(train, settings, splits):
         lambda chosen, rng: (data.varied(train.images[chosen], rng), train.labels[chosen]),
         (splits.validation.images, splits.validation.labels),
     )
-
-
-def _keep(home, model, notes, made_from):
-    with cache.replacing(home) as new:
-        new.mkdir()
-        model.save(new / "model.keras")
-        cache.write_json(new / "training.json", notes)
-        cache.write_json(new / "parts.json", made_from)
-        cache.write_json(new / "sums.json", sums(new, home.name))
-
-
-def sums(home, name):
-    """What sums.json says of a kept run: the name of its folder, and the checksum of each file in it."""
-    return {"run": name, **{path.name: cache.checksum(path) for path in home.iterdir() if path.name != "sums.json"}}
-
-
-def _damage(home):
-    """What of a kept run is not as it was left; empty where all is."""
-    try:
-        left = cache.read_json(home / "sums.json", {}, {...: str})
-    except cache.CacheError:
-        return "sums.json"
-    found = sums(home, home.name)
-    return ", ".join(name for name in sorted({*left, *found}) if left.get(name) != found.get(name))
-
-
-def _kept(run, home):
-    """The Trained run of the cache; None where there is none, and where it is damaged, which sets it aside."""
-    if not home.is_dir():
-        return None
-    if not (why := _damage(home)):
-        try:
-            return _load(run, home)
-        except Exception as error:  # of many kinds, where somebody made the file and its checksum
-            if isinstance(error, MemoryError) or getattr(error, "errno", None):
-                raise
-            why = f"model.keras: {str(error).partition(chr(10))[0]:.200}"
-    return cache.set_aside(home, why)
-
-
-def _load(run, home):
-    """The Trained run in a folder; the imports make its class known to Keras, which runs no code from the file."""
-    import keras
-
-    from genmodels import autoencoder, gan, judge, vae  # noqa: F401
-
-    path = home / "model.keras"
-    with zipfile.ZipFile(path) as archive:
-        files = archive.infolist()
-    sizes = {each.filename: each.file_size for each in files}
-    if (
-        sizes.keys() != {"config.json", "metadata.json", "model.weights.h5"}
-        or sum(sizes.values()) > path.stat().st_size
-        or any(each.header_offset < 0 for each in files)  # met later, it would pass for a fault of the disk
-    ):
-        raise ValueError(f"expected a model as Keras packs it, got {sizes}")
-    return Trained(run, keras.models.load_model(path, safe_mode=True), **cache.read_json(home / "training.json"))

@@ -1,19 +1,14 @@
-"""The notebooks: what each figure and number in them rests on, whether it is fresh and why not, and running them.
+"""The notebooks: what each figure and number in them rests on, whether it is fresh, and if not, why.
 
 A result is a figure (`report.save`) or a section of metrics.json (`report.record`). provenance.json, beside the
 figures, tells of each result what made it. Nothing here needs Keras.
 """
 
 import ast
-import json
 import os
 import platform
 import re
 import subprocess
-import sys
-import tempfile
-import time
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -21,9 +16,6 @@ from typing import NamedTuple
 from genmodels import cache, data, experiments, report
 
 CHECKED = "nbval-check-output"  # the tag of cells whose outputs nbval compares
-# Errors whose message says what to mend; of others a notebook shows where they come from.
-PLAIN = ("CacheError", "DataError", "FaultError", "OSError", "PermissionError", "TrainingError")
-CELL_SECONDS = 1800  # a cell may train a model
 # The structure of provenance.json and of a notebook, see `cache.misfit`.
 _MADE = {"cell": int, "runs": dict, "key": str, "parts": dict, "sums": dict}
 _SECTION = {"machine": dict, "commit": (str, type(None)), "results": {...: _MADE}}
@@ -186,10 +178,10 @@ def provenance_now():
 
 def stamp_path(name):
     """Where it is noted what was made here, which a copied or committed provenance.json does not prove."""
-    return _cache_folder("stamps") / f"{name}.json"
+    return cache_folder("stamps") / f"{name}.json"
 
 
-def _cache_folder(name):
+def cache_folder(name):
     """A folder of the cache; the quick mode has its own."""
     return cache.directory() / (f"{name}-draft" if data.smoke_budget() else name)
 
@@ -306,89 +298,3 @@ def _processor():
     found = dict(re.findall(r"^(model name|cpu family|model|stepping)\s*: (.+)$", text, re.MULTILINE))
     numbers = "/".join(found.get(name, "") for name in ("cpu family", "model", "stepping"))
     return f"{found.get('model name', platform.processor())} ({numbers})"
-
-
-def run(names, jobs):
-    """Runs notebooks top to bottom, `jobs` at once, each from a clean kernel in its own folder.
-
-    The executed copies, with all outputs, go to the cache folder. Raises ReportError with the error of a notebook that
-    fails.
-    """
-    with ThreadPoolExecutor(jobs) as pool:
-        waiting = [pool.submit(_run, name) for name in names]
-        try:
-            for future in waiting:
-                future.result()
-        except KeyboardInterrupt:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def executed_path(name):
-    """Where the executed copy of a notebook goes."""
-    return _cache_folder("notebooks") / f"{name}.ipynb"
-
-
-def _run(name):
-    start = time.monotonic()
-    print(f"{name}: running", file=sys.stderr, flush=True)
-    begun, made_from = origin(), {result: (made, parts(made)) for result, made in results(name).items()}
-    _execute(name)
-    noted = provenance(made_from, begun)
-    report.put(provenance_path(), name, noted)
-    cache.write_json(stamp_path(name), noted)
-    print(f"{name}: done in {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
-
-
-running = set()  # processes that run notebooks
-# Such a process, and with it the kernel, ends once its input is closed, as it is when the one that started it dies.
-_NBCONVERT = (
-    "import os, sys, threading; "
-    "threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start(); "
-    "from nbconvert.nbconvertapp import main; main()"
-)
-
-
-def _execute(name):
-    target = executed_path(name)
-    with cache.faults(f"notebooks/{name}.ipynb"), tempfile.TemporaryDirectory() as folder:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-c", _NBCONVERT, "--to", "notebook", "--execute", str(path(name))]
-        command += ["--output-dir", str(target.parent), f"--ExecutePreprocessor.timeout={CELL_SECONDS}"]
-        if os.name == "posix":  # files instead of TCP, so that it works where there is no network at all
-            command += ["--KernelManager.transport=ipc", f"--KernelManager.ip={folder}/kernel"]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        # Jupyter would write to the home directory, which there may not be.
-        home = {**os.environ, "JUPYTER_RUNTIME_DIR": folder, "IPYTHONDIR": folder}
-        with subprocess.Popen(command, encoding="utf-8", errors="replace", env=home, **pipes) as child:
-            running.add(child)
-            log = re.sub(r"\x1b\[[0-9;]*m", "", child.stdout.read())  # nbconvert colours its errors
-        running.discard(child)
-    if not child.returncode:
-        return
-    plain = re.findall(rf"^(?:{'|'.join(PLAIN)}): .+", log, re.MULTILINE)
-    plain.sort(key=lambda line: line.startswith("FaultError"))  # the last counts, and these say what helps
-    if child.returncode < 0 or "DeadKernelError" in log:
-        plain.append(cache.KILLED)
-    elif "MemoryError: " in log:
-        plain.append(cache.MEMORY)
-    if plain:
-        with cache.faults(f"notebooks/{name}.ipynb"):
-            if system := re.match(r"OSError: \[Errno (\d+)\] ([^:]+)", plain[-1]):
-                raise OSError(int(system[1]), system[2])
-        raise report.ReportError(f"notebooks/{name}.ipynb: {plain[-1]}")
-    log = log.rpartition("nbclient.exceptions.")[2].strip()[-3000:]
-    raise report.ReportError(f"notebooks/{name}.ipynb failed:\n{log}")
-
-
-def store_checked_outputs(name):
-    """Copies what the checked cells printed from the executed copy into the notebook; clears all other outputs."""
-    notebook, executed = cache.read_json(path(name)), cache.read_json(executed_path(name))
-    for cell, done in zip(notebook["cells"], executed["cells"]):
-        if cell["cell_type"] == "code":
-            checked = CHECKED in cell["metadata"].get("tags", [])
-            printed = [output for output in done["outputs"] if output.get("name") == "stdout"]
-            cell["outputs"] = printed if checked else []
-            cell["execution_count"] = done["execution_count"] if checked else None  # nbval takes no output without it
-    with cache.replacing(path(name)) as temporary:
-        temporary.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
