@@ -8,7 +8,7 @@ import matplotlib.image
 import pytest
 from click.testing import CliRunner
 
-from genmodels import cli, document, drift, experiments, notebooks, report, study
+from genmodels import cli, document, drift, experiments, notebooks, report, study, workers
 
 HEAVY = ("tensorflow", "keras", "matplotlib")
 
@@ -174,12 +174,12 @@ def test_a_fault_of_the_system_is_one_line_with_a_remedy(monkeypatch, error, mes
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(experiments, "train_all", fail)
+    monkeypatch.setattr(workers, "train_all", fail)
     assert is_plain(run("train", "ae"), message)
 
 
 def test_a_mistake_in_the_code_keeps_its_trace(monkeypatch):
-    monkeypatch.setattr(experiments, "train_all", lambda *_, **__: {}["lost"])
+    monkeypatch.setattr(workers, "train_all", lambda *_, **__: {}["lost"])
     assert isinstance(run("train", "ae").exception, KeyError)
 
 
@@ -202,7 +202,7 @@ LONG = """
 import sys, time
 from concurrent.futures import ProcessPoolExecutor
 import multiprocessing
-from genmodels import cache, cli, experiments
+from genmodels import cache, cli, workers
 
 def work():
     with cache.replacing(cache.directory() / "numbers.json"):
@@ -211,12 +211,12 @@ def work():
 
 def train_all(*_, **__):
     context = multiprocessing.get_context("spawn")
-    bars = {"initializer": experiments._begin_worker, "initargs": (context.RLock(), context.Value("i"))}
+    bars = {"initializer": workers._begin, "initargs": (context.RLock(), context.Value("i"))}
     with ProcessPoolExecutor(1, mp_context=context, **bars) as pool:
         pool.submit(work).result()
 
 if __name__ == "__main__":
-    experiments.train_all = train_all
+    workers.train_all = train_all
     cli.main(["train", "ae"])
 """
 

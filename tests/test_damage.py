@@ -191,7 +191,7 @@ def test_the_study_scores_anew_what_is_damaged(smoke, monkeypatch, checkout, cap
     first = study.score("judge", "test")
     (path,) = (cache.directory() / "scores").iterdir()
     path.write_bytes(path.read_bytes().replace(b"0.5", b"0.9"))
-    monkeypatch.setattr(study, "run", lambda jobs: {"test": study.score("judge", "test")})
+    monkeypatch.setattr(study, "train_and_score", lambda jobs: {"test": study.score("judge", "test")})
     study.make(jobs=1)
     assert cache.read_json(report.study_path()) == {"test": first}
     assert f"{path.name} is damaged" in capsys.readouterr().err

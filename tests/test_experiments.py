@@ -1,11 +1,14 @@
 import dataclasses
+import multiprocessing
+import os
 import re
+import signal
 
 import numpy as np
 import pytest
 from conftest import replace_in
 
-from genmodels import cache, experiments
+from genmodels import cache, experiments, workers
 
 
 @pytest.fixture
@@ -124,14 +127,22 @@ def test_a_run_that_diverges_is_named_and_others_go_on_where_that_is_asked(smoke
     small = dataclasses.replace(experiments.RUNS["vae_kl"], options={"hidden_units": (16,)})
     wild = dataclasses.replace(small, name="wild", learning_rate=1e30)
     with pytest.raises(experiments.TrainingError, match=r"wild: stopped in epoch 1, by step \d+ of 8: .* got .*nan"):
-        experiments.train_all([wild], jobs=1)
-    assert experiments.train_all([wild, small], jobs=1, tolerant=True) == [wild]
+        workers.train_all([wild], jobs=1)
+    assert workers.train_all([wild, small], jobs=1, tolerant=True) == [wild]
     assert experiments.is_trained(small) and not experiments.is_trained(wild)
 
 
+class Doomed(experiments.Run):
+    """Its worker is killed in the middle of the run."""
+
+    def settings(self):
+        if worker := multiprocessing.parent_process() and multiprocessing.current_process():
+            os.kill(worker.pid, signal.SIGTERM)
+        return super().settings()
+
+
 def test_a_run_whose_worker_is_killed_is_named(smoke):
-    """`_stop` is what a signal does to a worker; as the builder of a model it comes in the middle of the run."""
-    doomed = dataclasses.replace(experiments.RUNS["ae"], name="doomed", build="_stop")
+    doomed = Doomed(**{**vars(experiments.RUNS["ae"]), "name": "doomed"})
     with pytest.raises(cache.FaultError, match="run doomed: its process was killed, by the system"):
-        experiments.train_all([doomed], jobs=1)
+        workers.train_all([doomed], jobs=1)
     assert not list((cache.directory() / "runs").glob("*"))

@@ -48,7 +48,7 @@ def test_the_committed_study_covers_every_run_with_every_seed():
 
 def test_the_study_is_written_with_what_it_was_made_from(checkout, monkeypatch):
     scores = {"ae": {"mse": {"mean": 0.5}}, "gan": {"label": {"mean": 1.0}}}
-    monkeypatch.setattr(study, "run", lambda jobs: {"seeds": [1], "test": scores})
+    monkeypatch.setattr(study, "train_and_score", lambda jobs: {"seeds": [1], "test": scores})
     before = cache.read_json(data.checkout() / "data" / "report" / "provenance.json")
     study.make(jobs=1)
     noted = cache.read_json(report.output() / "provenance.json")

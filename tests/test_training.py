@@ -48,6 +48,29 @@ def test_learning_rate_can_fall_late_and_survives_saving():
     assert [float(rate(step)) for step in (0, 50, 75, 100)] == pytest.approx([2e-3, 2e-3, 1e-3, 0], abs=1e-7)
 
 
+@pytest.mark.parametrize("options", [{}, {"beta_1": 0.5}, {"global_clipnorm": 0.5}, {"amsgrad": True}], ids=str)
+def test_adam_in_one_pass_goes_where_that_of_keras_goes(rng, options):
+    ways = []
+    gradients = rng.normal(size=(30, 40, 5)).astype("float32") * np.geomspace(1e-4, 10, 40, dtype="float32")[:, None]
+    for optimizer in (adam(1e-2, 30, **options), keras.optimizers.Adam(adam(1e-2, 30)._learning_rate, **options)):
+        weight = keras.Variable(np.ones((40, 5), "float32"))
+        for gradient in gradients:
+            optimizer.apply([keras.ops.convert_to_tensor(gradient)], [weight])
+        ways.append(weight.numpy())
+    assert np.abs(ways[0] - 1).max() > 0.1
+    np.testing.assert_allclose(*ways, rtol=1e-5, atol=1e-6)
+
+
+def test_a_model_saved_with_its_optimiser_goes_on_where_it_stopped(digits, tmp_path):
+    _, model = small_fit(digits)
+    model.save(tmp_path / "small.keras")
+    loaded = keras.models.load_model(tmp_path / "small.keras")
+    for each in (model, loaded):
+        each.train_on_batch(digits.images[:32], digits.labels[:32])
+    assert type(loaded.optimizer) is type(model.optimizer)
+    assert all(np.array_equal(*pair) for pair in zip(model.get_weights(), loaded.get_weights(), strict=True))
+
+
 class Census(keras.Model):
     """Counts how often it was shown each of `count` numbers."""
 

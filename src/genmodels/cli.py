@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from genmodels import cache, data, document, execution, experiments, notebooks, report, study
+from genmodels import cache, data, document, execution, experiments, notebooks, report, study, workers
 
 # TensorFlow's start-up messages tell the people who run this nothing.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -128,7 +128,7 @@ def diff(against):
 @JOBS
 def train(names, jobs):
     """Train the named runs, or all, where the cache does not have them yet."""
-    experiments.train_all(names or experiments.RUNS, jobs=jobs)
+    workers.train_all(names or experiments.RUNS, jobs=jobs)
 
 
 @main.command()
@@ -196,7 +196,7 @@ def _refresh_figures(jobs):
 def _run(names, jobs):
     """Runs notebooks once the runs that they ask for are trained, the longest first."""
     wanted = {run for name in names for made in notebooks.results(name).values() for run in made.runs}
-    experiments.train_all([name for name in experiments.RUNS if name in wanted], jobs=jobs)
+    workers.train_all([name for name in experiments.RUNS if name in wanted], jobs=jobs)
     execution.run(names, jobs)
 
 

@@ -47,9 +47,9 @@ class Split:
     def __len__(self):
         return len(self.labels)
 
-    def quantised(self):
+    def quantised(self, dtype="float32"):
         """The same split with its images quantised."""
-        return Split(quantise(self.images), self.labels)
+        return Split(quantise(self.images, dtype), self.labels)
 
     def typical(self, digit):
         """The image of `digit` (0-9) nearest to the mean of all its images, by squared error: shape (28, 28, 1).
@@ -187,9 +187,9 @@ def checked_conditions(values):
     return values
 
 
-def quantise(images):
-    """Images with each value set to 0 (below 0.5) or 1 (from 0.5 on); same shape, float32."""
-    return (checks.array("images", images, None, 0, 1) >= 0.5).astype("float32")
+def quantise(images, dtype="float32"):
+    """Images with each value set to 0 (below 0.5) or 1 (from 0.5 on); same shape."""
+    return (checks.array("images", images, None, 0, 1) >= 0.5).astype(dtype)
 
 
 def shift(images, right, down, *, reach=2):

@@ -3,22 +3,13 @@
 TensorFlow is imported inside the functions that train or load, so that listing runs and their state stays instant.
 """
 
-import multiprocessing
-import os
-import signal
-import sys
-import threading
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from genmodels import cache, checks, data, store
 
@@ -70,21 +61,22 @@ def _conditional_vae(latent_dim, **options):
         summary=f"conditional VAE, {latent_dim} latent dimensions",
         build="build_conditional_vae",
         options={"latent_dim": latent_dim, "hidden_units": (512, 256), "classifier_weight": 80.0, **options},
-        epochs=6,
+        epochs=4,
         batch_size=128,
         learning_rate=3.5e-3,
+        decay="late",
     )
 
 
-def _vae(name, summary, *, decay="cosine", **options):
+def _vae(name, summary, *, decay="late", **options):
     return Run(
         name=name,
         summary=f"VAE, 2 latent dimensions, {summary}",
         build="build_vae",
         options=options,
-        epochs=9,
+        epochs=7,
         batch_size=128,
-        learning_rate=1.5e-3,
+        learning_rate=2e-3,
         decay=decay,
     )
 
@@ -119,16 +111,16 @@ _RUNS = (
         build="build_ae",
         epochs=20,
         batch_size=256,
-        learning_rate=4e-3,
+        learning_rate=8e-3,
         decay="late",
     ),
     _judge("judge", "digit classifier, trained on real images only", {"architecture": "strided"}),
     _conditional_vae(25, kl_weight=3.0),
     _conditional_vae(100, kl_weight=3.0),
     _conditional_vae(2),
+    _judge("judge_2", "second judge, of another architecture", {"architecture": "pooled"}, seed=101),
     _vae("vae_mc", "Monte-Carlo KL", kl="monte_carlo"),
     _vae("vae_kl", "closed-form KL", kl="closed_form"),
-    _judge("judge_2", "second judge, of another architecture", {"architecture": "pooled"}, seed=101),
     _vae("vae_before", "before it was improved", decay="constant", hidden_units=(512,), waves=0, normalise=False),
     _judge(
         "pupil",
@@ -208,7 +200,6 @@ def trained(run, *, position=0):
         from genmodels.training import use_one_thread
 
         use_one_thread()
-        _end_with_parent()
         if (done := store.kept(run, home)) is None:
             made_from, models = parts(run), [trained(other).model for other in needed(run)]
             unfinished = cache.directory() / "unfinished" / f"{home.name}.npz"
@@ -241,78 +232,6 @@ def _refuse_little_memory(least=3 * 2**30):
 def _refuse_edited_code(run):
     if edited := cache.edited_modules():  # the weights come from the old code, the key from the new
         raise TrainingError(f"{', '.join(edited)} changed while {run.name} was trained; start again")
-
-
-def train_all(runs, *, jobs=None, tolerant=False):
-    """Trains the runs (Runs or names) that the cache lacks, `jobs` at once (default: one per core), each on one thread.
-
-    They start in the order given, those that learn from others last. Raises the error of the first run that fails; runs
-    that have not started then do not. tolerant: goes on after a TrainingError. Returns the runs that failed with one.
-    """
-    missing = [run for run in map(find, runs) if not is_trained(run)]
-    missing.sort(key=lambda run: bool(run.needs))  # what learns from others comes last
-    context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-    bars = {"initializer": _begin_worker, "initargs": (context.RLock(), context.Value("i"))}
-    with ProcessPoolExecutor(jobs or os.cpu_count(), mp_context=context, **bars) as pool:
-        waiting = {pool.submit(_train_in_worker, run): run for run in missing}
-        failed = []
-        try:
-            for future in as_completed(waiting):
-                if tolerant and isinstance(future.exception(), TrainingError):
-                    failed.append(waiting[future])
-                    print(future.exception(), file=sys.stderr, flush=True)
-                else:
-                    future.result()
-        except BrokenProcessPool as error:
-            left = [run.name for future, run in waiting.items() if not future.done() or future.exception()]
-            raise cache.FaultError(f"run {' or '.join(left[:jobs])}: {cache.KILLED}") from error
-        except BaseException:  # Ctrl-C too
-            for future in waiting:  # the pool forgets to, once nothing refers to it
-                future.cancel()
-            pool.shutdown(wait=False)
-            raise
-    return failed
-
-
-_line = 0  # where this process draws its progress bars
-
-
-def _begin_worker(lock, count):
-    """Gives a worker a line of its own for its progress bars; workers draw one at a time."""
-    global _line
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
-    tqdm.set_lock(lock)
-    with count.get_lock():
-        _line, count.value = count.value, count.value + 1
-
-
-def _stop(*_):
-    for number in (signal.SIGINT, signal.SIGTERM):  # a second one would interrupt the clearing up
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
-@lru_cache
-def _end_with_parent():
-    """In a worker: ends it once the process that started it was killed, which nobody else tells it."""
-
-    def wait():
-        parent.join()
-        os._exit(1)
-
-    if parent := multiprocessing.parent_process():
-        threading.Thread(target=wait, daemon=True).start()
-
-
-def _train_in_worker(run):
-    import keras
-
-    try:
-        trained(run, position=_line)
-        keras.backend.clear_session()  # with its cycles of references, a run would stay in memory for long
-    except KeyboardInterrupt:
-        os._exit(130)  # the pool would take it for the result of this run and go on with the next one
 
 
 def train(run, *models, position=0, **resuming):
@@ -361,10 +280,10 @@ def build_vae(settings, splits):
     from genmodels.vae import VAE
 
     model = VAE(seed=settings["seed"], **settings["options"])
-    images, validation = splits.train.images, data.quantise(splits.validation.images)
+    images, validation = (data.quantise(split.images, "uint8") for split in (splits.train, splits.validation))
     # The encoder is not normalised: a single steep step, as the Monte-Carlo term makes now and then, would ruin it.
     model.compile(_adam(settings, len(images), global_clipnorm=50.0))
-    return Setup(model, len(images), lambda chosen, rng: (data.quantise(images[chosen]),), (validation,))
+    return Setup(model, len(images), lambda chosen, rng: (images[chosen],), (validation,))
 
 
 def build_conditional_vae(settings, splits):
@@ -373,14 +292,9 @@ def build_conditional_vae(settings, splits):
 
     model = ConditionalVAE(seed=settings["seed"], **settings["options"])
     model.compile(_adam(settings, len(splits.train)))
-
-    def quantised(split, chosen, rng):
-        canvases, conditions = data.on_canvas(split, chosen, rng)
-        return ((data.quantise(canvases), conditions),)
-
-    everything, rng = np.arange(len(splits.validation)), np.random.default_rng(settings["seed"])
-    validation = quantised(splits.validation, everything, rng)
-    return Setup(model, len(splits.train), partial(quantised, splits.train), validation)
+    train, validation = (split.quantised("uint8") for split in (splits.train, splits.validation))
+    held_out = data.on_canvas(validation, np.arange(len(validation)), np.random.default_rng(settings["seed"]))
+    return Setup(model, len(train), lambda chosen, rng: (data.on_canvas(train, chosen, rng),), (held_out,))
 
 
 def build_gan(settings, splits):

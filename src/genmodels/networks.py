@@ -149,17 +149,11 @@ def canvas_decoder(window, latent_dim, hidden_units, **drawing):
 
 def digit_classifier(channels=16):
     """Image (B, 28, 28, 1) -> label logits (B, 10): small, because it is trained along with a generative model."""
-    return keras.Sequential(
-        [
-            keras.Input(SHAPE),
-            layers.Conv2D(channels, 5, 2, padding="same", activation="relu"),
-            layers.Conv2D(2 * channels, 5, 2, padding="same", activation="relu"),
-            layers.Flatten(),
-            layers.Dropout(0.3),
-            layers.Dense(LABELS),
-        ],
-        name="classifier",
-    )
+    image = keras.Input(SHAPE)
+    x = layers.Conv2D(channels, 3, padding="same", activation="relu")(_gather_pixels(image))
+    x = layers.Conv2D(2 * channels, 3, padding="same", activation="relu")(layers.MaxPooling2D()(x))
+    x = layers.Dropout(0.3)(layers.Flatten()(x))
+    return keras.Model(image, layers.Dense(LABELS)(x), name="classifier")
 
 
 def _spread_pixels(x):
@@ -202,7 +196,8 @@ def discriminator(channels=64):
     x = layers.LeakyReLU(0.2)(layers.BatchNormalization()(x))
     features = layers.Flatten()(x)
     embedding = layers.Dense(features.shape[-1], use_bias=False)(label)
-    projection = layers.Dot(axes=1)([embedding, features])
+    # Not layers.Dot: as a batch of products of one row and one column it takes three times as long.
+    projection = ops.sum(embedding * features, axis=1, keepdims=True)
     logit = layers.Reshape(())(layers.Add()([layers.Dense(1)(features), projection]))
     return keras.Model([image, label], [logit, layers.Dense(LABELS)(features)], name="discriminator")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from genmodels import cache, data, experiments, notebooks, report
+from genmodels import cache, data, experiments, notebooks, report, workers
 
 SEEDS = (1, 2, 3)
 
@@ -126,7 +126,7 @@ def make(jobs):
     begun, made_from = notebooks.origin(), parts()
     for kept in (cache.directory() / "scores").glob("*.json"):
         cache.read_json(kept, {})  # sets a damaged one aside
-    found = run(jobs)
+    found = train_and_score(jobs)
     cache.write_json(report.study_path(), found)
     report.put(_provenance_path(), "study", {**begun, "parts": made_from, "sums": sums(found)})
 
@@ -172,13 +172,13 @@ def why_stale():
     return cache.changes(recorded["parts"], parts(), "the study was made")
 
 
-def run(jobs):
+def train_and_score(jobs):
     """Trains and scores everything that the cache lacks, `jobs` at once; returns what study.json holds."""
     plain = {name: seeded(run) for name, run in experiments.RUNS.items()}
     changed = {change.name: seeded(change.run()) for change in CHANGES}
     compared = {name: plain[name] for name in dict.fromkeys(change.of for change in CHANGES)} | changed
     everything = [run for runs in (plain | changed).values() for run in runs]
-    diverged = experiments.train_all(everything, jobs=jobs, tolerant=True)
+    diverged = workers.train_all(everything, jobs=jobs, tolerant=True)
     for split, of in (("test", plain), ("validation", compared)):
         _score_all([(run, split) for runs in of.values() for run in runs if run not in diverged], jobs)
 
@@ -206,7 +206,8 @@ def run(jobs):
 
 
 def _score_all(tasks, jobs):
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=workers.end_with_parent) as pool:
         for number, (run, split) in enumerate(pool.map(_score_in_worker, tasks), 1):
             print(f"scored {number}/{len(tasks)}: {run.name}, seed {run.seed}, {split}", file=sys.stderr, flush=True)
 

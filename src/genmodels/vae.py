@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from genmodels import checks, data
@@ -24,11 +25,12 @@ KL_FORMS = {"monte_carlo": kl_monte_carlo, "closed_form": kl_closed_form}
 class VAE(keras.Model):
     """A variational autoencoder with Gaussian q(z|x), standard normal p(z) and Bernoulli pixels.
 
-    Takes quantised images (B, 28, 28, 1) in {0, 1}. latent_dim: axes of z, >= 1. hidden_units: widths of the encoder's
-    hidden layers; the decoder mirrors them. kl: how the loss computes KL(q(z|x) || p(z)), "closed_form" or
-    "monte_carlo". kl_weight: what multiplies it; 1 gives the evidence lower bound, more gives a beta-VAE. waves:
-    frequencies of z that the decoder is given, see `networks.Waves`. normalise: batch normalisation in the decoder's
-    hidden layers; not in the encoder, where it makes the bound worse. seed: of the noise drawn in `fit` and `evaluate`.
+    Takes quantised images (B, 28, 28, 1), 0 or 1, of any type. latent_dim: axes of z, >= 1. hidden_units: widths of the
+    hidden layers of the encoder, in the decoder the other way round. kl: how the loss computes KL(q(z|x) || p(z)),
+    "closed_form" or "monte_carlo". kl_weight: what multiplies it; 1 gives the evidence lower bound, more gives a
+    beta-VAE. waves: frequencies of z that the decoder is given, see `networks.Waves`. normalise: batch normalisation in
+    the decoder's hidden layers; not in the encoder, where it makes the bound worse. seed: of the noise drawn in `fit`
+    and `evaluate`.
     Source: Kingma & Welling, "Auto-Encoding Variational Bayes", 2014; kl_weight: Higgins et al., "beta-VAE", 2017.
     """
 
@@ -64,14 +66,14 @@ class VAE(keras.Model):
 
     def call(self, images, training=False):
         """A dict of logits (B, 28, 28, 1) and z_mean, z_log_var, z, each (B, latent_dim); z is drawn afresh."""
-        z_mean, z_log_var = ops.split(self.encoder(images), 2, axis=-1)
+        z_mean, z_log_var = ops.split(self.encoder(_floats(images)), 2, axis=-1)
         z = sample_gaussian(z_mean, z_log_var, self.noise)
         logits = self.decoder(z, training=training)
         return {"logits": logits, "z_mean": z_mean, "z_log_var": z_log_var, "z": z}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """-(logpx_z + logpz - logqz_x), the last two as KL_FORMS[self.kl] has them; nats, averaged over the batch."""
-        images = x[0] if isinstance(x, (tuple, list)) else x
+        images = _floats(x[0] if isinstance(x, (tuple, list)) else x)
         logpx_z = bernoulli_log_likelihood(images, y_pred["logits"])
         kl = KL_FORMS[self.kl](y_pred["z_mean"], y_pred["z_log_var"], y_pred["z"])
         self.reconstruction.update_state(-logpx_z)
@@ -139,19 +141,21 @@ class ConditionalVAE(VAE):
 
     def call(self, inputs, training=False):
         """As VAE.call, with logits (B, 56, 56, 1); with a classifier also what it makes of real and drawn digits."""
-        canvases, condition = inputs[0], one_hot_condition(inputs[1])
+        canvases, condition = _floats(inputs[0]), one_hot_condition(inputs[1])
         label, position = condition[:, :LABELS], condition[:, LABELS:]
-        z_mean, z_log_var = ops.split(self.encoder([canvases, condition]), 2, axis=-1)
+        read = self.window(canvases, position)
+        encode, draw = self.encoder.get_layer("digit_encoder"), self.decoder.get_layer("digit_decoder")
+        z_mean, z_log_var = ops.split(encode([read, label]), 2, axis=-1)
         z = sample_gaussian(z_mean, z_log_var, self.noise)
         found = {"z_mean": z_mean, "z_log_var": z_log_var, "z": z}
-        draw = self.decoder.get_layer("digit_decoder")
         if not self.classifier:
             digits = draw([z, label], training=training)
         else:  # half of them teach it enough; one call draws for both, so that batch normalisation sees both
             prior = keras.random.normal(ops.shape(_half(z)), seed=self.noise)
             digits = draw([ops.concatenate([z, prior]), ops.concatenate([label, _half(label)])], training=training)
-            digits, drawn = digits[: ops.shape(z)[0]], digits[ops.shape(z)[0] :]
-            found |= self._names(self.window(_half(canvases), _half(position)), drawn, training)
+            # Not slices: their gradient is padded with zeros to the whole and then added up.
+            digits, drawn = tf.split(digits, [ops.shape(z)[0], ops.shape(prior)[0]])
+            found |= self._names(_half(read), drawn, training)
         return {**found, "logits": self.window(digits, position, write=True)}
 
     def _names(self, real, drawn, training):
@@ -213,6 +217,11 @@ def _outputs(network, *inputs):
     """What a network makes of its inputs (N, ...), one array."""
     batches = ([values[rows] for values in inputs] for rows in _rows(len(inputs[0])))
     return np.concatenate([network.predict_on_batch(batch if batch[1:] else batch[0]) for batch in batches])
+
+
+def _floats(images):
+    """Images as float32; `fit` takes quantised ones as uint8 too, a quarter of the bytes to hand over."""
+    return ops.cast(images, "float32")
 
 
 def _half(batch):
