@@ -68,15 +68,15 @@ def _conditional_vae(latent_dim, **options):
     )
 
 
-def _vae(name, summary, *, decay="late", **options):
+def _vae(name, summary, *, decay="cosine", **options):
     return Run(
         name=name,
         summary=f"VAE, 2 latent dimensions, {summary}",
         build="build_vae",
         options=options,
-        epochs=7,
+        epochs=9,
         batch_size=128,
-        learning_rate=2e-3,
+        learning_rate=1.5e-3,
         decay=decay,
     )
 
