@@ -37,9 +37,7 @@ def train_all(runs, *, jobs=None, tolerant=False):
             left = [run.name for future, run in waiting.items() if not future.done() or future.exception()]
             raise cache.FaultError(f"run {' or '.join(left[:jobs])}: {cache.KILLED}") from error
         except BaseException:  # Ctrl-C too
-            for future in waiting:  # the pool forgets to, once nothing refers to it
-                future.cancel()
-            pool.shutdown(wait=False)
+            pool.shutdown(cancel_futures=True)  # it waits: a pool that is left alone forgets to cancel
             raise
     return failed
 
