@@ -364,7 +364,7 @@ CAUGHT_IN_THE_PDF = (
     ),
     (
         "an attached claim",
-        edited(lambda pdf: attachment(pdf, "claims.json", b"zadanie_1.corner == 0", b"zadanie_1.corner == 1")),
+        edited(lambda pdf: attachment(pdf, "claims.json", b"grid.largest <= 1", b"grid.largest <= 2")),
         "claims.json, 0.claim: ",
     ),
     (
