@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from genmodels import experiments
 from genmodels.judge import Judge
 
 
@@ -35,3 +36,8 @@ def test_features_are_what_the_last_layer_sees(digits):
     logits = judge.predict(digits.images[:5], verbose=0)
     weights, bias = (keras.ops.convert_to_numpy(weight) for weight in judge.head.weights)
     np.testing.assert_allclose(judge.features(digits.images[:5]) @ weights + bias, logits, rtol=1e-4, atol=1e-5)
+
+
+def test_the_pupil_is_built_like_the_second_judge_with_which_the_report_compares_it():
+    pupil, first, second = (Judge(**experiments.RUNS[name].options) for name in ("pupil", "judge", "judge_2"))
+    assert pupil.architecture == second.architecture != first.architecture

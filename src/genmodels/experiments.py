@@ -319,7 +319,7 @@ def build_judge(settings, splits):
 
 
 def build_pupil(settings, splits, gan, *, count=60_000):
-    """Setup of a classifier like the judge that sees only what the GAN draws: `count` images."""
+    """Setup of a classifier built like the second judge that sees only what the GAN draws: `count` images."""
     count = len(splits.train) if data.smoke_budget() else count
     labels = np.arange(count) % data.LABELS
     return _judge_of(data.Split(gan.generate(labels, seed=settings["seed"]), labels), settings, splits)
