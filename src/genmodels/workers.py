@@ -73,10 +73,10 @@ def _stop(*_):
 
 
 def _train(run):
-    import keras
-
     try:
         experiments.trained(run, position=_line)
+        import keras  # not before: what fails at the door does not wait for it
+
         keras.backend.clear_session()  # with its cycles of references, a run would stay in memory for long
     except KeyboardInterrupt:
         os._exit(130)  # the pool would take it for the result of this run and go on with the next one
