@@ -5,7 +5,7 @@ export PYTHONUTF8 ?= 1
 # For the processes side by side: more threads of NumPy than cores wait for each other.
 export OMP_NUM_THREADS ?= 1
 # For glibc: memory that a training step gives back is kept for the next one. Handing it to the system and asking for it
-# again costs a thousand page faults a step.
+# again costs up to a thousand page faults a step.
 export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 export MALLOC_TOP_PAD_ ?= 67108864
 # A copied or renamed checkout keeps an environment that points at the old folder; its own source comes first.

@@ -117,7 +117,7 @@ def small_run(digits, kind, *, kept=None):
     prepare(1)
     run = experiments.RUNS[kind]
     options = {name: value for name, value in run.options.items() if name != "hidden_units"}
-    small = {} if kind in ("gan", "judge") else {"hidden_units": (8,)}
+    small = {} if kind in ("gan", "judge", "judge_2") else {"hidden_units": (8,)}
     settings = {**run.settings(), "epochs": 3, "options": {**options, **small}}
     setup = getattr(experiments, run.build)(settings, SimpleNamespace(train=digits, validation=digits))
     given, states = Batches(setup.count, 32, setup.make_batch, seed=1), []
@@ -126,7 +126,7 @@ def small_run(digits, kind, *, kept=None):
     return fit(setup.model, given, epochs=3, name=kind, **options), setup.model.get_weights(), states
 
 
-EACH_KIND = ("ae", "vae_mc", "cvae_25", "gan", "judge")
+EACH_KIND = ("ae", "vae_mc", "cvae_25", "gan", "judge", "judge_2")
 
 
 @pytest.mark.parametrize(("kind", "interruptions"), [(kind, (1, 3) if kind == "gan" else (1,)) for kind in EACH_KIND])
