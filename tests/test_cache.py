@@ -59,10 +59,10 @@ def test_edits_after_the_import_are_noticed(package):
     assert cache.edited_modules() == ["vae.py"]
 
 
-def test_unknown_module_and_function_are_refused():
+def test_unknown_modules_and_names_are_refused():
     with pytest.raises(ValueError, match="expected a module of genmodels, got 'vea'"):
         cache.code_parts("vea")
-    with pytest.raises(ValueError, match=r"expected a function of genmodels\.experiments, got 'nothing'"):
+    with pytest.raises(ValueError, match=r"expected a name of genmodels\.experiments, got 'nothing'"):
         cache.code_parts("experiments:nothing")
 
 

@@ -45,11 +45,11 @@ def test_window_starts_with_no_idea_of_the_grid(rng):
 
 def test_pixels_are_spread_in_blocks_of_two_and_gathered_again(rng):
     blocks = rng.random((2, 14, 14, 4), "float32")
-    image = np.asarray(networks._spread_pixels(blocks))
+    image = np.asarray(networks.SpreadPixels()(blocks))
     assert image.shape == (2, 28, 28, 1)
     for row, column in np.ndindex(2, 2):
         assert np.array_equal(image[:, row::2, column::2, 0], blocks[..., 2 * row + column])
-    assert np.array_equal(networks._gather_pixels(image), blocks)
+    assert np.array_equal(networks.GatherPixels()(image), blocks)
 
 
 def test_waves_are_sines_and_cosines_of_each_axis(rng):

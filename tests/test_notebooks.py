@@ -137,12 +137,12 @@ def test_a_result_rests_on_the_statements_that_set_what_it_uses(checkout, code, 
     assert list(notebooks.results(name)["s"].code[:-1]) == [ast.unparse(ast.parse(text)) for text in rests_on]
 
 
-def test_a_result_knows_its_cell_modules_and_runs(checkout):
+def test_a_result_knows_its_cell_its_code_and_runs(checkout):
     name = small_notebook(
         [IMPORTS, "m = experiments.trained('ae').model\nn = metrics.grey_share(m)", "report.record('s', n)"]
     )
     made = notebooks.results(name)["s"]
-    assert (made.cell, made.modules, made.runs) == (3, ("metrics", "report"), ("ae",))
+    assert (made.cell, made.uses, made.runs) == (3, ("metrics:squared_error", "report:record"), ("ae",))
 
 
 def test_runs_must_be_named_in_plain_strings(checkout):

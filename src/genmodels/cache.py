@@ -63,52 +63,82 @@ def _versions():
     return {name: version(name) for name in LIBRARIES}  # a millisecond each, asked for a hundred times
 
 
-def code_parts(*names):
-    """Checksums of code of this package as it runs, {"vae.py": ..., "experiments.py, train": ...}.
+def code_parts(*names, but=()):
+    """Checksums of code of this package as it runs, {"vae.py": ..., "networks.py": ...}, of each module what is used.
 
-    Comments, docstrings and layout do not count. names: "vae" for a module, with the package's modules imported at its
-    top, and theirs; "experiments:build_vae" for one function, with the modules that it imports inside and the functions
-    of its module that it names. Raises ValueError for a name that is not there.
+    names: "vae:VAE" for a function, a class or a constant; "scores" for a whole module. What they name of this package
+    is followed, from module to module. but: modules that are not, since what they do counts by other parts. Comments,
+    docstrings and layout do not count. Raises ValueError for a name that is not there.
     """
-    waiting, seen = list(names), {}
+    waiting, seen, texts = set(names), {}, {}
     while waiting:
-        module, _, function = waiting.pop().partition(":")
-        shown = f"{module}.py, {function}" if function else f"{module}.py"
-        if shown in seen:
-            continue
-        path = PACKAGE / f"{module}.py"
-        if not path.is_file():
-            raise ValueError(f"expected a module of genmodels, got {module!r}")
-        seen[shown], leads_to = _code(module, path.read_text(encoding="utf-8"), function)
-        waiting += leads_to
-    return seen
+        lead = waiting.pop()
+        module, _, name = lead.partition(":")
+        if module not in texts:
+            if not (path := PACKAGE / f"{module}.py").is_file():
+                raise ValueError(f"expected a module of genmodels, got {module!r}")
+            texts[module] = path.read_text(encoding="utf-8")
+        code = _code(module, texts[module])
+        if name not in code:
+            raise ValueError(f"expected a name of genmodels.{module}, got {name!r}")
+        seen[lead], leads_to = code[name]
+        waiting |= {each for each in leads_to - seen.keys() if each.partition(":")[0] not in but}
+    used = {module: {lead: seen[lead] for lead in seen if lead.partition(":")[0] == module} for module in texts}
+    return {f"{module}.py": short(used[module]) for module in sorted(used)}
 
 
 @lru_cache(maxsize=256)
-def _code(module, text, function):
-    """Checksum of a module's text, or of one function in it, and the names of the code that it leads to."""
+def _code(module, text):
+    """{name: (checksum, the code that it leads to)} of what a module's text defines or imports; "": of all of it."""
     tree = ast.parse(text)
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-    if not function:
-        return short([ast.unparse(statement) for statement in tree.body]), _imports(tree.body)
-    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    if function not in functions:
-        raise ValueError(f"expected a function of genmodels.{module}, got {function!r}")
-    nodes = list(ast.walk(functions[function]))
-    neighbours = {node.id for node in nodes if isinstance(node, ast.Name)} & functions.keys()
-    return short([ast.unparse(functions[function])]), [*_imports(nodes), *(f"{module}:{name}" for name in neighbours)]
+    imported, sets = imports(tree.body), [(statement, _sets(statement)) for statement in tree.body]
+    known = {name: f"{module}:{name}" for _, names in sets for name in names} | imported
+    always = [statement for statement, names in sets if not names]  # such as `if` and `with`: they may change anything
+    owned = {name: [each for each, names in sets if name in names] + always for name in known if name not in imported}
+    found = {name: (short(lead), {lead}) for name, lead in imported.items()}
+    for name, statements in {**owned, "": tree.body}.items():
+        checksum = short([ast.unparse(statement) for statement in statements])
+        found[name] = checksum, uses(statements, known if name else imported)
+    return found
 
 
-def _imports(nodes):
-    """Modules of this package that the statements among `nodes` import."""
-    found = []
+def _sets(statement):
+    """Names that a statement at the top of a module sets."""
+    if isinstance(statement, (ast.Import, ast.ImportFrom)):
+        return [alias.asname or alias.name for alias in statement.names]
+    if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
+        return [statement.name]
+    if isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        return [node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)]
+    return []
+
+
+def imports(nodes):
+    """{name: "module" or "module:name" of this package that it stands for} of the imports among `nodes`."""
+    found = {}
     for node in nodes:
-        if isinstance(node, ast.ImportFrom) and node.module == "genmodels":
-            found += [alias.name for alias in node.names if (PACKAGE / f"{alias.name}.py").is_file()]
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("genmodels."):
-            found.append(node.module.removeprefix("genmodels."))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "genmodels":
+            origin = node.module.removeprefix("genmodels").removeprefix(".")
+            for alias in node.names:
+                if origin or (PACKAGE / f"{alias.name}.py").is_file():
+                    found[alias.asname or alias.name] = f"{origin}:{alias.name}" if origin else alias.name
+    return found
+
+
+def uses(statements, known):
+    """What of this package statements name, as `code_parts` takes it; known: {name: what it stands for} around them."""
+    nodes = [node for statement in statements for node in ast.walk(statement)]
+    known = known | imports(nodes)
+    attributes = {id(node.value): node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Name) and (lead := known.get(node.id)):
+            attribute = attributes.get(id(node))
+            found.add(f"{lead}:{attribute}" if attribute and ":" not in lead else lead)
     return found
 
 

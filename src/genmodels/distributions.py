@@ -30,7 +30,21 @@ def bernoulli_log_likelihood(images, logits):
     Source: Kingma & Welling, "Auto-Encoding Variational Bayes", 2014, appendix C.1.
     """
     _refuse_other_shapes(images=images, logits=logits)
-    return _sum_per_example(images * logits - ops.softplus(logits))
+    return _sum_per_example(_log_probability(images, logits))
+
+
+@ops.custom_gradient
+def _log_probability(images, logits):
+    """images * logits - softplus(logits), where softplus(l) = max(l, 0) - log max(p, 1 - p), with p the sigmoid of l.
+
+    That p serves the gradient too, so that a step of training needs one exponential for a pixel instead of three.
+    """
+    p = ops.sigmoid(logits)
+
+    def gradient(upstream):
+        return upstream * logits, upstream * (images - p)
+
+    return images * logits - ops.relu(logits) + ops.log(ops.maximum(p, 1.0 - p)), gradient
 
 
 def gaussian_log_density(z, mean, log_var):

@@ -150,7 +150,7 @@ def parts(run):
     run = find(run)
     return {
         **{f"setting {name}": value for name, value in run.settings().items()},
-        **cache.code_parts(f"experiments:{run.build}", "experiments:train", "data", "training"),
+        **cache.code_parts(f"experiments:{run.build}", "experiments:train"),
         **cache.environment(),
         **{f"run {other.name}": key(other) for other in needed(run)},
     }

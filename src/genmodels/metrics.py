@@ -144,8 +144,8 @@ def conditional_accuracy(judge, canvases, conditions):
     Canvases are quantised first. label: the judge names the digit in the asked cell right; position: the ink's centre
     of mass is nearest to the centre of the asked cell; both: the two at once; ink_inside: mean share of ink in it.
     """
-    drawn, conditions = quantise(canvases), checked_conditions(conditions)
-    cells = crop(drawn, conditions)
+    drawn, conditions = quantise(canvases, "uint8"), checked_conditions(conditions)
+    cells = crop(drawn, conditions).astype("float32")
     label = judge.classify(cells) == conditions[:, 0]
     position = (found_positions(drawn) == conditions[:, 1:]).all(axis=1)
     inside = cells.sum(axis=(1, 2, 3)) / np.maximum(drawn.sum(axis=(1, 2, 3)), 1)
@@ -276,7 +276,7 @@ def neighbourhood_scores(features, reference, *, neighbours=5):
     reach, reference_reach = _reach(features, neighbours), _reach(reference, neighbours)
     around = np.zeros(len(features))
     covered, recalled = [], []
-    for rows in gen_batches(len(reference), 1_000):
+    for rows in gen_batches(len(reference), 500):
         distances = euclidean_distances(reference[rows], features)
         inside = distances <= reference_reach[rows, None]
         around += inside.sum(axis=0)

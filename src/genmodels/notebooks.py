@@ -27,13 +27,13 @@ SOURCES = ("src", "notebooks", "data/mnist", "pyproject.toml", "requirements.loc
 class Made(NamedTuple):
     """How a notebook makes a result.
 
-    cell: its number among the code cells, from 1. code: the statements that the result rests on. modules: of this
-    package, that they use. runs: names of the trained runs that they ask for.
+    cell: its number among the code cells, from 1. code: the statements that the result rests on. uses: what of this
+    package they name, as `cache.code_parts` takes it. runs: names of the trained runs that they ask for.
     """
 
     cell: int
     code: tuple
-    modules: tuple
+    uses: tuple
     runs: tuple
 
 
@@ -48,16 +48,15 @@ def results(name):
     Raises ReportError where it is written so that this can't be told.
     """
     found, statements = {}, _statements(name)
-    modules = {alias.name for _, node in statements if _is_import(node) for alias in node.names}
+    known = cache.imports(node for _, node in statements)
     for place, (cell, statement) in enumerate(statements):
         for function, argument in (("report.save", 1), ("report.record", 0)):
             for result in _asked(name, statement, function, argument):
                 kept = _rests_on([node for _, node in statements[: place + 1]])
                 runs = [run for node in kept for run in _asked(name, node, "experiments.trained", 0)]
-                used = {word for node in kept for word in _names(node)[0]} & modules - {"experiments"}
-                used = {module for module in used if (cache.PACKAGE / f"{module}.py").is_file()}
                 code = tuple(ast.unparse(node) for node in kept)
-                found[result] = Made(cell, code, tuple(sorted(used)), tuple(sorted(set(runs))))
+                uses = tuple(sorted(each for each in cache.uses(kept, known) if not each.startswith("experiments:")))
+                found[result] = Made(cell, code, uses, tuple(sorted(set(runs))))
     return found
 
 
@@ -160,7 +159,7 @@ def parts(made):
     """Everything that a result depends on, {what: value}."""
     return {
         "the notebook's code": cache.short(made.code),
-        **cache.code_parts(*made.modules),
+        **cache.code_parts(*made.uses, but=("experiments",)),
         **cache.environment(),
         **{f"run {run}": experiments.key(run)[:16] for run in made.runs},
     }

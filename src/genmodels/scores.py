@@ -108,13 +108,14 @@ def conditional_vae(model, judges, split):
     bounds = _bounds(model, images, conditions)
     z_mean, _ = model.encode(images, conditions)
     del images  # the largest array
-    wanted = asked(EACH)
+    each, moved = (5, 100) if data.smoke_budget() else (EACH, MOVED)
+    wanted = asked(each)
     drawn = data.quantise(model.sample(wanted, seed=0))
     cells = metrics.crop(drawn, wanted)
     return {
         **_obeyed(judges, drawn, wanted),
         "diversity": metrics.relative_diversity(cells, wanted[:, 0], split.quantised())["overall"],
-        **_moved(model, judges, z_mean[:MOVED], split.labels[:MOVED]),
+        **_moved(model, judges, z_mean[:moved], split.labels[:moved]),
         "probe_position": metrics.linear_probe(z_mean, 3 * conditions[:, 2] + conditions[:, 1])["mean"],
         "probe_label": metrics.linear_probe(z_mean, split.labels)["mean"],
         **bounds,
@@ -137,6 +138,7 @@ def _moved(model, judges, codes, labels):
 def gan(model, judges, split, train):
     """Scores of as many drawn images as the split has, and of LABELLED ones for the accuracy of labels: see `_drawn`.
 
+    nearest: of training images, see `_nearest`.
     latest_label, latest_frechet: with the generator's last weights in place of their running average.
     """
     drawn = data.Split(model.generate(split.labels, seed=0), split.labels)
@@ -145,7 +147,8 @@ def gan(model, judges, split, train):
     latest = model.generate(split.labels, seed=0, averaged=False)
     references = [judge.features(split.images) for judge in judges]
     return {
-        **_drawn(drawn, even, judges, references, split, train),
+        **_drawn(drawn, even, judges, references, split),
+        "nearest": _nearest(drawn, split, train.images),
         "latest_label": metrics.label_accuracy(judges[0], latest, split.labels)["overall"],
         "latest_frechet": metrics.frechet_distance(judges[0].features(latest), references[0]),
     }
@@ -160,17 +163,23 @@ def floors(judges, split, train):
     )
     chosen = rng.permutation(chosen)  # so that no block of the kernel distance has one digit alone
     real = data.Split(train.images[chosen], train.labels[chosen])
-    rest = data.Split(np.delete(train.images, chosen, axis=0), np.delete(train.labels, chosen))
-    return _drawn(real, split, judges, [judge.features(split.images) for judge in judges], split, rest)
+    nearest = _nearest(real, split, np.delete(train.images, chosen, axis=0))  # first, as that copy is large
+    references = [judge.features(split.images) for judge in judges]
+    return {**_drawn(real, split, judges, references, split), "nearest": nearest}
 
 
-def _drawn(drawn, even, judges, references, split, train):
-    """Accuracy of labels on `even`; distances of `drawn` from the split; nearness to training images.
+def _nearest(drawn, split, others):
+    """Median distance to the nearest of other images, as a share of that of the split's images; the first thousand."""
+    near, usual = (metrics.nearest_neighbours(each.images[:1000], others)[1] for each in (drawn, split))
+    return float(np.median(near) / np.median(usual))
+
+
+def _drawn(drawn, even, judges, references, split):
+    """Accuracy of labels on `even`; distances of `drawn` from the split.
 
     references: the split's features, for each judge.
     label, worst: share of images named right, over all and for the worst digit. frechet, kernel, precision, recall,
-    density, coverage: in the judge's features. diversity: within a label. nearest: median distance to the nearest
-    training image, as a share of that of the split's images.
+    density, coverage: in the judge's features. diversity: within a label.
     """
 
     block = min(1_000, len(drawn) // 2, len(split) // 2)
@@ -185,11 +194,7 @@ def _drawn(drawn, even, judges, references, split, train):
             **metrics.neighbourhood_scores(features, reference),
         }
 
-    near, usual = (
-        metrics.nearest_neighbours(images[:1000], train.images)[1] for images in (drawn.images, split.images)
-    )
     return {
         **_by_both(judges, compared, references),
         "diversity": metrics.relative_diversity(drawn.images, drawn.labels, split)["overall"],
-        "nearest": float(np.median(near) / np.median(usual)),
     }

@@ -62,12 +62,16 @@ def seeded(run):
     return [replace(run, seed=run.seed + seed - 1) for seed in SEEDS]
 
 
+def _code():
+    """Parts of the code that computes scores; what trains the models counts by the keys of the runs."""
+    return cache.code_parts("scores", "study:compute", "study:floors", but=("experiments",))
+
+
 def score(run, split):
     """Scores of a run (a Run or a name) on the split of that name, from the cache or computed now; a dict of floats."""
     run = experiments.find(run)
     judges = [experiments.RUNS["judge"], experiments.RUNS["judge_2"]]
-    code = cache.code_parts("scores", "study:compute")
-    key = cache.digest([code, split, [experiments.key(each) for each in (run, *judges)]])
+    key = cache.digest([_code(), split, [experiments.key(each) for each in (run, *judges)]])
     path = cache.directory() / "scores" / f"{run.name}-{key[:16]}.json"
     if not path.is_file():
         cache.write_json(path, compute(run, split))
@@ -135,7 +139,7 @@ def parts():
     """Everything that study.json depends on, {what: value}."""
     runs = [*experiments.RUNS.values(), *(change.run() for change in CHANGES)]
     keys = {f"run {run.name}": experiments.key(each)[:16] for run in runs for each in seeded(run)[:1]}
-    return {**keys, "seeds": list(SEEDS), **cache.code_parts("scores", "study:compute"), **cache.environment()}
+    return {**keys, "seeds": list(SEEDS), **_code(), **cache.environment()}
 
 
 def sums(study):
