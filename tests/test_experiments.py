@@ -1,8 +1,11 @@
+import ast
 import dataclasses
 import multiprocessing
 import os
 import re
 import signal
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,10 +93,50 @@ OF_EACH_KIND = {run.build: name for name, run in experiments.RUNS.items()}.value
 NEEDED = {need for name in OF_EACH_KIND for need in experiments.RUNS[name].needs}  # come with those that need them
 
 
+def executed(action):
+    """What `action` gives, and the names "module:name" of the functions and classes whose code it ran."""
+    places = set()
+
+    def note(frame, event, _):
+        if event == "call" and frame.f_code.co_filename.startswith(str(cache.PACKAGE)):
+            places.add((Path(frame.f_code.co_filename).stem, frame.f_code.co_firstlineno))
+
+    sys.setprofile(note)
+    try:
+        given = action()
+    finally:
+        sys.setprofile(None)
+    found = set()
+    for module in {module for module, _ in places}:
+        for node in ast.parse((cache.PACKAGE / f"{module}.py").read_text(encoding="utf-8")).body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+                if any((module, line) in places for line in range(first, node.end_lineno + 1)):
+                    found.add(f"{module}:{node.name}")
+    return given, found
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """{run: names of the functions and classes whose code its training ran}."""
+    found, train = {}, experiments.train
+
+    def noting(run, *models, **_):
+        given, found[run.name] = executed(lambda: train(run, *models))
+        return given
+
+    monkeypatch.setattr(experiments, "train", noting)
+    return found
+
+
 @pytest.mark.parametrize("name", [name for name in OF_EACH_KIND if name not in NEEDED])
-def test_every_kind_of_run_trains_saves_and_loads_in_the_quick_mode(name, smoke):
+def test_every_kind_of_run_trains_with_code_that_counts_saves_and_loads_in_the_quick_mode(name, smoke, ran):
     for run in (name, *experiments.needed(name)):  # the first trains the others
+        run = experiments.find(run)
         done = experiments.trained(run)
+        builds = [f"experiments:{each.build}" for each in (run, *experiments.needed(run))]
+        counted = cache.reached(*builds, "experiments:train").keys()
+        assert len(ran[run.name]) > 20 and ran[run.name] - counted == {"experiments:Run"}  # whose settings count
         assert done.model.count_params() > 0
         assert done.history and all(len(values) == 1 for values in done.history.values())
         assert all(np.isfinite(values).all() for values in done.history.values())

@@ -66,9 +66,19 @@ def _versions():
 def code_parts(*names, but=()):
     """Checksums of code of this package as it runs, {"vae.py": ..., "networks.py": ...}, of each module what is used.
 
-    names: "vae:VAE" for a function, a class or a constant; "scores" for a whole module. What they name of this package
-    is followed, from module to module. but: modules that are not, since what they do counts by other parts. Comments,
-    docstrings and layout do not count. Raises ValueError for a name that is not there.
+    names, but: see `reached`. Comments, docstrings and layout do not count.
+    """
+    by_module = {}
+    for name, checksum in reached(*names, but=but).items():
+        by_module.setdefault(f"{name.partition(':')[0]}.py", {})[name] = checksum
+    return {module: short(used) for module, used in by_module.items()}
+
+
+def reached(*names, but=()):
+    """{name: checksum of its code} of what these names, and what they name of this package in turn, lead to.
+
+    names: "vae:VAE" for a function, a class or a constant; "scores" for a whole module. but: modules that are not
+    followed, since what they do counts by other parts. Raises ValueError for a name that is not there.
     """
     waiting, seen, texts = set(names), {}, {}
     while waiting:
@@ -83,8 +93,7 @@ def code_parts(*names, but=()):
             raise ValueError(f"expected a name of genmodels.{module}, got {name!r}")
         seen[lead], leads_to = code[name]
         waiting |= {each for each in leads_to - seen.keys() if each.partition(":")[0] not in but}
-    used = {module: {lead: seen[lead] for lead in seen if lead.partition(":")[0] == module} for module in texts}
-    return {f"{module}.py": short(used[module]) for module in sorted(used)}
+    return seen
 
 
 @lru_cache(maxsize=256)
