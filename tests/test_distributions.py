@@ -4,9 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import integrate, stats
+from scipy import integrate, special, stats
 
 from genmodels import distributions
 
@@ -29,6 +30,18 @@ def test_bernoulli_log_likelihood_is_scipys(rng):
 def test_bernoulli_log_likelihood_stays_finite_at_extreme_logits():
     images, logits = array([[1, 0]]), array([[-500, 500]])
     assert distributions.bernoulli_log_likelihood(images, logits).numpy().tolist() == [-1000]
+
+
+@pytest.mark.parametrize("rows", [1, 6])  # one image against all logits too
+def test_bernoulli_log_likelihood_has_the_gradient_of_the_formula(rng, rows):
+    logits = tf.constant(np.concatenate([rng.normal(0, 3, (5, 8)), [[-500, 500, -90, 90, -20, 20, 0, 1]]]), "float32")
+    images = tf.constant(rng.integers(0, 2, (rows, 8)), "float32")
+    with tf.GradientTape() as tape:
+        tape.watch([images, logits])
+        found = distributions.bernoulli_log_likelihood(images, logits)
+    by_image, by_logit = tape.gradient(found, [images, logits])
+    np.testing.assert_allclose(by_logit, images - special.expit(logits), atol=1e-6)
+    np.testing.assert_allclose(by_image, logits if rows > 1 else np.sum(logits, 0, keepdims=True), rtol=1e-6)
 
 
 def test_gaussian_log_density_is_scipys(rng):

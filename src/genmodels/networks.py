@@ -150,7 +150,7 @@ def canvas_decoder(window, latent_dim, hidden_units, **drawing):
 
 @keras.saving.register_keras_serializable("genmodels")
 class GatherPixels(layers.Layer):
-    """(B, H, W, 1) -> (B, H / 2, W / 2, 4): 2x2 pixels become four channels, which a CPU convolves faster than one."""
+    """Space to depth: (B, H, W, 1) -> (B, H / 2, W / 2, 4). A CPU convolves four channels faster than one."""
 
     def call(self, image):
         return tf.nn.space_to_depth(image, 2)
@@ -158,7 +158,7 @@ class GatherPixels(layers.Layer):
 
 @keras.saving.register_keras_serializable("genmodels")
 class SpreadPixels(layers.Layer):
-    """(B, H, W, 4) -> (B, 2 * H, 2 * W, 1): the inverse of `GatherPixels`."""
+    """Depth to space: (B, H, W, 4) -> (B, 2 * H, 2 * W, 1), the inverse of `GatherPixels`."""
 
     def call(self, channels):
         return tf.nn.depth_to_space(channels, 2)
