@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import click
 
 from benchmarks import recipes
-from genmodels import cache, data, experiments, notebooks, report
+from genmodels import cache, data, experiments, notebooks, report, sources
 from genmodels.figures import plot_race
 
 SEEDS = 3
@@ -188,7 +188,7 @@ def train(race, who, seed, limit):
 
 def _in_own_process(race, who, seed, limit):
     """What `train` gives, from the cache where this code has run before."""
-    parts = [race.name, who, seed, cache.code_parts(f"experiments:{experiments.find(race.ours).build}", "training")]
+    parts = [race.name, who, seed, sources.code_parts(f"experiments:{experiments.find(race.ours).build}", "training")]
     path = cache.directory() / "bench" / f"{race.name}-{who}-{seed}-{cache.short(parts)}.json"
     if not path.is_file():
         command = [sys.executable, "-m", "benchmarks.race", race.name, who, str(seed), str(limit)]

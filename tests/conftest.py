@@ -102,11 +102,11 @@ def made():
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """A copy of the package's source, to be edited."""
-    from genmodels import cache
+    from genmodels import sources
 
     copy = tmp_path / "package"
-    shutil.copytree(cache.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(cache, "PACKAGE", copy)
+    shutil.copytree(sources.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(sources, "PACKAGE", copy)
     return copy
 
 

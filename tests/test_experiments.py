@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import replace_in
 
-from genmodels import cache, experiments, workers
+from genmodels import cache, experiments, sources, workers
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_a_run_that_fails_leaves_nothing_behind(quick, monkeypatch):
 
 
 def test_weights_of_code_that_was_edited_meanwhile_are_not_kept(quick, monkeypatch):
-    monkeypatch.setattr(cache, "edited_modules", lambda: ["vae.py"])
+    monkeypatch.setattr(sources, "edited_modules", lambda: ["vae.py"])
     with pytest.raises(RuntimeError, match=r"vae\.py changed while vae_kl was trained; start again"):
         experiments.trained("vae_kl")
     assert not experiments.is_trained("vae_kl")
@@ -98,7 +98,7 @@ def executed(action):
     places = set()
 
     def note(frame, event, _):
-        if event == "call" and frame.f_code.co_filename.startswith(str(cache.PACKAGE)):
+        if event == "call" and frame.f_code.co_filename.startswith(str(sources.PACKAGE)):
             places.add((Path(frame.f_code.co_filename).stem, frame.f_code.co_firstlineno))
 
     sys.setprofile(note)
@@ -108,7 +108,7 @@ def executed(action):
         sys.setprofile(None)
     found = set()
     for module in {module for module, _ in places}:
-        for node in ast.parse((cache.PACKAGE / f"{module}.py").read_text(encoding="utf-8")).body:
+        for node in ast.parse((sources.PACKAGE / f"{module}.py").read_text(encoding="utf-8")).body:
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
                 first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
                 if any((module, line) in places for line in range(first, node.end_lineno + 1)):
@@ -135,7 +135,7 @@ def test_every_kind_of_run_trains_with_code_that_counts_saves_and_loads_in_the_q
         run = experiments.find(run)
         done = experiments.trained(run)
         builds = [f"experiments:{each.build}" for each in (run, *experiments.needed(run))]
-        counted = cache.reached(*builds, "experiments:train").keys()
+        counted = sources.reached(*builds, "experiments:train").keys()
         assert len(ran[run.name]) > 20 and ran[run.name] - counted == {"experiments:Run"}  # whose settings count
         assert done.model.count_params() > 0
         assert done.history and all(len(values) == 1 for values in done.history.values())

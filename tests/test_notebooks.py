@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from conftest import replace_in
 
-from genmodels import cache, data, execution, experiments, notebooks, report
+from genmodels import cache, data, execution, experiments, notebooks, report, sources
 
 # By hand: the trained runs behind each figure. A wrong entry here, or a notebook that uses another, fails.
 CVAES, JUDGES = {"cvae_2", "cvae_25", "cvae_100"}, {"judge", "judge_2"}
@@ -237,7 +237,7 @@ BY_CODE = {
     "data": set(RUNS_BEHIND),
     "distributions": {"zadanie_2", "zadanie_3", "kl_forms.png"},
 }
-MODULES = sorted(path.stem for path in cache.PACKAGE.glob("*.py"))
+MODULES = sorted(path.stem for path in sources.PACKAGE.glob("*.py"))
 
 
 def state():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from genmodels import cache, data, document, execution, experiments, notebooks, report, study, workers
+from genmodels import cache, data, document, execution, experiments, notebooks, report, sources, study, workers
 
 # TensorFlow's start-up messages tell the people who run this nothing.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -60,7 +60,7 @@ def main():
         data.smoke_budget()
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    here, running = Path("src", "genmodels").resolve(), cache.PACKAGE.resolve()
+    here, running = Path("src", "genmodels").resolve(), sources.PACKAGE.resolve()
     if here.is_dir() and here != running:  # as where a checkout was copied or renamed with its environment
         raise click.UsageError(
             f"expected to run {here}, got {running}; set PYTHONPATH=src, as make does, or make clean"

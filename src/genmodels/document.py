@@ -13,7 +13,7 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from genmodels import cache, data, notebooks, report, study
+from genmodels import cache, data, notebooks, report, sources, study
 
 STANDARDS = ["a-3a", "ua-1"]  # of the PDF: to be archived, and read aloud
 PATIENCE = 120  # seconds for pandoc, which needs two; its time doubles with every bracket that is left open
@@ -41,7 +41,7 @@ def parts():
     )
     sums = {file.name: cache.checksum(file) for file in files}
     made_by = {name: version(name) for name in ("pypandoc_binary", "typst")}
-    code = cache.code_parts("document:_write_pdf", "document:_write_html")
+    code = sources.code_parts("document:_write_pdf", "document:_write_html")
     return {**sums, **made_by, **code, "standards": STANDARDS, "budget": cache.environment()["budget"]}
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from genmodels import cache, checks, data, store
+from genmodels import cache, checks, data, sources, store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +150,7 @@ def parts(run):
     run = find(run)
     return {
         **{f"setting {name}": value for name, value in run.settings().items()},
-        **cache.code_parts(f"experiments:{run.build}", "experiments:train"),
+        **sources.code_parts(f"experiments:{run.build}", "experiments:train"),
         **cache.environment(),
         **{f"run {other.name}": key(other) for other in needed(run)},
     }
@@ -230,7 +230,7 @@ def _refuse_little_memory(least=3 * 2**30):
 
 
 def _refuse_edited_code(run):
-    if edited := cache.edited_modules():  # the weights come from the old code, the key from the new
+    if edited := sources.edited_modules():  # the weights come from the old code, the key from the new
         raise TrainingError(f"{', '.join(edited)} changed while {run.name} was trained; start again")
 
 

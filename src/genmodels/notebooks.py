@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from genmodels import cache, data, experiments, report
+from genmodels import cache, data, experiments, report, sources
 
 CHECKED = "nbval-check-output"  # the tag of cells whose outputs nbval compares
 # The structure of provenance.json and of a notebook, see `cache.misfit`.
@@ -28,7 +28,7 @@ class Made(NamedTuple):
     """How a notebook makes a result.
 
     cell: its number among the code cells, from 1. code: the statements that the result rests on. uses: what of this
-    package they name, as `cache.code_parts` takes it. runs: names of the trained runs that they ask for.
+    package they name, as `sources.code_parts` takes it. runs: names of the trained runs that they ask for.
     """
 
     cell: int
@@ -48,14 +48,14 @@ def results(name):
     Raises ReportError where it is written so that this can't be told.
     """
     found, statements = {}, _statements(name)
-    known = cache.imports(node for _, node in statements)
+    known = sources.imports(node for _, node in statements)
     for place, (cell, statement) in enumerate(statements):
         for function, argument in (("report.save", 1), ("report.record", 0)):
             for result in _asked(name, statement, function, argument):
                 kept = _rests_on([node for _, node in statements[: place + 1]])
                 runs = [run for node in kept for run in _asked(name, node, "experiments.trained", 0)]
                 code = tuple(ast.unparse(node) for node in kept)
-                uses = tuple(sorted(each for each in cache.uses(kept, known) if not each.startswith("experiments:")))
+                uses = tuple(sorted(each for each in sources.uses(kept, known) if not each.startswith("experiments:")))
                 found[result] = Made(cell, code, uses, tuple(sorted(set(runs))))
     return found
 
@@ -159,7 +159,7 @@ def parts(made):
     """Everything that a result depends on, {what: value}."""
     return {
         "the notebook's code": cache.short(made.code),
-        **cache.code_parts(*made.uses, but=("experiments",)),
+        **sources.code_parts(*made.uses, but=("experiments",)),
         **cache.environment(),
         **{f"run {run}": experiments.key(run)[:16] for run in made.runs},
     }

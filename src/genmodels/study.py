@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from genmodels import cache, data, experiments, notebooks, report, workers
+from genmodels import cache, data, experiments, notebooks, report, sources, workers
 
 SEEDS = (1, 2, 3)
 
@@ -64,7 +64,7 @@ def seeded(run):
 
 def _code():
     """Parts of the code that computes scores; what trains the models counts by the keys of the runs."""
-    return cache.code_parts("scores", "study:compute", "study:floors", but=("experiments",))
+    return sources.code_parts("scores", "study:compute", "study:floors", but=("experiments",))
 
 
 def score(run, split):
