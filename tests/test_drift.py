@@ -131,6 +131,16 @@ def test_tolerance_is_the_interval_of_a_second_training():
     assert drift.tolerances()["zadanie_1.scores.ae.mse"] == pytest.approx(quantile * study["deviation"])
 
 
+@pytest.mark.parametrize(("other", "serious"), [(0.995, False), (0.985, True)])
+def test_a_share_in_which_all_seeds_agree_may_still_move_a_little(checkout, other, serious):
+    numbers = {"zadanie_3": {"scores": {"cvae_2": {"position": 1.0}}}}
+    cache.write_json(report.output() / "metrics.json", numbers)
+    spread = {"mean": 1.0, "deviation": 0.0, "values": [1.0, 1.0, 1.0]}
+    cache.write_json(report.study_path(), {"test": {"cvae_2": {"position": spread}}})
+    moved = {"zadanie_3": {"scores": {"cvae_2": {"position": other}}}}
+    assert [row[2] for row in drift.number_changes(numbers, moved, same=False)] == [serious]
+
+
 def test_an_unknown_revision_is_an_error():
     with pytest.raises(report.ReportError, match="expected a revision with data/report/, got 'no-such-revision'"):
         list(drift.compare("no-such-revision"))
