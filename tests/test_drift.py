@@ -141,6 +141,17 @@ def test_a_share_in_which_all_seeds_agree_may_still_move_a_little(checkout, othe
     assert [row[2] for row in drift.number_changes(numbers, moved, same=False)] == [serious]
 
 
+def test_of_one_measure_the_largest_relative_spread_counts_whoever_judges_and_whichever_weights_drew(checkout):
+    scores = {"frechet": (2.0, 0.2), "frechet_2": (4.0, 0.1), "latest_frechet": (3.0, 0.0)}
+    values = {name: mean for name, (mean, _) in scores.items()}
+    cache.write_json(report.output() / "metrics.json", {"zadanie_4": {"scores": {"gan": values}}})
+    spreads = {name: {"mean": mean, "deviation": by, "values": [mean] * 3} for name, (mean, by) in scores.items()}
+    cache.write_json(report.study_path(), {"test": {"gan": spreads}})
+    quantile = stats.t.ppf(0.995, 2) * 2**0.5
+    expected = {f"zadanie_4.scores.gan.{name}": quantile * 0.1 * mean for name, mean in values.items()}
+    assert drift.tolerances() == pytest.approx(expected)
+
+
 def test_an_unknown_revision_is_an_error():
     with pytest.raises(report.ReportError, match="expected a revision with data/report/, got 'no-such-revision'"):
         list(drift.compare("no-such-revision"))
