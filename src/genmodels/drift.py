@@ -155,8 +155,8 @@ def outside(comparison, *, deviations=3):
 def tolerances():
     """{number of metrics.json: by how much two trainings with different seeds may differ, at CONFIDENCE}.
 
-    Three seeds may agree by accident. Of a score that both judges give, or the GAN's last weights too, the largest
-    relative spread therefore counts for all; where seeds agree to the last image, as at 100 %, LEAST of the mean does.
+    Three seeds may agree by accident. Of a score that both judges give, or that was taken of the GAN's last weights as
+    well, the largest relative spread therefore counts for all; where all seeds agree, as at 100 %, LEAST of the mean.
     """
     from scipy.stats import t
 
