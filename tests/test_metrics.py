@@ -112,6 +112,20 @@ def test_conditional_accuracy_tells_label_and_position_apart():
     assert found["both"] == 0.5 and found["ink_inside"] == 0.75
 
 
+def test_a_digit_that_comes_again_is_judged_once():
+    class Counting(Oracle):
+        seen = 0
+
+        def classify(self, images):
+            self.seen += len(images)
+            return super().classify(images)
+
+    judge, labels = Counting(), np.array([4, 5, 4, 6, 5, 4])
+    asked = data.conditions([4, 5, 4, 6, 5, 5], [0, 1, 2, 0, 1, 2], [0, 1, 2, 0, 1, 2])
+    found = metrics.conditional_accuracy(judge, data.place(ink(labels), asked[:, 1:]), asked)
+    assert judge.seen == 3 and found["label"] == pytest.approx(5 / 6)
+
+
 def test_diversity_is_zero_for_one_image_repeated_and_one_for_the_real_ones(digits):
     repeated = np.stack([digits.typical(label) for label in digits.labels])
     assert metrics.relative_diversity(repeated, digits.labels, digits)["overall"] == 0

@@ -129,10 +129,12 @@ def _obeyed(judges, canvases, conditions):
 
 
 def _moved(model, judges, codes, labels):
-    """What `_obeyed` gives, as moved_..., for codes decoded with their labels in all cells, one cell at a time."""
+    """What `_obeyed` gives, as moved_..., for codes decoded with their labels in all cells."""
     cells = [data.conditions(labels, pos_x, pos_y) for pos_x, pos_y in data.all_positions()]
-    found = [_obeyed(judges, model.decode(codes, conditions), conditions) for conditions in cells]
-    return {f"moved_{name}": float(np.mean([cell[name] for cell in found])) for name in found[0]}
+    # Quantised one cell at a time: all canvases as floats would be the largest array.
+    drawn = np.concatenate([data.quantise(model.decode(codes, conditions), "uint8") for conditions in cells])
+    found = _obeyed(judges, drawn, np.concatenate(cells))
+    return {f"moved_{name}": value for name, value in found.items()}
 
 
 def gan(model, judges, split, train):
