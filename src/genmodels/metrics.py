@@ -159,7 +159,7 @@ def conditional_accuracy(judge, canvases, conditions):
 
 
 def _named(judge, quantised):
-    """Labels (N,) that the judge gives to images (N, 28, 28, 1), uint8: one that comes again, elsewhere, is judged once."""
+    """Labels (N,) that the judge gives to images (N, 28, 28, 1), uint8: one that comes again is judged once."""
     keys = [image.tobytes() for image in quantised]
     distinct = dict(zip(keys, quantised))
     names = dict(zip(distinct, judge.classify(np.stack([*distinct.values()]).astype("float32"))))
