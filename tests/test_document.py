@@ -67,7 +67,7 @@ def test_the_report_holds_for_the_numbers_of_other_trainings(checkout, training)
 
     The numbers were measured on an Intel Xeon (6/207/2): all runs trained and all notebooks run, for AVX2 with
     ONEDNN_MAX_CPU_ISA=AVX2 and OPENBLAS_CORETYPE=Haswell in place of its AVX-512, and with two more seeds of all models
-    but the judges, which stand for processors that nobody has tried. The first judge was an earlier one.
+    but the judges, which stand for processors that nobody has tried.
     """
     record_numbers(**numbers_of(training))
     document._write_pdf(document.path())

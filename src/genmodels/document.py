@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
@@ -81,8 +82,7 @@ def build():
         raise report.ReportError("\n".join(wrong))
     made_from = parts()
     with cache.replacing(path("pdf")) as pdf, cache.replacing(path("html")) as html:
-        _write_pdf(pdf)
-        _write_html(html)
+        _write(pdf, html)
     paths = {kind: path(kind) for kind in ("pdf", "html")}
     sums = {kind: cache.checksum(paths[kind]) for kind in paths}
     cache.write_json(notebooks.stamp_path("document"), {"parts": made_from, "sums": sums})
@@ -131,6 +131,14 @@ def _plain(message):
     return [" ".join(text.split()) for text in found]
 
 
+def _write(pdf, html):
+    """Writes both documents at the same time: each waits for a pandoc of its own."""
+    with ThreadPoolExecutor() as pool:
+        written = pool.submit(_write_html, html)
+        _write_pdf(pdf)
+        written.result()
+
+
 def _write_pdf(target):
     import typst
 
@@ -166,8 +174,7 @@ def differences(pdf):
     with tempfile.TemporaryDirectory() as folder:
         built, html = Path(folder) / "built.pdf", Path(folder) / "built.html"
         try:
-            _write_pdf(built)
-            _write_html(html)
+            _write(built, html)
         except report.ReportError as error:
             yield str(error)
             return

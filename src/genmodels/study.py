@@ -5,11 +5,10 @@ changed ones and what they are compared with on the validation set.
 """
 
 import multiprocessing
+import statistics
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
-
-import numpy as np
 
 from genmodels import cache, data, experiments, notebooks, report, sources, workers
 
@@ -122,7 +121,8 @@ def summary(scores):
 def _spread(values):
     if None in values:
         return {"mean": None, "deviation": None, "values": values}
-    return {"mean": float(np.mean(values)), "deviation": float(np.std(values, ddof=1)), "values": values}
+    # These compute with fractions: seeds that agree have a deviation of exactly 0, which `drift` looks for.
+    return {"mean": float(statistics.mean(values)), "deviation": float(statistics.stdev(values)), "values": values}
 
 
 def make(jobs):
