@@ -34,6 +34,19 @@ def smoke(monkeypatch):
 
 
 @pytest.fixture
+def eagerly():
+    """Training steps as plain Python: making a graph of them takes seconds, the few of a small test do not.
+
+    For tests of what a step computes and of what is kept of it. Those of its bits and its costs need the graph.
+    """
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
 def rng():
     return np.random.default_rng(20)
 

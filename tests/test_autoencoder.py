@@ -33,7 +33,7 @@ def test_gradients_reach_encoder_and_decoder(ae, digits):
     assert all(np.abs(gradient).max() > 0 for gradient in gradients)
 
 
-def test_saved_model_gives_the_same_codes_and_images(ae, digits, tmp_path):
+def test_saved_model_gives_the_same_codes_and_images(ae, digits, tmp_path, eagerly):
     ae.fit(digits.images, verbose=0)
     ae.save(tmp_path / "ae.keras")
     loaded = keras.models.load_model(tmp_path / "ae.keras")

@@ -57,7 +57,7 @@ def test_runs_are_listed_with_their_state():
         (["sample", "cvae", "--label", "7", "--position", "2", "0", "--latent-dim", "2", "-n", "1"], (1, 1, 56)),
     ],
 )
-def test_samples_are_drawn_into_a_picture(arguments, shape, smoke, tmp_path):
+def test_samples_are_drawn_into_a_picture(arguments, shape, smoke, eagerly, tmp_path):
     path = tmp_path / "drawn.png"
     result = run(*arguments, "-o", str(path))
     assert result.exit_code == 0, result.output

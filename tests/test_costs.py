@@ -89,7 +89,7 @@ def test_the_command_line_starts_without_what_only_training_needs():
     assert len(loaded) < 800
 
 
-def test_images_mapped_from_a_file_train_like_images_in_memory(digits, tmp_path):
+def test_images_mapped_from_a_file_train_like_images_in_memory(digits, tmp_path, eagerly):
     """A data set may be larger than memory: only the rows of a batch are read, each once in an epoch."""
     stored = np.memmap(tmp_path / "images", np.uint8, "w+", shape=digits.images.shape)
     stored[:] = np.rint(255 * digits.images)
@@ -119,7 +119,7 @@ def test_digits_for_the_growth_are_moved_digits(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["conv_vae", "conv_vae_grey", "conditional_gan", "dcgan"])
-def test_the_published_recipes_learn(digits, name):
+def test_the_published_recipes_learn(digits, name, eagerly):
     model = getattr(recipes, name)(0)
     example = (digits.images, digits.labels) if name in ("conditional_gan", "dcgan") else (digits.images,)
     found = model.fit(*example, batch_size=64, verbose=0).history

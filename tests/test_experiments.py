@@ -35,7 +35,7 @@ def test_unknown_run_is_refused():
         experiments.trained("vea")
 
 
-def test_second_call_comes_from_the_cache(quick, monkeypatch):
+def test_second_call_comes_from_the_cache(quick, eagerly, monkeypatch):
     first = experiments.trained("vae_kl")
     assert experiments.is_trained("vae_kl")
     monkeypatch.setattr(experiments, "train", lambda *_, **__: pytest.fail("trained again"))
@@ -56,7 +56,7 @@ def test_a_changed_setting_is_another_run(quick, monkeypatch, change):
     assert experiments.key("vae_kl") != before
 
 
-def test_a_run_tells_why_it_has_to_be_trained_again(quick, package):
+def test_a_run_tells_why_it_has_to_be_trained_again(quick, eagerly, package):
     assert experiments.why_stale("vae_kl") == "not trained yet"
     experiments.trained("vae_kl")
     assert experiments.why_stale("vae_kl") == ""
@@ -82,7 +82,7 @@ def test_a_run_that_fails_leaves_nothing_behind(quick, monkeypatch):
     assert not list(cache.directory().glob("runs/*"))
 
 
-def test_weights_of_code_that_was_edited_meanwhile_are_not_kept(quick, monkeypatch):
+def test_weights_of_code_that_was_edited_meanwhile_are_not_kept(quick, eagerly, monkeypatch):
     monkeypatch.setattr(sources, "edited_modules", lambda: ["vae.py"])
     with pytest.raises(RuntimeError, match=r"vae\.py changed while vae_kl was trained; start again"):
         experiments.trained("vae_kl")
@@ -130,7 +130,7 @@ def ran(monkeypatch):
 
 
 @pytest.mark.parametrize("name", [name for name in OF_EACH_KIND if name not in NEEDED])
-def test_every_kind_of_run_trains_with_code_that_counts_saves_and_loads_in_the_quick_mode(name, smoke, ran):
+def test_every_kind_of_run_trains_with_code_that_counts_saves_and_loads_in_the_quick_mode(name, smoke, eagerly, ran):
     for run in (name, *experiments.needed(name)):  # the first trains the others
         run = experiments.find(run)
         done = experiments.trained(run)

@@ -25,7 +25,7 @@ def test_judge_learns_digits_and_classifies_as_it_evaluates(architecture, epochs
     np.testing.assert_allclose(judge.evaluate(digits.images, digits.labels, verbose=0)[1], right, atol=1e-6)
 
 
-def test_saved_judge_gives_the_same_verdicts(digits, tmp_path):
+def test_saved_judge_gives_the_same_verdicts(digits, tmp_path, eagerly):
     judge = compiled()
     judge.fit(digits.images, digits.labels, verbose=0)
     judge.save(tmp_path / "judge.keras")
