@@ -100,12 +100,9 @@ def executed(action):
         importlib.import_module(f"genmodels.{path.stem}")
     profile = cProfile.Profile(builtins=False)
     given = profile.runcall(action)
-    ran = [entry.code for entry in profile.getstats()]
-    places = {
-        (Path(code.co_filename).stem, code.co_firstlineno)
-        for code in ran
-        if code.co_filename.startswith(str(sources.PACKAGE))
-    }
+    codes = (entry.code for entry in profile.getstats())
+    ours = [code for code in codes if code.co_filename.startswith(str(sources.PACKAGE))]
+    places = {(Path(code.co_filename).stem, code.co_firstlineno) for code in ours}
     found = set()
     for module in {module for module, _ in places}:
         for node in ast.parse((sources.PACKAGE / f"{module}.py").read_text(encoding="utf-8")).body:
