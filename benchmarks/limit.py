@@ -16,6 +16,7 @@ from genmodels import data, experiments, training
 def graph_of(model, batch):
     """The graph of one training step of a compiled model on a batch, its shapes all known."""
     shapes = tf.nest.map_structure(lambda part: tf.TensorSpec(part.shape, part.dtype), batch)
+    training.optimizers(model)
     return tf.function(model.train_step).get_concrete_function(shapes).graph
 
 

@@ -5,18 +5,19 @@ all alike. Recipes may use all cores, as they do where nothing is set; ours uses
 only while the model trains, its first, slow step included; looking at the quality stops it.
 """
 
+import inspect
 import json
 import os
 import statistics
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import click
 
 from benchmarks import recipes
-from genmodels import cache, data, experiments, notebooks, report, sources
+from genmodels import cache, data, experiments, notebooks, report
 from genmodels.figures import plot_race
 
 SEEDS = 3
@@ -188,7 +189,7 @@ def train(race, who, seed, limit):
 
 def _in_own_process(race, who, seed, limit):
     """What `train` gives, from the cache where this code has run before."""
-    parts = [race.name, who, seed, sources.code_parts(f"experiments:{experiments.find(race.ours).build}", "training")]
+    parts = [astuple(race), who, seed, experiments.key(race.ours), inspect.getsource(recipes)]
     path = cache.directory() / "bench" / f"{race.name}-{who}-{seed}-{cache.short(parts)}.json"
     if not path.is_file():
         command = [sys.executable, "-m", "benchmarks.race", race.name, who, str(seed), str(limit)]

@@ -105,6 +105,14 @@ def test_two_runs_give_the_same_weights_bit_for_bit(digits, capsys):
     assert len(history["loss"]) == 6 and history["loss"][-1] < history["loss"][0]
 
 
+def test_a_step_is_traced_once(digits, monkeypatch):
+    """Which takes seconds; a step that has to make the optimiser's variables is traced again without that."""
+    traced, step = [], keras.Sequential.train_step
+    monkeypatch.setattr(keras.Sequential, "train_step", lambda *given: traced.append(1) or step(*given))
+    small_fit(digits)
+    assert len(traced) == 1
+
+
 def test_progress_says_what_how_far_and_how_long_still(digits, capsys):
     small_fit(digits)
     lines = capsys.readouterr().err.splitlines()

@@ -152,15 +152,20 @@ class Guard(keras.callbacks.Callback):
         return ", ".join(f"{name} {float(value):.4g}" for name, value in logs.items() if not np.isfinite(value))
 
 
-def _variables(model):
-    """All that a training changes: weights, running averages, states of random generators and of optimisers."""
-    optimizers = [each for each in vars(model).values() if isinstance(each, keras.optimizers.Optimizer)]
-    for optimizer in optimizers:
+def optimizers(model):
+    """The optimisers of a compiled model, with their variables: a step that has to make these is traced twice."""
+    found = [each for each in vars(model).values() if isinstance(each, keras.optimizers.Optimizer)]
+    for optimizer in found:
         if not optimizer.built:
             optimizer.build(model.trainable_variables)
+    return found
+
+
+def _variables(model):
+    """All that a training changes: weights, running averages, states of random generators and of optimisers."""
     metrics = {id(each) for each in model.metrics_variables}  # these begin anew with each epoch
     own = [each for each in model.variables if id(each) not in metrics]
-    return [*own, *(each for optimizer in optimizers for each in optimizer.variables)]
+    return [*own, *(each for optimizer in optimizers(model) for each in optimizer.variables)]
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -199,6 +204,7 @@ def fit(model, batches, *, epochs, name, position=0, validation=None, callbacks=
     the epoch, the step and the first bad tensor, as soon as a number is not finite.
     """
     model.steps_per_execution = STEPS
+    optimizers(model)
     history = keras.callbacks.History()
     if kept:
         history.history = _restore(model, kept)
