@@ -1,7 +1,5 @@
 """The maths against scipy, numerical integration and sampling."""
 
-import itertools
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -55,11 +53,8 @@ def test_gaussian_log_density_is_scipys(rng):
 def test_kl_of_two_gaussians_is_the_integral(mean_q, log_var_q, mean_p, log_var_p):
     q = stats.norm(mean_q, np.exp(0.5 * log_var_q))
     p = stats.norm(mean_p, np.exp(0.5 * log_var_p))
-    edges = mean_q + q.std() * np.array([-12, 0, 12])
-    expected = sum(
-        integrate.quad(lambda x: q.pdf(x) * (q.logpdf(x) - p.logpdf(x)), low, high, limit=200)[0]
-        for low, high in itertools.pairwise(edges)
-    )
+    x = mean_q + q.std() * np.linspace(-12, 12, 2_001)
+    expected = integrate.trapezoid(q.pdf(x) * (q.logpdf(x) - p.logpdf(x)), x)
     found = distributions.kl_gaussians(*(array([[value]]) for value in (mean_q, log_var_q, mean_p, log_var_p)))
     np.testing.assert_allclose(found[0], expected, rtol=1e-3, atol=1e-3)
 

@@ -274,7 +274,7 @@ def test_an_edit_makes_stale_exactly_what_depends_on_the_module(package, module,
 
 
 def test_it_runs_in_its_own_folder_and_checked_outputs_alone_are_stored(checkout):
-    name = small_notebook([IMPORTS + "\nimport os\nprint(os.path.basename(os.getcwd()))", "print('picture')"])
+    name = small_notebook(["import os\nprint(os.path.basename(os.getcwd()))", "print('picture')"])
     execution.run([name], jobs=1)
     execution.store_checked_outputs(name)
     first, second = nbformat.read(notebooks.path(name), as_version=4).cells
@@ -283,7 +283,7 @@ def test_it_runs_in_its_own_folder_and_checked_outputs_alone_are_stored(checkout
 
 
 def test_a_failing_notebook_is_named_with_its_error_and_leaves_the_record_as_it_was(checkout):
-    name = small_notebook([IMPORTS, "x = {}['lost']", "report.record('s', x)"])
+    name = small_notebook(["from genmodels import report", "x = {}['lost']", "report.record('s', x)"])
     before = cache.read_json(notebooks.provenance_path())
     with pytest.raises(report.ReportError, match=rf"notebooks/{name}\.ipynb failed:(.|\n)*KeyError: 'lost'"):
         execution.run([name], jobs=1)

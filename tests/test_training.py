@@ -113,6 +113,23 @@ def test_a_step_is_traced_once(digits, monkeypatch):
     assert len(traced) == 1
 
 
+def test_a_model_that_is_built_by_its_first_batch_trains_too(digits):
+    model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10)])
+    model.compile(adam(1e-3, 4), loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    given = Batches(128, 32, lambda chosen, rng: (digits.images[chosen], digits.labels[chosen]), seed=1)
+    assert np.isfinite(fit(model, given, epochs=1, name="late")["loss"]).all()
+
+
+def test_weights_that_the_last_step_spoils_are_not_kept(digits, eagerly):
+    model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10, name="last")])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(np.inf), loss=loss)
+    given, kept = Batches(128, 128, lambda chosen, rng: (digits.images[chosen], digits.labels[chosen]), seed=1), []
+    with pytest.raises(FloatingPointError, match=r"small: stopped in epoch 1, by step 1 of 1: .*/last/kernel; a lower"):
+        fit(model, given, epochs=1, name="small", keep=kept.append)
+    assert not kept
+
+
 def test_progress_says_what_how_far_and_how_long_still(digits, capsys):
     small_fit(digits)
     lines = capsys.readouterr().err.splitlines()
@@ -135,12 +152,15 @@ def small_run(digits, kind, *, kept=None):
 
 
 EACH_KIND = ("ae", "vae_mc", "cvae_25", "gan", "judge", "judge_2")
+IN_A_GRAPH = ("vae_mc", "cvae_25", "gan")  # they have all that the others keep; making graphs takes most of the time
 
 
 @pytest.mark.parametrize(("kind", "interruptions"), [(kind, (1, 3) if kind == "gan" else (1,)) for kind in EACH_KIND])
-def test_an_interrupted_training_goes_on_to_the_same_bits(digits, tmp_path, monkeypatch, kind, interruptions):
+def test_an_interrupted_training_goes_on_to_the_same_bits(digits, tmp_path, monkeypatch, request, kind, interruptions):
     """All that an interrupted one has is what it kept; tests/test_kill.py interrupts real ones."""
     monkeypatch.setattr(watch, "EPOCHS", 9)  # so little trains no GAN
+    if kind not in IN_A_GRAPH:
+        request.getfixturevalue("eagerly")
     history, weights, states = small_run(digits, kind)
     for after in interruptions:
         cache.write_arrays(tmp_path / "kept.npz", states[after - 1])

@@ -139,17 +139,22 @@ class Guard(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         if not np.isfinite(list(logs.values())).all():
-            step = min(batch + 1, self.params["steps"])
-            bad = (each.path for each in self.model.variables if not np.isfinite(each.numpy()).all())
-            raise FloatingPointError(
-                f"{self.name}: stopped in epoch {self.epoch + 1}, by step {step} of {self.params['steps']}: expected "
-                f"finite numbers, got {self._shown(logs)}; first bad tensor: {next(bad, 'the loss')}; "
-                "a lower learning rate usually helps"
-            )
+            self._stop(min(batch + 1, self.params["steps"]), logs)
 
-    @staticmethod
-    def _shown(logs):
-        return ", ".join(f"{name} {float(value):.4g}" for name, value in logs.items() if not np.isfinite(value))
+    def on_epoch_end(self, epoch, logs=None):
+        if self._bad():  # the last step's: no loss has seen them
+            self._stop(self.params["steps"], logs)
+
+    def _bad(self):
+        return [each.path for each in self.model.variables if not np.isfinite(each.numpy()).all()]
+
+    def _stop(self, step, logs):
+        shown = [f"{name} {float(value):.4g}" for name, value in logs.items() if not np.isfinite(value)]
+        raise FloatingPointError(
+            f"{self.name}: stopped in epoch {self.epoch + 1}, by step {step} of {self.params['steps']}: expected "
+            f"finite numbers, got {', '.join(shown or ['weights that are not'])}; first bad tensor: "
+            f"{(self._bad() or ['the loss'])[0]}; a lower learning rate usually helps"
+        )
 
 
 def optimizers(model):
@@ -204,7 +209,8 @@ def fit(model, batches, *, epochs, name, position=0, validation=None, callbacks=
     the epoch, the step and the first bad tensor, as soon as a number is not finite.
     """
     model.steps_per_execution = STEPS
-    optimizers(model)
+    if all(layer.built for layer in model.layers):  # what is not yet has no weights that an optimiser could know
+        optimizers(model)
     history = keras.callbacks.History()
     if kept:
         history.history = _restore(model, kept)
