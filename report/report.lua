@@ -110,7 +110,8 @@ local function written(key, format)
   local spread = value.deviation or value.error
   if format == percent then
     local digits = string.format('%e', spread):match '^1' and 2 or 1
-    format = '.' .. decimals(spread * (percent == '' and 1 or 100), digits) .. 'f' .. percent
+    local shown = spread > 0 and { spread, digits } or { math.abs(value.mean), 3 } -- no spread says how many are sensible
+    format = '.' .. decimals(shown[1] * (percent == '' and 1 or 100), shown[2]) .. 'f' .. percent
   end
   return polish(value.mean, format) .. NBSP .. '±' .. NBSP .. polish(spread, format)
 end
@@ -186,14 +187,19 @@ local function reference(typed)
   end
 end
 
+-- Leaves of a text what its author may have typed as a result; of a constant, what a note to it says.
+local TYPED = {
+  Span = function(span)
+    if not span.classes:includes 'ustalone' then return end
+    return span.content:filter(function(inline) return inline.t == 'Note' end)
+  end,
+  Code = function() return {} end, -- names of things, not prose
+  Math = function(math) return pandoc.Str((math.text:gsub('{,}', ','))) end,
+}
+
 -- Stops at a typed result: any decimal or percentage but 100 %, and a whole number from 1000 that is a result.
 local function refuse_typed(block)
-  local plain = block:walk {
-    Span = function(span) return span.classes:includes 'ustalone' and {} or nil end,
-    Code = function() return {} end, -- names of things, not prose
-    Math = function(math) return pandoc.Str((math.text:gsub('{,}', ','))) end,
-  }
-  local text = pandoc.utils.stringify(plain):gsub('{{.-}}', ''):gsub('‰', '%%'):gsub(NBSP, ' '):gsub('%s+', ' ')
+  local text = pandoc.utils.stringify(block):gsub('{{.-}}', ''):gsub('‰', '%%'):gsub(NBSP, ' '):gsub('%s+', ' ')
   local function refuse(typed, hint)
     local start = text:find(typed, 1, true)
     local context = text:sub(math.max(start - 15, 1), start + #typed - 1):match '%s(.*)' or typed
@@ -295,18 +301,22 @@ end
 -- Stops at what the filter does not know: a misspelt attribute or class would silently do nothing.
 local ATTRIBUTES = { Span = pandoc.List { 'claim', 'alt' }, Image = pandoc.List { 'width' } }
 local function plain_attributes(element)
-  local known, text = ATTRIBUTES[element.t] or pandoc.List(), pandoc.utils.stringify(element)
-  for name in pairs(element.attributes or {}) do
+  local known = ATTRIBUTES[element.t] or pandoc.List()
+  for name, value in pairs(element.attributes) do
     local wanted = #known > 0 and table.concat(known, '="..." or ') .. '="..."' or 'none'
-    if not known:includes(name) then stop('{' .. name .. '=...}: expected ' .. wanted .. ', got ' .. name, name .. '=') end
+    if not known:includes(name) then
+      stop('{' .. name .. '=...}: expected ' .. wanted .. ', got ' .. name, name .. '="' .. value .. '"', name .. '=' .. value)
+    end
   end
-  local constant = text:gsub(NBSP, ' '):gsub('^−', ''):match '^%d[%d ]*,?%d* ?%%?$'
-  if element.classes and element.classes:includes 'ustalone' and not constant then
-    stop('[' .. text .. ']{.ustalone}: expected one number, got more', text)
+  if element.classes:includes 'ustalone' then
+    local text = pandoc.utils.stringify(element)
+    local constant = text:gsub(NBSP, ' '):gsub('^−', ''):match '^%d[%d ]*,?%d* ?%%?$'
+    if not constant then stop('[' .. text .. ']{.ustalone}: expected one number, got more', text) end
   end
 end
 
 local function plain_div(div)
+  plain_attributes(div)
   local class = div.classes[1] or ''
   if class ~= 'obok' and class ~= 'zrodla' then stop('::: ' .. class .. ': expected ::: obok or ::: zrodla', '::: ' .. class) end
   local other = div.content:find_if(function(block) return block.t ~= 'Figure' end)
@@ -436,18 +446,23 @@ end
 -- the number of a figure.
 local UNITS = { nata = true, naty = true, ['nata,'] = true, ['nata.'] = true, s = true, piksela = true, pikseli = true, ['pikseli,'] = true }
 local SIGNS = { ['±'] = true, ['×'] = true }
+local function tied(before, after)
+  local left, right = before.t == 'Str' and before.text or '', after.t == 'Str' and after.text or ''
+  local orphan = left:match '^[%(„]*[aiouwzAIOUWZ]$'
+  local number = left:match '%d$' and (UNITS[right] or right:match '^%%' or right:match '^%d%d%d')
+  local citation = after.t == 'Cite' and after.citations[1].id:match '^fig%-' and left:match '^%(?[Rr]ys'
+  return orphan or number or citation or SIGNS[left] or SIGNS[right]
+end
+
 local function tie(list)
+  local changed
   for index = 2, #list - 1 do
-    local before, after = list[index - 1], list[index + 1]
-    local left, right = before.t == 'Str' and before.text or '', after.t == 'Str' and after.text or ''
-    local orphan = left:match '^[%(„]*[aiouwzAIOUWZ]$'
-    local number = (left:match '%d$' or left:match '}}$') and (UNITS[right] or right:match '^%%' or right:match '^%d%d%d')
-    local citation = after.t == 'Cite' and after.citations[1].id:match '^fig%-' and left:match '^%(?[Rr]ys'
-    if list[index].t == 'Space' or list[index].t == 'SoftBreak' then
-      if orphan or number or citation or SIGNS[left] or SIGNS[right] then list[index] = pandoc.Str(NBSP) end
+    local kind = list[index].t
+    if (kind == 'Space' or kind == 'SoftBreak') and tied(list[index - 1], list[index + 1]) then
+      list[index], changed = pandoc.Str(NBSP), list
     end
   end
-  return list
+  return changed
 end
 
 -- For Typst: the cover, and what the PDF carries as attachments.
@@ -481,13 +496,14 @@ function Pandoc(doc)
       stop('picture ' .. image.src .. ': expected ![Caption](file){#fig-name alt="..."} in a paragraph of its own', image.src)
     end
   end }
-  doc:walk { Cite = known_citation, Math = readable, Str = stray_dollar, Div = plain_div, RawBlock = plain_raw,
-    RawInline = plain_raw, Inline = plain_attributes, Block = plain_attributes }
-  doc:walk { Para = refuse_typed, Plain = refuse_typed, Header = refuse_typed }
+  local checks = { Cite = known_citation, Math = readable, Str = stray_dollar, Div = plain_div, RawBlock = plain_raw, RawInline = plain_raw }
+  for _, kind in ipairs { 'Span', 'Code', 'Link', 'Image', 'Header', 'CodeBlock', 'Figure', 'Table' } do checks[kind] = plain_attributes end
+  doc:walk(checks)
+  doc:walk(TYPED):walk { Para = refuse_typed, Plain = refuse_typed, Header = refuse_typed }
   doc = doc:walk {
     Inlines = tie,
     Span = Span,
-    Str = function(str) str.text = fill_all(str.text) return str end,
+    Str = function(str) return str.text:find '[{}]' and pandoc.Str(fill_all(str.text)) or nil end,
     Math = function(math) math.text = fill(math.text):gsub('%s+', ' ') return math end,
   }
   if #false_claims > 0 then stop(table.concat(false_claims, '\n\n  report: ')) end

@@ -51,6 +51,11 @@ CAUGHT_BY_THE_BUILD = (
         "zadanie_1.mse: changed after the notebook wrote it; `make report` makes it again",
     ),
     (
+        "a number of the benchmark",
+        number(METRICS, lambda m: m["benchmark"]["vae"]["ours"].update(seconds=1.0)),
+        "benchmark.vae: changed after the benchmark wrote it; `git checkout data/report` brings it back",
+    ),
+    (
         "a number taken away",
         number(METRICS, lambda m: m["zadanie_4"].pop("epochs")),
         "zadanie_4.epochs: changed after the notebook wrote it",
@@ -244,6 +249,11 @@ CAUGHT_BY_THE_BUILD = (
     ("a name twice", text(MARKDOWN, "#fig-pary-vae ", "#fig-pary-ae "), 'figure "fig-pary-ae": expected a name of its'),
     ("a region that does not end", text(MARKDOWN, "::: zrodla\n:::", "::: zrodla"), "unclosed"),
     ("a region misspelt", text(MARKDOWN, "::: zrodla", "::: zródla"), "expected ::: obok or ::: zrodla"),
+    (
+        "a region with a width",
+        text(MARKDOWN, "::: obok", "::: {.obok width=45%}"),
+        "{width=...}: expected none, got width",
+    ),
     (
         "raw Typst",
         text(MARKDOWN, "# Zadanie 2\n", "# Zadanie 2\n\n`#x`{=typst}\n"),

@@ -61,13 +61,16 @@ def foreign():
     recorded = notebooks.provenance_now()
     noted = {result: made for of in recorded.values() for result, made in of.get("results", {}).items()}
     numbers = report.metrics()
+    back = "`git checkout data/report` brings it back"
     for result in dict.fromkeys([*report.all_figures(), *noted, *numbers]):
+        measured = result in ("benchmark", *report.BENCHMARK)
+        maker, remedy = ("benchmark", back) if measured else ("notebook", "`make report` makes it again")
         if result not in noted:
-            yield f"{result}: no notebook is on record as having made it; `make report` makes it"
+            yield f"{result}: no {maker} is on record as having made it; {remedy}"
         elif changed := notebooks.changed_by_hand(result, noted[result]):
-            yield f"{changed}: changed after the notebook wrote it; `make report` makes it again"
+            yield f"{changed}: changed after the {maker} wrote it; {remedy}"
     for name in study.changed_by_hand():
-        yield f"study.json, {name}: changed after `make study` wrote it; `git checkout data/report` brings it back"
+        yield f"study.json, {name}: changed after `make study` wrote it; {back}"
 
 
 def build():
