@@ -68,6 +68,7 @@ def of_run(run, *, steps=100, times=5):
     These are seconds: of one of `steps` steps, and reached: the share of the peak that was measured just before.
     """
     run = experiments.find(run)
+    training.prepare(run.seed)
     models = [experiments.trained(other).model for other in experiments.needed(run)]
     setup = getattr(experiments, run.build)(run.settings(), data.load(), *models)
     batches = training.Batches(setup.count, run.batch_size, setup.make_batch, seed=run.seed)

@@ -5,6 +5,7 @@ all alike. Recipes may use all cores, as they do where nothing is set; ours uses
 only while the model trains, its first, slow step included; looking at the quality stops it.
 """
 
+import ast
 import inspect
 import json
 import os
@@ -12,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import click
 
@@ -189,13 +190,19 @@ def train(race, who, seed, limit):
 
 def _in_own_process(race, who, seed, limit):
     """What `train` gives, from the cache where this code has run before."""
-    parts = [astuple(race), who, seed, experiments.key(race.ours), inspect.getsource(recipes)]
+    parts = [race.name, who, seed, notebooks.parts(_made([race]))]
     path = cache.directory() / "bench" / f"{race.name}-{who}-{seed}-{cache.short(parts)}.json"
     if not path.is_file():
         command = [sys.executable, "-m", "benchmarks.race", race.name, who, str(seed), str(limit)]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
         cache.write_json(path, json.loads(done.stdout))
     return cache.read_json(path)
+
+
+def _made(races):
+    """What races rest on: this module and the recipes, the measures, our runs and the judge."""
+    code = (ast.unparse(ast.parse(inspect.getsource(module))) for module in (sys.modules[__name__], recipes))
+    return notebooks.Made(1, tuple(code), ("metrics",), tuple(dict.fromkeys([*(race.ours for race in races), "judge"])))
 
 
 def summary(race, runs):
@@ -254,12 +261,14 @@ def main(name, who, seed, limit, seeds, chosen):
         return
     experiments.trained("judge")
     races = [RACE[name] for name in chosen]
-    begun, runs = notebooks.origin(), compete(races, seeds)
+    begun, runs = notebooks.origin("benchmarks"), compete(races, seeds)
     numbers = {race.name: summary(race, runs[race.name]) for race in races}
     print("\n".join(table(numbers)))
+    if numbers.keys() != RACE.keys():  # the report quotes them all
+        return
     report.record("benchmark", {**numbers, "machine": begun["machine"]})
     report.save(plot_race([_panel(race, runs[race.name]) for race in races]), *report.BENCHMARK)
-    made = notebooks.Made(1, (), (), tuple(dict.fromkeys(race.ours for race in races)))
+    made = _made(races)
     noted = notebooks.provenance(dict.fromkeys(("benchmark", *report.BENCHMARK), (made, notebooks.parts(made))), begun)
     report.put(notebooks.provenance_path(), "benchmark", noted)
 

@@ -7,8 +7,9 @@ from concurrent.futures.process import BrokenProcessPool
 import matplotlib.image
 import pytest
 from click.testing import CliRunner
+from conftest import replace_in
 
-from genmodels import cli, document, drift, experiments, notebooks, report, study, workers
+from genmodels import cache, cli, document, drift, experiments, notebooks, report, study, workers
 
 HEAVY = ("tensorflow", "keras", "matplotlib")
 
@@ -274,9 +275,25 @@ def test_status_names_every_run_result_and_document_with_the_reason(checkout):
     names = [line.split()[1] for line in lines]
     results = [result for name in report.NOTEBOOKS for result in notebooks.results(name)]
     documents = ["generative_models.pdf", "generative_models.html"]
-    assert names == [*experiments.RUNS, *results, "study", *documents]
-    assert "stale: not trained yet" in lines[0] and "stale: not made here yet" in lines[-4] and "fresh" in lines[-3]
+    assert names == [*experiments.RUNS, *results, "study", "benchmark", *documents]
+    assert "stale: not trained yet" in lines[0] and "stale: not made here yet" in lines[-5] and "fresh" in lines[-4]
     assert "stale: not built yet" in lines[-1]
+
+
+def test_a_benchmark_of_other_code_is_said_to_be_stale(checkout):
+    def benchmark():
+        return next(line for line in run("status").output.splitlines() if line.split()[1] == "benchmark")
+
+    noted = notebooks.provenance_now()
+    measured = noted["benchmark"]["results"]["benchmark"]
+    measured["parts"] = notebooks.parts(notebooks.Made(1, (), (), tuple(measured["runs"])))
+    cache.write_json(notebooks.provenance_path(), noted)
+    assert benchmark().endswith("fresh")
+    measured["parts"]["run gan"] = "0"
+    cache.write_json(notebooks.provenance_path(), noted)
+    assert f"stale: run gan changed since commit {noted['benchmark']['commit'][:10]}" in benchmark()
+    replace_in(report.output() / "metrics.json", '"seconds": ', '"seconds": 1')
+    assert "changed after `make bench` wrote it" in benchmark()
 
 
 def test_verify_says_what_differs_and_fails(checkout, monkeypatch):

@@ -83,7 +83,7 @@ def status():
         stale = notebooks.stale(notebook)
         kinds = {name: "figure" if name.endswith(".png") else "numbers" for name in notebooks.results(notebook)}
         rows += [(kind, name, stale.get(name, "")) for name, kind in kinds.items()]
-    rows += [("numbers", "study", study.why_stale())]
+    rows += [("numbers", "study", study.why_stale()), ("numbers", "benchmark", notebooks.benchmark_stale())]
     rows += [("document", document.path(kind).name, document.why_stale(kind)) for kind in ("pdf", "html")]
     for kind, name, why in rows:
         click.echo(f"{kind:9} {name:36} {'stale: ' + why if why else 'fresh'}")

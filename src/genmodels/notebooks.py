@@ -213,6 +213,18 @@ def _why_stale(result, made, recorded, since):
     return f"{', '.join(odd)} in provenance.json is not what the notebook says" if odd else ""
 
 
+def benchmark_stale():
+    """Why the benchmark, which `make bench` alone measures, is not one of the present code; empty where it is."""
+    if not (recorded := provenance_now().get("benchmark")):
+        return "not measured yet"
+    before = recorded["results"]["benchmark"]
+    if changed := changed_by_hand("benchmark", before):
+        return f"{changed} changed after `make bench` wrote it"
+    runs = {f"run {run}": experiments.key(run)[:16] for run in before["runs"]}
+    now = {**before["parts"], **cache.environment(), **runs}
+    return cache.changes(before["parts"], now, f"commit {str(recorded['commit'])[:10]}")
+
+
 def _how(made, made_from):
     """How a result was made, from those parts: its cell, its runs with their seeds, and the parts with their key."""
     runs = {run: experiments.find(run).seed for run in made.runs}
@@ -250,14 +262,14 @@ def provenance(made_from, begun):
     }
 
 
-def origin():
+def origin(*others):
     """machine; commit: the last one that touched what results are made from; clean: whether that stands unchanged.
 
-    The last two are None outside version control.
+    others: folders that count beside SOURCES. The last two are None outside version control.
     """
 
     def git(*arguments):
-        command = ["git", "-C", str(report.root()), *arguments, "--", *SOURCES]
+        command = ["git", "-C", str(report.root()), *arguments, "--", *SOURCES, *others]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8")
         return done.stdout.strip() if done.returncode == 0 else None
 
