@@ -67,8 +67,12 @@ def missed(bars, values):
 
 
 def means(study):
-    """The study's test scores, {run: {score: mean over the seeds}}."""
-    return {run: {name: spread["mean"] for name, spread in scores.items()} for run, scores in study["test"].items()}
+    """The study's test scores, {run: {score: mean over the seeds}}; of a run with a diverged training not a number."""
+
+    def mean(spread):
+        return float("nan") if spread["mean"] is None else spread["mean"]
+
+    return {run: {name: mean(spread) for name, spread in scores.items()} for run, scores in study["test"].items()}
 
 
 def missed_by_the_study(study):

@@ -27,7 +27,7 @@ def run(names, jobs):
         try:
             for future in waiting:
                 future.result()
-        except KeyboardInterrupt:
+        except BaseException:  # Ctrl-C too
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 

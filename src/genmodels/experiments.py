@@ -179,8 +179,9 @@ def why_stale(run):
     if folder(run).is_dir():
         return f"damaged: {store.damage(folder(run))}"
     now, kept = parts(run), cache.directory().glob(f"runs/{run.name}-*/parts.json")
-    before = {path: cache.read_json(path) for path in kept}
-    mine = [path for path, old in before.items() if all(old[name] == now[name] for name in ("setting seed", "budget"))]
+    before = {path: cache.read_json(path, shape=dict) for path in kept}
+    same = ("setting seed", "budget")
+    mine = [path for path, old in before.items() if all(old.get(name) == now[name] for name in same)]
     if not mine:
         return "not trained yet"
     last = max(mine, key=lambda path: path.stat().st_mtime)

@@ -1,7 +1,7 @@
 """All scores of a trained model on one split: a flat dict of floats for each kind of model.
 
 Notebooks quote them for one seed, `study` collects them over several. Scores that come from a judge are given by both:
-the second judge's carry _2. Every measure of images has its floor in `floors`: the same on real images.
+the second judge's carry _2. Every measure of the GAN's images has its floor in `floors`: the same on real images.
 """
 
 import numpy as np
@@ -157,7 +157,10 @@ def gan(model, judges, split, train):
 
 
 def floors(judges, split, train):
-    """What `gan` gives, on real training images in place of drawn ones: as many as the split has, same labels."""
+    """What `gan` gives, but for the latest weights, on real training images, as many as the split has, same labels.
+
+    The accuracy of labels is that on the split's own images, which the judges have not learned from.
+    """
     rng = np.random.default_rng(0)
     order = rng.permutation(len(train))
     chosen = np.concatenate(

@@ -99,7 +99,7 @@ def compute(run, split):
 
 
 def floors(split):
-    """What the GAN's scores are on real training images in its place."""
+    """What the GAN's scores are on real images in place of its own, see `scores.floors`."""
     from genmodels import scores
 
     judges = [experiments.trained(name).model for name in ("judge", "judge_2")]

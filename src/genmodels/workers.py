@@ -34,7 +34,8 @@ def train_all(runs, *, jobs=None, tolerant=False):
                 else:
                     future.result()
         except BrokenProcessPool as error:
-            left = [run.name for future, run in waiting.items() if not future.done() or future.exception()]
+            gone = (future for future in waiting if isinstance(future.exception(), BrokenProcessPool))
+            left = [waiting[future].name for future in gone]
             raise cache.FaultError(f"run {' or '.join(left[:jobs])}: {cache.KILLED}") from error
         except BaseException:  # Ctrl-C too
             pool.shutdown(cancel_futures=True)  # it waits: a pool that is left alone forgets to cancel
