@@ -1,9 +1,12 @@
+import io
 import subprocess
 import sys
 import threading
 import time
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from genmodels import cache
@@ -14,6 +17,27 @@ def test_a_change_is_told_by_what_changed():
     after = {"vae.py": "2", "setting epochs": 14, "setting sizes": [5, 6], "data.py": "3", "keras": "3.1"}
     assert cache.changes(before, after, "noon") == "data.py, setting epochs, vae.py changed since noon"
     assert cache.changes(before, before, "noon") == ""
+
+
+def test_memory_that_runs_out_is_no_damage(monkeypatch):
+    path = cache.directory() / "unfinished" / "state.npz"
+    cache.write_arrays(path, {"a": np.arange(3)})
+
+    def full(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(np, "load", full)
+    with pytest.raises(MemoryError):
+        cache.read_arrays(path)
+    assert path.is_file()
+
+
+def test_an_archive_of_something_else_than_arrays_is_refused():
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("notes.txt", "no array")
+    with pytest.raises(ValueError, match=r"notes\.txt is no array"):
+        cache.unpacked(content.getvalue())
 
 
 def test_replacing_keeps_the_old_file_when_writing_fails(tmp_path):

@@ -97,6 +97,7 @@ def test_samples_are_drawn_into_a_picture(arguments, shape, smoke, eagerly, tmp_
         (["sample", "gan", "--label", "-1", "-o", "x.png"], "-1 is not in the range"),
         (["sample", "gan", "--label", "3.0", "-o", "x.png"], "'3.0' is not a valid integer range"),
         (["sample", "gan", "--label", "3", "--seed", "-1", "-o", "x.png"], "-1 is not in the range"),
+        (["sample", "gan", "--label", "3", "--seed", str(2**64), "-o", "x.png"], f"{2**64} is not in the range"),
         (["sample", "gan", "--label", "3", "-n", "10001", "-o", "x.png"], "10001 is not in the range"),
         (["sample", "gan", "--label", "3", "--kl", "mc", "-o", "x.png"], "No such option"),
         (["sample", "gan", "--label", "3", "-o", "."], "is a directory"),

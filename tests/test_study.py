@@ -1,6 +1,6 @@
 import pytest
 
-from genmodels import cache, data, experiments, report, study
+from genmodels import cache, data, experiments, report, sources, study
 
 
 def test_seeds_of_a_run_follow_its_own():
@@ -37,6 +37,14 @@ def test_scores_are_computed_once(smoke, eagerly, monkeypatch):
     monkeypatch.setattr(study, "compute", lambda *_: pytest.fail("computed again"))
     assert study.score("judge", "validation") == first
     assert 0 <= first["accuracy"] <= 1 and first["seconds"] > 0
+
+
+def test_scores_of_code_that_was_edited_meanwhile_are_not_kept(monkeypatch):
+    monkeypatch.setattr(study, "compute", lambda *_: {"accuracy": 0.5})
+    monkeypatch.setattr(sources, "edited_modules", lambda: ["metrics.py"])
+    with pytest.raises(experiments.TrainingError, match=r"metrics\.py changed while judge was scored; start again"):
+        study.score("judge", "test")
+    assert not list((cache.directory() / "scores").glob("*"))
 
 
 def test_the_committed_study_covers_every_run_with_every_seed():

@@ -220,13 +220,21 @@ LARGEST = 2**30  # bytes that an archive may unpack to
 
 
 def unpacked(content):
-    """{name: array} of an .npz file given as bytes. Raises ValueError for anything else, never runs what is inside."""
+    """{name: array} of an .npz file given as bytes. Raises ValueError for anything else, never runs what is inside.
+
+    Where memory runs out, MemoryError: the file may be good.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if (size := sum(each.file_size for each in archive.infolist())) > LARGEST:
                 raise ValueError(f"it unpacks to {size} bytes, {LARGEST} are allowed")
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            found = {name: file[name] for name in file.files}
+            if other := [name for name, value in found.items() if not isinstance(value, np.ndarray)]:
+                raise ValueError(f"{other[0]} is no array")
+            return found
+    except MemoryError:
+        raise
     except Exception as error:  # what a damaged archive raises is of many kinds
         raise ValueError(f"expected arrays, got an unreadable archive: {error}") from error
 

@@ -107,7 +107,7 @@ def verify(pdf):
 @main.command()
 @click.option("--against", default="HEAD", help="The committed revision.")
 def diff(against):
-    """Compare figures and numbers with the committed ones: same, only rendering changed, or the result changed."""
+    """Compare the notebooks' figures and numbers with the committed ones: same, only rendered anew, or changed."""
     from genmodels import drift
 
     if data.smoke_budget():
@@ -212,7 +212,7 @@ def sample():
 def _sample_options(command):
     for option in (
         click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), help="PNG file to write."),
-        click.option("--seed", type=click.IntRange(0), default=0, help="Of the noise."),
+        click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Of the noise."),
         click.option("-n", "--count", type=click.IntRange(1, 10_000), default=16, help="Images."),
     ):
         command = option(command)

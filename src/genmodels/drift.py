@@ -17,6 +17,8 @@ from genmodels import cache, document, notebooks, report
 
 CONFIDENCE = 0.99  # of the interval that a second training with another seed falls into
 REMEDY = "`git checkout data/report` brings it back, or `make report` makes it again"
+# Whole numbers that no training decides.
+FIXED = ("count", "epochs", "moved_images", "seed", "test_images")
 # On another machine a fraction of unknown spread may move by FACTOR times its smaller value, taken as LEAST or more.
 FACTOR, LEAST = 10, 0.01
 
@@ -50,7 +52,8 @@ def _committed(revision, folder):
         said = " ".join(done.stderr.decode(errors="replace").split())
         raise report.ReportError(f"expected a revision with data/report/, got {revision!r}: {said}")
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
-        archive.extractall(folder, filter="data")
+        # Python before 3.10.12 and 3.11.4 has no filters; git's own archive needs none.
+        archive.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     return folder
 
 
@@ -113,14 +116,15 @@ def number_changes(old, new, *, same):
     allowed = tolerances()
     for name, one, other in notebooks.differing(old, new):
         change, gap = f"{one} -> {other}", _gap(one, other)
-        if same or gap is None:
-            yield name, change, same or type(one) is not type(other)
+        if same or gap is None or name.rpartition(".")[2] in FIXED:
+            yield name, change, same or gap is not None or type(one) is not type(other)
         elif name in allowed:
-            word = "within" if gap <= allowed[name] else "beyond"
-            yield name, f"{change}: {word} {allowed[name]:.2g}, where another seed may lead", gap > allowed[name]
+            within = gap <= allowed[name]  # False for what is not a number
+            word = "within" if within else "beyond"
+            yield name, f"{change}: {word} {allowed[name]:.2g}, where another seed may lead", not within
         else:
-            moved = gap > FACTOR * max(min(abs(one), abs(other)), LEAST)
-            yield name, f"{change}; its spread is not known", moved and isinstance(one, float)
+            near = gap <= FACTOR * max(min(abs(one), abs(other)), LEAST)
+            yield name, f"{change}; its spread is not known", not near and isinstance(one, float)
 
 
 def _gap(one, other):
@@ -156,18 +160,20 @@ def tolerances():
     """{number of metrics.json: by how much two trainings with different seeds may differ, at CONFIDENCE}.
 
     Three seeds may agree by accident. Of a score that both judges give, or that was taken of the GAN's last weights as
-    well, the largest relative spread therefore counts for all; where all seeds agree, as at 100 %, LEAST of the mean.
+    well, the largest relative spread therefore counts for all; where all seeds agree, as at 100 %, LEAST of the mean. A
+    whole number may move by 1.
     """
     from scipy.stats import t
 
-    found, largest, studied = {}, {}, list(_studied())
+    found, largest = {}, {}
+    studied = [row for row in _studied() if len(row[-1].get("values", ())) > 1]
     for _, run, score, _, spread in studied:
         relative = spread["deviation"] / abs(spread["mean"]) if spread["mean"] else 0
         largest[run, _kind(score)] = max(relative, largest.get((run, _kind(score)), 0))
-    for section, run, score, _, spread in studied:
+    for section, run, score, value, spread in studied:
         quantile = t.ppf((1 + CONFIDENCE) / 2, len(spread["values"]) - 1)
         share = quantile * 2**0.5 * largest[run, _kind(score)] or LEAST
-        found[f"{section}.scores.{run}.{score}"] = float(share * abs(spread["mean"]))
+        found[f"{section}.scores.{run}.{score}"] = max(float(share * abs(spread["mean"])), isinstance(value, int))
     return found
 
 

@@ -79,7 +79,7 @@ def _latent_axes(axes, limit):
 def plot_latent_space(codes, labels):
     """Codes (N, 2) in the latent plane, coloured by label (N,), each digit written where it has a place of its own.
 
-    Both axes reach to the first whole number that no code exceeds; the dashed square is the decoded grid's.
+    Both axes reach to the first whole number beyond the decoded grid, the dashed square, that no code exceeds.
     """
     codes, labels = np.asarray(codes), np.asarray(labels)
     figure = _figure(WIDTH)

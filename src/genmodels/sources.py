@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parent
 
 
 def code_parts(*names, but=()):
-    """Checksums of code of this package as it runs, {"vae.py": ..., "networks.py": ...}, of each module what is used.
+    """Checksums of code of this package as it stands on disk, {"vae.py": ..., "networks.py": ...}, of what is used.
 
     names, but: see `reached`. Comments, docstrings and layout do not count.
     """

@@ -73,7 +73,10 @@ def score(run, split):
     key = cache.digest([_code(), split, [experiments.key(each) for each in (run, *judges)]])
     path = cache.directory() / "scores" / f"{run.name}-{key[:16]}.json"
     if not path.is_file():
-        cache.write_json(path, compute(run, split))
+        found = compute(run, split)
+        if edited := sources.edited_modules():  # the scores come from the old code, the key from the new
+            raise experiments.TrainingError(f"{', '.join(edited)} changed while {run.name} was scored; start again")
+        cache.write_json(path, found)
     return cache.read_json(path)
 
 

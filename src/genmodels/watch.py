@@ -17,7 +17,7 @@ WINNING = 0.97  # accuracy of the discriminator above it
 def fault(discriminator_accuracy, label_accuracy, diversity):
     """What is wrong with a GAN after an epoch and what usually helps, in one sentence; None where nothing is.
 
-    All three from 0 to 1, as `Watch` measures them.
+    The first two from 0 to 1; 1 is as diverse as real images. All three as `Watch` measures them.
     """
     if diversity < COLLAPSED:
         return (
