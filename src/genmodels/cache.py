@@ -220,10 +220,7 @@ LARGEST = 2**30  # bytes that an archive may unpack to
 
 
 def unpacked(content):
-    """{name: array} of an .npz file given as bytes. Raises ValueError for anything else, never runs what is inside.
-
-    Where memory runs out, MemoryError: the file may be good.
-    """
+    """{name: array} of an .npz file given as bytes. Raises ValueError for anything else, never runs what is inside."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if (size := sum(each.file_size for each in archive.infolist())) > LARGEST:
@@ -233,8 +230,6 @@ def unpacked(content):
             if other := [name for name, value in found.items() if not isinstance(value, np.ndarray)]:
                 raise ValueError(f"{other[0]} is no array")
             return found
-    except MemoryError:
-        raise
     except Exception as error:  # what a damaged archive raises is of many kinds
         raise ValueError(f"expected arrays, got an unreadable archive: {error}") from error
 
