@@ -173,7 +173,8 @@ def tolerances():
     for section, run, score, value, spread in studied:
         quantile = t.ppf((1 + CONFIDENCE) / 2, len(spread["values"]) - 1)
         share = quantile * 2**0.5 * largest[run, _kind(score)] or LEAST
-        found[f"{section}.scores.{run}.{score}"] = max(float(share * abs(spread["mean"])), isinstance(value, int))
+        least = 1.0 if isinstance(value, int) else 0.0
+        found[f"{section}.scores.{run}.{score}"] = max(float(share * abs(spread["mean"])), least)
     return found
 
 

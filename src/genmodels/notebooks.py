@@ -215,6 +215,8 @@ def _why_stale(result, made, recorded, since):
 
 def benchmark_stale():
     """Why the benchmark, which `make bench` alone measures, is not one of the present code; empty where it is."""
+    if data.smoke_budget():  # the benchmark is of full runs
+        return ""
     if not (recorded := provenance_now().get("benchmark")):
         return "not measured yet"
     before = recorded["results"]["benchmark"]
