@@ -208,11 +208,11 @@ def trained(run, *, position=0):
             start = time.monotonic() - float(kept["seconds"] if kept else 0)
 
             def keep(state):
-                _refuse_edited_code(run)
+                refuse_edited_code(run)
                 cache.write_arrays(unfinished, {**state, "seconds": np.array(time.monotonic() - start)})
 
             model, history = train(run, *models, position=position, kept=kept, keep=keep)
-            _refuse_edited_code(run)
+            refuse_edited_code(run)
             store.keep(home, model, {"history": history, "seconds": time.monotonic() - start}, made_from)
             unfinished.unlink(missing_ok=True)
             done = store.load(run, home)
@@ -230,9 +230,10 @@ def _refuse_little_memory(least=3 * 2**30):
             )
 
 
-def _refuse_edited_code(run):
-    if edited := sources.edited_modules():  # the weights come from the old code, the key from the new
-        raise TrainingError(f"{', '.join(edited)} changed while {run.name} was trained; start again")
+def refuse_edited_code(run, done="trained"):
+    """Raises TrainingError where the package was edited since: what was `done` is the old code's, the key the new's."""
+    if edited := sources.edited_modules():
+        raise TrainingError(f"{', '.join(edited)} changed while {run.name} was {done}; start again")
 
 
 def train(run, *models, position=0, **resuming):

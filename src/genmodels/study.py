@@ -74,8 +74,7 @@ def score(run, split):
     path = cache.directory() / "scores" / f"{run.name}-{key[:16]}.json"
     if not path.is_file():
         found = compute(run, split)
-        if edited := sources.edited_modules():  # the scores come from the old code, the key from the new
-            raise experiments.TrainingError(f"{', '.join(edited)} changed while {run.name} was scored; start again")
+        experiments.refuse_edited_code(run, "scored")
         cache.write_json(path, found)
     return cache.read_json(path)
 
