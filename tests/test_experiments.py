@@ -1,18 +1,20 @@
 import ast
 import cProfile
 import dataclasses
+import gc
 import importlib
 import multiprocessing
 import os
 import re
 import signal
+import weakref
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import replace_in
 
-from genmodels import cache, experiments, sources, workers
+from genmodels import cache, experiments, sources, training, workers
 
 
 @pytest.fixture
@@ -47,6 +49,21 @@ def test_second_call_comes_from_the_cache(quick, eagerly, monkeypatch):
 def test_training_from_nothing_twice_gives_the_same_bits(quick):
     models = [experiments.train(quick)[0] for _ in range(2)]
     assert all(np.array_equal(*pair) for pair in zip(*(model.get_weights() for model in models)))
+
+
+def test_a_worker_forgets_the_images_of_the_run_that_it_has_trained(quick, monkeypatch):
+    kept = weakref.WeakSet()
+
+    class Batches(training.Batches):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            kept.add(self)
+
+    monkeypatch.setattr(training, "Batches", Batches)
+    workers._train(quick)
+    gc.collect()
+    assert experiments.is_trained(quick)
+    assert not kept
 
 
 @pytest.mark.parametrize("change", [{"seed": 2}, {"learning_rate": 1e-4}, {"options": {"hidden_units": (17,)}}])

@@ -76,8 +76,17 @@ def _stop(*_):
 def _train(run):
     try:
         experiments.trained(run, position=_line)
-        import keras  # not before: what fails at the door does not wait for it
-
-        keras.backend.clear_session()  # with its cycles of references, a run would stay in memory for long
+        _forget()
     except KeyboardInterrupt:
         os._exit(130)  # the pool would take it for the result of this run and go on with the next one
+
+
+def _forget():
+    """Frees the memory of the run that this worker has trained, for the next one."""
+    import keras  # not before: what fails at the door does not wait for it
+    import tensorflow as tf
+
+    # TensorFlow's default graph keeps every generator that a data set read from, and with it the images of the run; the
+    # graphs of its training steps, which nothing frees, keep that graph.
+    getattr(tf.compat.v1.get_default_graph(), "_py_funcs_used_in_graph", []).clear()
+    keras.backend.clear_session()  # with its cycles of references, a run would stay in memory for long
