@@ -8,6 +8,8 @@ export OMP_NUM_THREADS ?= 1
 # again costs up to a thousand page faults a step.
 export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 export MALLOC_TOP_PAD_ ?= 67108864
+# Each thread would keep such memory of its own: 100 MiB of a worker after its third run.
+export MALLOC_ARENA_MAX ?= 2
 # A copied or renamed checkout keeps an environment that points at the old folder; its own source comes first.
 export PYTHONPATH := $(CURDIR)/src
 ifeq ($(OS),Windows_NT)
