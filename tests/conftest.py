@@ -9,6 +9,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import pytest
 
+import genmodels  # noqa: F401  its settings for TensorFlow, before a test imports it
+
 # What metrics.json was after other trainings than those of the present one, {which: numbers}; all were measured.
 OTHER_TRAININGS = json.loads(Path(__file__).with_name("metrics_of_other_trainings.json").read_text(encoding="utf-8"))
 
