@@ -92,10 +92,7 @@ def missed_by_the_study(study):
 def missed_by_this_run(metrics):
     """Bars that the freshly made numbers miss."""
     scores = {run: found for section in metrics.values() for run, found in section.get("scores", {}).items()}
-    yield from missed(ONE_RUN, lambda run, score: scores[run][score])
-    losses = metrics["zadanie_2"]["negative_elbo"]
-    if (gap := abs(losses["mc"]["mean"] - losses["kl"]["mean"])) > 1:
-        yield f"expected the -ELBO of the two losses within 1 nat, got {gap:.2f}"
+    return missed(ONE_RUN, lambda run, score: scores[run][score])
 
 
 def said_by(*command):
