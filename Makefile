@@ -66,6 +66,8 @@ clean: ## remove the environment, trained models, drafts and documents; figures 
 	[ -n "$$found" ] || { echo "make: expected Python 3.10 to 3.13 (say which: make PYTHON=/path/to/python), found none" >&2; exit 1; }; \
 	echo "Setting up .venv with $$("$$found" --version); 3 GB, a few minutes"; \
 	"$$found" -m venv --clear .venv
-	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@# Without dependencies: the lock has them all, but for one that checks addresses which nobody here uses, and makes
+	@# every process that reads a notebook wait for seconds.
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements.lock
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -209,7 +209,8 @@ from genmodels import cache, cli, workers
 def work():
     with cache.replacing(cache.directory() / "numbers.json"):
         print("at work", flush=True)
-        time.sleep(60)
+        for _ in range(600):  # not one long sleep: a signal that comes as it begins is heard when it ends
+            time.sleep(0.1)
 
 def train_all(*_, **__):
     context = multiprocessing.get_context("spawn")

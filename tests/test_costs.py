@@ -89,6 +89,12 @@ def test_the_command_line_starts_without_what_only_training_needs():
     assert len(loaded) < 800
 
 
+def test_reading_a_notebook_does_not_wait_for_grammars_that_nothing_uses():
+    """They take jsonschema two seconds or more, in every process that runs a notebook or has nbval as a plugin."""
+    loaded = modules_after("import nbformat")
+    assert "jsonschema" in loaded and not loaded & {"rfc3987_syntax", "lark"}
+
+
 def test_images_mapped_from_a_file_train_like_images_in_memory(digits, tmp_path, eagerly):
     """A data set may be larger than memory: only the rows of a batch are read, each once in an epoch."""
     stored = np.memmap(tmp_path / "images", np.uint8, "w+", shape=digits.images.shape)
