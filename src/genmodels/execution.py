@@ -51,27 +51,32 @@ def _run(name):
 
 running = set()  # processes that run notebooks
 # Such a process, and with it the kernel, ends once its input is closed, as it is when the one that started it dies.
-_NBCONVERT = (
-    "import os, sys, threading; "
-    "threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start(); "
-    "from nbconvert.nbconvertapp import main; main()"
-)
+_CHILD = """
+import os, sys, threading
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
+import nbformat
+from nbclient import NotebookClient
+from traitlets.config import Config
+source, target, folder, timeout = sys.argv[1:]
+# Files instead of TCP, so that it works where there is no network at all.
+kernel = {"transport": "ipc", "ip": os.path.join(folder, "kernel")} if os.name == "posix" else {}
+notebook, beside = nbformat.read(source, as_version=4), {"metadata": {"path": os.path.dirname(source)}}
+NotebookClient(notebook, timeout=int(timeout), resources=beside, config=Config(KernelManager=kernel)).execute()
+nbformat.write(notebook, target)
+"""
 
 
 def _execute(name):
     target = executed_path(name)
     with cache.faults(f"notebooks/{name}.ipynb"), tempfile.TemporaryDirectory() as folder:
         target.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-c", _NBCONVERT, "--to", "notebook", "--execute", str(notebooks.path(name))]
-        command += ["--output-dir", str(target.parent), f"--ExecutePreprocessor.timeout={CELL_SECONDS}"]
-        if os.name == "posix":  # files instead of TCP, so that it works where there is no network at all
-            command += ["--KernelManager.transport=ipc", f"--KernelManager.ip={folder}/kernel"]
+        command = [sys.executable, "-c", _CHILD, str(notebooks.path(name)), str(target), folder, str(CELL_SECONDS)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         # Jupyter would write to the home directory, which there may not be.
         home = {**os.environ, "JUPYTER_RUNTIME_DIR": folder, "IPYTHONDIR": folder}
         with subprocess.Popen(command, encoding="utf-8", errors="replace", env=home, **pipes) as child:
             running.add(child)
-            log = re.sub(r"\x1b\[[0-9;]*m", "", child.stdout.read())  # nbconvert colours its errors
+            log = re.sub(r"\x1b\[[0-9;]*m", "", child.stdout.read())  # IPython colours its errors
         running.discard(child)
     if not child.returncode:
         return
