@@ -66,8 +66,8 @@ clean: ## remove the environment, trained models, drafts and documents; figures 
 	[ -n "$$found" ] || { echo "make: expected Python 3.10 to 3.13 (say which: make PYTHON=/path/to/python), found none" >&2; exit 1; }; \
 	echo "Setting up .venv with $$("$$found" --version); 3 GB, a few minutes"; \
 	"$$found" -m venv --clear .venv
-	@# Without dependencies: the lock has them all, but for one that checks addresses which nobody here uses, and makes
-	@# every process that reads a notebook wait for seconds.
+	@# --no-deps: the lock has them all but rfc3987-syntax and its lark, with which jsonschema would check addresses that
+	@# no notebook has, and which make every process that reads a notebook wait for seconds.
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements.lock
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
