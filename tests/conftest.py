@@ -1,3 +1,4 @@
+import gc
 import json
 import os
 import shutil
@@ -26,6 +27,7 @@ def one_thread():
     from genmodels.training import prepare
 
     prepare(0)
+    gc.freeze()  # or each search for garbage goes over all that TensorFlow and Keras brought along
 
 
 @pytest.fixture(autouse=True)
@@ -40,16 +42,19 @@ def smoke(monkeypatch):
     monkeypatch.setenv("GENMODELS_BUDGET", "smoke")
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def eagerly():
-    """Training steps as plain Python: making a graph of them takes seconds, the few of a small test do not.
-
-    For tests of what a step computes and of what is kept of it. Those of its bits and its costs need the graph.
-    """
+    """Steps of models as plain Python: making graphs of them takes seconds, the few of a small test do not."""
     import tensorflow as tf
 
     tf.config.run_functions_eagerly(True)
-    yield
+
+
+@pytest.fixture
+def graphs(eagerly):
+    """Steps as graphs, as everywhere but in tests: for those of bits and of how long training goes, or for many."""
+    import tensorflow as tf
+
     tf.config.run_functions_eagerly(False)
 
 

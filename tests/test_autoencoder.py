@@ -21,7 +21,7 @@ def test_loss_is_the_squared_error_of_its_own_reconstructions(ae, digits):
     np.testing.assert_allclose(result["mse"], expected.mean(), rtol=1e-4)
 
 
-def test_fit_lowers_the_loss(ae, digits):
+def test_fit_lowers_the_loss(ae, digits, graphs):
     losses = ae.fit(digits.images, batch_size=32, epochs=5, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
 
@@ -33,7 +33,7 @@ def test_gradients_reach_encoder_and_decoder(ae, digits):
     assert all(np.abs(gradient).max() > 0 for gradient in gradients)
 
 
-def test_saved_model_gives_the_same_codes_and_images(ae, digits, tmp_path, eagerly):
+def test_saved_model_gives_the_same_codes_and_images(ae, digits, tmp_path):
     ae.fit(digits.images, verbose=0)
     ae.save(tmp_path / "ae.keras")
     loaded = keras.models.load_model(tmp_path / "ae.keras")

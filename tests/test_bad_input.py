@@ -312,7 +312,7 @@ def test_what_is_right_passes_as_it_is():
 
 
 @pytest.mark.parametrize("latent_dim", [1, 1_000])
-def test_extreme_models_learn_from_extreme_images(latent_dim, eagerly):
+def test_extreme_models_learn_from_extreme_images(latent_dim):
     """One image, all zeros, then all ones; a batch larger than the data; one latent axis, or a thousand."""
     small, condition = {"latent_dim": latent_dim, "hidden_units": (4,)}, np.array([[3, 1, 1]])
     for model in (AE(**small), VAE(**small), ConditionalVAE(**small, classifier_weight=1.0)):
@@ -327,7 +327,7 @@ def test_extreme_models_learn_from_extreme_images(latent_dim, eagerly):
             assert all(np.isfinite(weight).all() for weight in model.get_weights())
 
 
-def test_a_gan_learns_from_one_constant_image_of_one_label(eagerly):
+def test_a_gan_learns_from_one_constant_image_of_one_label():
     model = ConditionalGAN(channels=4, noise_dim=1, seed=0)
     model.compile(*(keras.optimizers.Adam(1e-3) for _ in range(2)))
     batch = training.Batches(1, 64, lambda chosen, rng: (image(1)[chosen], np.array([7])[chosen]), seed=0)

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import replace_in
 
-from genmodels import cache, cli, document, drift, experiments, notebooks, report, study, workers
+from genmodels import cache, cli, data, document, drift, experiments, notebooks, report, study, workers
 
 HEAVY = ("tensorflow", "keras", "matplotlib")
 
@@ -50,6 +50,16 @@ def test_runs_are_listed_with_their_state():
     assert all("to train" in line for line in lines)
 
 
+@pytest.fixture
+def untrained(smoke, monkeypatch):
+    """Models as they begin, for what only draws them."""
+
+    def train(run, *_, **__):
+        return getattr(experiments, run.build)(run.settings(), data.load()).model, {"loss": [1.0]}
+
+    monkeypatch.setattr(experiments, "train", train)
+
+
 @pytest.mark.parametrize(
     ("arguments", "shape"),
     [
@@ -58,7 +68,7 @@ def test_runs_are_listed_with_their_state():
         (["sample", "cvae", "--label", "7", "--position", "2", "0", "--latent-dim", "2", "-n", "1"], (1, 1, 56)),
     ],
 )
-def test_samples_are_drawn_into_a_picture(arguments, shape, smoke, eagerly, tmp_path):
+def test_samples_are_drawn_into_a_picture(arguments, shape, untrained, tmp_path):
     path = tmp_path / "drawn.png"
     result = run(*arguments, "-o", str(path))
     assert result.exit_code == 0, result.output

@@ -95,7 +95,7 @@ def test_reading_a_notebook_does_not_wait_for_grammars_that_nothing_uses():
     assert "jsonschema" in loaded and not loaded & {"rfc3987_syntax", "lark"}
 
 
-def test_images_mapped_from_a_file_train_like_images_in_memory(digits, tmp_path, eagerly):
+def test_images_mapped_from_a_file_train_like_images_in_memory(digits, tmp_path):
     """A data set may be larger than memory: only the rows of a batch are read, each once in an epoch."""
     stored = np.memmap(tmp_path / "images", np.uint8, "w+", shape=digits.images.shape)
     stored[:] = np.rint(255 * digits.images)
@@ -125,7 +125,7 @@ def test_digits_for_the_growth_are_moved_digits(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["conv_vae", "conv_vae_grey", "conditional_gan", "dcgan"])
-def test_the_published_recipes_learn(digits, name, eagerly):
+def test_the_published_recipes_learn(digits, name):
     model = getattr(recipes, name)(0)
     example = (digits.images, digits.labels) if name in ("conditional_gan", "dcgan") else (digits.images,)
     found = model.fit(*example, batch_size=64, verbose=0).history

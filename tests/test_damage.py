@@ -40,7 +40,7 @@ def models():
 
 
 @pytest.fixture
-def two_runs(smoke, eagerly, monkeypatch):
+def two_runs(smoke, monkeypatch):
     """Two small runs in the cache, and the seeds of those that were trained again, without doing it."""
     counted, made = [], models()
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from conftest import replace_in
 
-from genmodels import cache, experiments, sources, training, workers
+from genmodels import cache, experiments, sources, workers
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_unknown_run_is_refused():
         experiments.trained("vea")
 
 
-def test_second_call_comes_from_the_cache(quick, eagerly, monkeypatch):
+def test_second_call_comes_from_the_cache(quick, monkeypatch):
     first = experiments.trained("vae_kl")
     assert experiments.is_trained("vae_kl")
     monkeypatch.setattr(experiments, "train", lambda *_, **__: pytest.fail("trained again"))
@@ -46,12 +46,14 @@ def test_second_call_comes_from_the_cache(quick, eagerly, monkeypatch):
     assert first.history == second.history
 
 
-def test_training_from_nothing_twice_gives_the_same_bits(quick):
+def test_training_from_nothing_twice_gives_the_same_bits(quick, graphs):
     models = [experiments.train(quick)[0] for _ in range(2)]
     assert all(np.array_equal(*pair) for pair in zip(*(model.get_weights() for model in models)))
 
 
-def test_a_worker_forgets_the_images_of_the_run_that_it_has_trained(quick, monkeypatch):
+def test_a_worker_forgets_the_images_of_the_run_that_it_has_trained(quick, graphs, monkeypatch):
+    from genmodels import training
+
     kept = weakref.WeakSet()
 
     class Batches(training.Batches):
@@ -73,7 +75,7 @@ def test_a_changed_setting_is_another_run(quick, monkeypatch, change):
     assert experiments.key("vae_kl") != before
 
 
-def test_a_run_tells_why_it_has_to_be_trained_again(quick, eagerly, package):
+def test_a_run_tells_why_it_has_to_be_trained_again(quick, package):
     assert experiments.why_stale("vae_kl") == "not trained yet"
     experiments.trained("vae_kl")
     assert experiments.why_stale("vae_kl") == ""
@@ -99,7 +101,7 @@ def test_a_run_that_fails_leaves_nothing_behind(quick, monkeypatch):
     assert not list(cache.directory().glob("runs/*"))
 
 
-def test_weights_of_code_that_was_edited_meanwhile_are_not_kept(quick, eagerly, monkeypatch):
+def test_weights_of_code_that_was_edited_meanwhile_are_not_kept(quick, monkeypatch):
     monkeypatch.setattr(sources, "edited_modules", lambda: ["vae.py"])
     with pytest.raises(RuntimeError, match=r"vae\.py changed while vae_kl was trained; start again"):
         experiments.trained("vae_kl")
@@ -144,7 +146,7 @@ def ran(monkeypatch):
 
 
 @pytest.mark.parametrize("name", [name for name in OF_EACH_KIND if name not in NEEDED])
-def test_every_kind_of_run_trains_with_code_that_counts_saves_and_loads_in_the_quick_mode(name, smoke, eagerly, ran):
+def test_every_kind_of_run_trains_with_code_that_counts_saves_and_loads_in_the_quick_mode(name, smoke, ran):
     for run in (name, *experiments.needed(name)):  # the first trains the others
         run = experiments.find(run)
         done = experiments.trained(run)

@@ -18,7 +18,7 @@ def snapshot(network):
     return [keras.ops.convert_to_numpy(weight) for weight in network.trainable_variables]
 
 
-def test_a_step_changes_both_networks_and_the_average(gan, digits, eagerly):
+def test_a_step_changes_both_networks_and_the_average(gan, digits):
     networks = gan.generator, gan.discriminator, gan.averaged_generator
     before = [[keras.ops.convert_to_numpy(weight) for weight in network.variables] for network in networks]
     gan.fit(digits.images, digits.labels, batch_size=64, verbose=0)
@@ -27,7 +27,7 @@ def test_a_step_changes_both_networks_and_the_average(gan, digits, eagerly):
 
 
 @pytest.mark.parametrize("frozen", ["generator", "discriminator"])
-def test_each_optimiser_leaves_the_other_network_alone(digits, frozen, eagerly):
+def test_each_optimiser_leaves_the_other_network_alone(digits, frozen):
     """With a learning rate of 0 for one network, a step must not move it: nobody else may."""
     keras.utils.set_random_seed(3)
     model = ConditionalGAN(noise_dim=6, channels=8, seed=5)
@@ -49,7 +49,7 @@ def test_gradients_reach_both_networks(gan, digits):
         assert all(np.abs(gradient).max() > 0 for gradient in tape.gradient(loss, network.trainable_variables))
 
 
-def test_average_follows_the_generator_by_its_decay(gan, digits, eagerly):
+def test_average_follows_the_generator_by_its_decay(gan, digits):
     before = keras.ops.convert_to_numpy(gan.averaged_generator.variables[0])
     gan.fit(digits.images[:64], digits.labels[:64], batch_size=64, verbose=0)
     expected = 0.998 * before + 0.002 * keras.ops.convert_to_numpy(gan.generator.variables[0])
@@ -72,7 +72,7 @@ def test_generated_images_depend_on_label_noise_and_seed_only(gan):
     assert not np.array_equal(images[0], gan.generate(np.array([5, 1, 1]), seed=1)[0])
 
 
-def test_saved_gan_draws_the_same_and_can_go_on_training(gan, digits, tmp_path, eagerly):
+def test_saved_gan_draws_the_same_and_can_go_on_training(gan, digits, tmp_path):
     gan.fit(digits.images, digits.labels, verbose=0)
     gan.save(tmp_path / "gan.keras")
     loaded = keras.models.load_model(tmp_path / "gan.keras")

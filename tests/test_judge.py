@@ -15,7 +15,7 @@ def compiled(architecture="pooled"):
 
 
 @pytest.mark.parametrize(("architecture", "epochs"), [("pooled", 8), ("strided", 40)])  # the second's statistics lag
-def test_judge_learns_digits_and_classifies_as_it_evaluates(architecture, epochs, digits):
+def test_judge_learns_digits_and_classifies_as_it_evaluates(architecture, epochs, digits, graphs):
     judge = compiled(architecture)
     # In one go, because Keras takes long from one epoch to the next.
     images, labels = (np.concatenate([each] * epochs) for each in (digits.images, digits.labels))
@@ -25,7 +25,7 @@ def test_judge_learns_digits_and_classifies_as_it_evaluates(architecture, epochs
     np.testing.assert_allclose(judge.evaluate(digits.images, digits.labels, verbose=0)[1], right, atol=1e-6)
 
 
-def test_saved_judge_gives_the_same_verdicts(digits, tmp_path, eagerly):
+def test_saved_judge_gives_the_same_verdicts(digits, tmp_path):
     judge = compiled()
     judge.fit(digits.images, digits.labels, verbose=0)
     judge.save(tmp_path / "judge.keras")

@@ -35,7 +35,7 @@ def copy(tmp_path_factory):
     return root
 
 
-FEWER = torture.Phase("models", ("-c", torture.MODELS, "gan"), torture.PHASES[0].fresh)
+FEWER = torture.Phase("models", ("-c", torture.MODELS, "vae_kl"), torture.PHASES[0].fresh)
 PHASES = (
     (FEWER, 3, 2),
     (torture.Phase("notebook", ("-c", NOTEBOOK), ("draft", f"{torture.CACHE}/stamps-draft")), 2, 4),

@@ -32,7 +32,7 @@ def test_names_of_changes_are_unique():
     assert len({change.name for change in study.CHANGES}) == len(study.CHANGES)
 
 
-def test_scores_are_computed_once(smoke, eagerly, monkeypatch):
+def test_scores_are_computed_once(smoke, monkeypatch):
     first = study.score("judge", "validation")
     monkeypatch.setattr(study, "compute", lambda *_: pytest.fail("computed again"))
     assert study.score("judge", "validation") == first

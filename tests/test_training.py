@@ -84,7 +84,7 @@ class Census(keras.Model):
         return {"loss": keras.ops.sum(self.seen.value)}
 
 
-def test_fit_shows_every_example_once_in_each_epoch():
+def test_fit_shows_every_example_once_in_each_epoch(graphs):
     model, given = Census(47), Batches(47, 2, lambda chosen, rng: (chosen,), seed=0)  # 24 steps: no whole rounds
     model.compile()
     fit(model, given, epochs=3, name="census")
@@ -99,13 +99,13 @@ def small_fit(digits):
     return fit(model, given, epochs=6, name="small"), model
 
 
-def test_two_runs_give_the_same_weights_bit_for_bit(digits, capsys):
+def test_two_runs_give_the_same_weights_bit_for_bit(digits, graphs):
     (history, first), (_, second) = small_fit(digits), small_fit(digits)
     assert all(np.array_equal(ours, theirs) for ours, theirs in zip(first.get_weights(), second.get_weights()))
     assert len(history["loss"]) == 6 and history["loss"][-1] < history["loss"][0]
 
 
-def test_a_step_is_traced_once(digits, monkeypatch):
+def test_a_step_is_traced_once(digits, graphs, monkeypatch):
     """Which takes seconds; a step that has to make the optimiser's variables is traced again without that."""
     traced, step = [], keras.Sequential.train_step
     monkeypatch.setattr(keras.Sequential, "train_step", lambda *given: traced.append(1) or step(*given))
@@ -113,14 +113,14 @@ def test_a_step_is_traced_once(digits, monkeypatch):
     assert len(traced) == 1
 
 
-def test_a_model_that_is_built_by_its_first_batch_trains_too(digits):
+def test_a_model_that_is_built_by_its_first_batch_trains_too(digits, graphs):
     model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10)])
     model.compile(adam(1e-3, 4), loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     given = Batches(128, 32, lambda chosen, rng: (digits.images[chosen], digits.labels[chosen]), seed=1)
     assert np.isfinite(fit(model, given, epochs=1, name="late")["loss"]).all()
 
 
-def test_weights_that_the_last_step_spoils_are_not_kept(digits, eagerly):
+def test_weights_that_the_last_step_spoils_are_not_kept(digits):
     model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10, name="last")])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.SGD(np.inf), loss=loss)
@@ -159,8 +159,8 @@ IN_A_GRAPH = ("vae_mc", "cvae_25", "gan")  # they have all that the others keep;
 def test_an_interrupted_training_goes_on_to_the_same_bits(digits, tmp_path, monkeypatch, request, kind, interruptions):
     """All that an interrupted one has is what it kept; tests/test_kill.py interrupts real ones."""
     monkeypatch.setattr(watch, "EPOCHS", 9)  # so little trains no GAN
-    if kind not in IN_A_GRAPH:
-        request.getfixturevalue("eagerly")
+    if kind in IN_A_GRAPH:
+        request.getfixturevalue("graphs")
     history, weights, states = small_run(digits, kind)
     for after in interruptions:
         cache.write_arrays(tmp_path / "kept.npz", states[after - 1])
@@ -169,7 +169,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(digits, tmp_path, monk
         assert all(np.array_equal(*pair) for pair in zip(weights, same, strict=True))
 
 
-def test_a_number_that_is_not_finite_stops_the_training_at_once(digits):
+def test_a_number_that_is_not_finite_stops_the_training_at_once(digits, graphs):
     prepare(1)
     model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10, name="last")])
     model.compile(adam(1e-3, 100), loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))

@@ -73,7 +73,7 @@ def test_encoding_is_deterministic_and_sampling_is_not(binary):
     assert not np.array_equal(model.sample(4, seed=1), model.sample(4, seed=2))
 
 
-def test_saved_vae_is_the_same_model(binary, tmp_path, eagerly):
+def test_saved_vae_is_the_same_model(binary, tmp_path):
     model = vae(kl="monte_carlo", latent_dim=3)
     model.fit(binary, verbose=0)
     model.save(tmp_path / "vae.keras")
@@ -100,7 +100,7 @@ def test_conditional_gradients_reach_everything_that_learns_position(pair):
 
 
 @pytest.mark.parametrize(("option", "value"), [("kl_weight", 2.0), ("classifier_weight", 5.0)])
-def test_saved_conditional_vae_is_the_same_model_and_goes_on(option, value, pair, tmp_path, eagerly):
+def test_saved_conditional_vae_is_the_same_model_and_goes_on(option, value, pair, tmp_path):
     model = conditional(**{option: value})
     model.fit(tf.data.Dataset.from_tensors((pair,)), verbose=0)
     model.save(tmp_path / "cvae.keras")
