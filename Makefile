@@ -30,9 +30,9 @@ report: .venv/installed ## train, run the notebooks, write report/generative_mod
 	@$(PY) -m genmodels report
 
 test: .venv/installed ## the tests, and the four notebooks through nbval in the quick mode
-	$(PY) -m pytest --numprocesses=2 --dist=worksteal
 	@$(SMOKE) $(PY) -m genmodels train
-	$(SMOKE) $(PY) -m pytest --numprocesses=2 --dist=loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks
+	$(SMOKE) $(PY) -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder \
+	  --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks tests
 
 notebooks: .venv/installed ## run all notebooks and store the outputs that nbval compares
 	@$(PY) -m genmodels notebooks

@@ -7,8 +7,8 @@ from concurrent.futures.process import BrokenProcessPool
 import matplotlib.image
 import pytest
 from click.testing import CliRunner
-from conftest import replace_in
 
+from conftest import replace_in
 from genmodels import cache, cli, data, document, drift, experiments, notebooks, report, study, workers
 
 HEAVY = ("tensorflow", "keras", "matplotlib")

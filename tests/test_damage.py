@@ -10,9 +10,9 @@ from functools import lru_cache
 import keras
 import numpy as np
 import pytest
-from conftest import replace_in
 from matplotlib.figure import Figure
 
+from conftest import replace_in
 from genmodels import cache, drift, experiments, notebooks, report, store, study
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import replace_in
 
+from conftest import replace_in
 from genmodels import cache, experiments, sources, workers
 
 

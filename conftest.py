@@ -2,7 +2,8 @@ import gc
 import json
 import os
 import shutil
-from functools import lru_cache
+import tempfile
+from functools import lru_cache, partial
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -13,12 +14,33 @@ import pytest
 import genmodels  # noqa: F401  its settings for TensorFlow, before a test imports it
 
 # What metrics.json was after other trainings than those of the present one, {which: numbers}; all were measured.
-OTHER_TRAININGS = json.loads(Path(__file__).with_name("metrics_of_other_trainings.json").read_text(encoding="utf-8"))
+OTHER = Path(__file__).parent / "tests" / "metrics_of_other_trainings.json"
+OTHER_TRAININGS = json.loads(OTHER.read_text(encoding="utf-8"))
+BUDGET = os.environ.get("GENMODELS_BUDGET", "full")
+
+
+def pytest_configure(config):
+    """Lets nbval talk to its kernels through files instead of TCP: it works where there is no network at all."""
+    import nbval.kernel
+
+    if os.name == "posix":
+        sockets = tempfile.TemporaryDirectory()
+        config.add_cleanup(sockets.cleanup)
+        ipc = {"transport": "ipc", "ip": f"{sockets.name}/kernel"}
+        nbval.kernel.KernelManager = partial(nbval.kernel.KernelManager, **ipc)
 
 
 def pytest_collection_modifyitems(items):
-    """The longest tests first, so that two workers finish together."""
-    items.sort(key=lambda item: item.path.name != "test_kill.py")
+    """The longest files first, so that two workers, which take a file at a time, finish together."""
+    longest = ("kill", "mutations", "experiments", "document", "damage", "training", "notebooks")
+    first = {f"test_{name}.py": place for place, name in enumerate(longest)}
+    items.sort(key=lambda item: (item.path.suffix != ".ipynb", first.get(item.path.name, len(first))))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """The caller's budget is that of notebooks; no test depends on it."""
+    os.environ["GENMODELS_BUDGET"] = BUDGET if item.path.suffix == ".ipynb" else "full"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,9 +54,8 @@ def one_thread():
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
-    """No test sees, or spoils, the cache of the checkout; none depends on the caller's budget."""
+    """No test sees, or spoils, the cache of the checkout."""
     monkeypatch.setenv("GENMODELS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("GENMODELS_BUDGET", raising=False)
 
 
 @pytest.fixture
