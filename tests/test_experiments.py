@@ -52,7 +52,7 @@ def test_training_from_nothing_twice_gives_the_same_bits(quick, graphs):
 
 
 def test_a_worker_forgets_the_images_of_the_run_that_it_has_trained(quick, graphs, monkeypatch):
-    from genmodels import training
+    from genmodels import training  # not above: workers import this file, and not all of them need TensorFlow
 
     kept = weakref.WeakSet()
 
