@@ -16,7 +16,7 @@ import genmodels  # noqa: F401  its settings for TensorFlow, before a test impor
 # What metrics.json was after other trainings than those of the present one, {which: numbers}; all were measured.
 OTHER = Path(__file__).parent / "tests" / "metrics_of_other_trainings.json"
 OTHER_TRAININGS = json.loads(OTHER.read_text(encoding="utf-8"))
-BUDGET = os.environ.get("GENMODELS_BUDGET", "full")
+BUDGET = os.environ.get("GENMODELS_BUDGET", "full")  # the caller's
 
 
 def pytest_configure(config):
@@ -73,7 +73,7 @@ def eagerly():
 
 @pytest.fixture
 def graphs(eagerly):
-    """Steps as graphs, as everywhere but in tests: for those of bits and of how long training goes, or for many."""
+    """Steps as graphs, as they are outside tests: for tests of bits, tracing and memory, and of many steps."""
     import tensorflow as tf
 
     tf.config.run_functions_eagerly(False)
