@@ -52,9 +52,9 @@ torture: .venv/installed ## 120 kills at random moments in a copy of the checkou
 	@$(PY) -m benchmarks.torture 120
 
 lint: .venv/installed ## ruff, and the directions of imports
-	$(PY) -m ruff check .
-	$(PY) -m ruff format --check .
-	$(PY) -c "from importlinter.cli import lint_imports_command as main; main()"
+	$(PY) -m ruff check --no-cache .
+	$(PY) -m ruff format --no-cache --check .
+	$(PY) -c "from importlinter.cli import lint_imports_command as main; main(['--no-cache'])"
 
 clean: ## remove the environment, trained models, drafts and documents; figures and numbers stay
 	rm -rf .venv .cache draft report/*.pdf report/generative_models.html

@@ -5,9 +5,9 @@ import subprocess
 import sys
 
 import pytest
-from conftest import OTHER_TRAININGS, build_copy, numbers_of, record_numbers, replace_in
 from pypdf import PdfReader
 
+from conftest import OTHER_TRAININGS, build_copy, numbers_of, record_numbers, replace_in
 from genmodels import cache, data, document, report
 
 HEAD = "title: Próba\nauthor: Ktoś\nprogramme: P\ncourse: C\nlang: pl\ncover-alt: Okładka z cyfr"

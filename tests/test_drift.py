@@ -2,9 +2,9 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import OTHER_TRAININGS, numbers_of, replace_in
 from scipy import stats
 
+from conftest import OTHER_TRAININGS, numbers_of, replace_in
 from genmodels import cache, drift, figures, notebooks, report
 
 

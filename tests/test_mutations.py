@@ -4,11 +4,11 @@ import re
 import shutil
 
 import pytest
-from conftest import build_copy, replace_in
 from PIL import Image
 from pypdf import PdfWriter
 from pypdf.generic import ArrayObject, NameObject, TextStringObject
 
+from conftest import build_copy, replace_in
 from genmodels import cache, document, report
 
 MARKDOWN, METRICS, STUDY = "report/generative_models.md", "data/report/metrics.json", "data/report/study.json"

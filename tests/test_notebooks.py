@@ -5,8 +5,8 @@ import json
 
 import nbformat
 import pytest
-from conftest import replace_in
 
+from conftest import replace_in
 from genmodels import cache, data, execution, experiments, notebooks, report, sources
 
 # By hand: the trained runs behind each figure. A wrong entry here, or a notebook that uses another, fails.

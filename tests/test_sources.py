@@ -1,8 +1,8 @@
 """What counts as code that a result depends on; tests/test_experiments.py compares it with what training runs."""
 
 import pytest
-from conftest import replace_in
 
+from conftest import replace_in
 from genmodels import experiments, sources
 
 VAES = {"vae_mc", "vae_kl", "vae_before"}
