@@ -51,6 +51,7 @@ figures: .venv/installed ## bring data/report/ up to date, without the documents
 torture: .venv/installed ## 120 kills at random moments in a copy of the checkout; about an hour
 	@$(PY) -m benchmarks.torture 120
 
+# Without caches: ruff's does not notice that a file has moved, and says of other files what a clean checkout would not.
 lint: .venv/installed ## ruff, and the directions of imports
 	$(PY) -m ruff check --no-cache .
 	$(PY) -m ruff format --no-cache --check .
