@@ -9,20 +9,22 @@ import sys
 
 from check_report import APART
 
-from genmodels import data, experiments, metrics, study, workers
+from genmodels import load_mnist, metrics, trained
+from genmodels.pipeline import parallel, study
+from genmodels.pipeline.experiments import find
 
 LOSSES = ("vae_mc", "vae_kl")
 
 
 def negative_elbos(name):
     """-ELBO of a run on the test images, for each seed, in nats."""
-    images = data.load().test.quantised().images
-    models = (experiments.trained(run).model for run in study.seeded(experiments.find(name)))
+    images = load_mnist().test.binarized().images
+    models = (trained(run).model for run in study.seeded(find(name)))
     return [metrics.negative_elbo(metrics.elbo_terms(model, images, 0))["mean"] for model in models]
 
 
 if __name__ == "__main__":
-    workers.train_all([run for name in LOSSES for run in study.seeded(experiments.find(name))])
+    parallel.train_all([run for name in LOSSES for run in study.seeded(find(name))])
     found = {name: negative_elbos(name) for name in LOSSES}
     for name, values in found.items():
         print(f"{name}: -ELBO {', '.join(f'{value:.2f}' for value in values)}")

@@ -19,7 +19,8 @@ local NBSP = '\u{a0}'
 local results, provenance, draft
 local papers -- names of those in references.bib
 local quotable = {} -- what a text may quote of metrics.json and study.json, by key: numbers, names, means with a spread
-local made = {} -- by the notebooks: from provenance.json, by file or section, with the notebook's name
+local made = {} -- figures and sections that something made, from provenance.json: maker, cell, runs, key
+local unmade = {} -- sections of metrics.json that nothing made
 local alternatives = {} -- of formulas, by their TeX
 local claims, false_claims = {}, {} -- those that hold: sentence, predicate, values; those that don't: what to say of them
 local figures = pandoc.List() -- in their order and by name: file, alt, width, extra, number, caption
@@ -74,6 +75,8 @@ end
 
 local function find(key)
   if quotable[key] then return quotable[key] end
+  local section = key:match '^[^.]+'
+  if unmade[section] then stop('no notebook is on record as having made ' .. section, key) end
   stop('no number "' .. key .. '" in metrics.json or study.json' .. closest(key, sorted_keys(quotable)), key)
 end
 
@@ -356,13 +359,13 @@ local function typst_grid(div)
   return raw('#grid(columns: ' .. #cells .. ', gutter: 1em, ' .. table.concat(cells, ', ') .. ')')
 end
 
--- Commit, machine and versions of a section of provenance.json, in words.
-local function origin(of)
-  local machine = of.machine
+-- Commit, machine and versions of a record of provenance.json, in words.
+local function origin(record)
+  local of = record.origin
   local tree = type(of.commit) ~= 'string' and 'zatwierdzenie niezapisane'
     or 'zatwierdzenie `' .. of.commit:sub(1, 10) .. '`' .. (of.clean and '' or ' ze zmianami')
-  return ('%s; %s, rdzenie: %d, %s, Python %s, TensorFlow %s, Keras %s, NumPy %s'):format(tree, machine.processor,
-    machine.cores, machine.system, machine.python, machine.tensorflow, machine.keras, machine.numpy)
+  return ('%s; %s, rdzenie: %d, %s, Python %s, TensorFlow %s, Keras %s, NumPy %s'):format(tree, of.machine.processor,
+    of.machine.cores, of.machine.system, of.machine.python, of.machine.tensorflow, of.machine.keras, of.machine.numpy)
 end
 
 -- What made each figure and the numbers of each notebook, as a table, and the versions and machines once.
@@ -371,18 +374,22 @@ local function sources()
   for _, noted in ipairs(figures) do names[noted.file:match '[^/]+$'] = 'rys.' .. NBSP .. noted.number end
   local rows, origins = {}, {}
   for result, of in pairs(made) do
-    local shown = names[result] or 'liczby: `' .. result .. '`'
-    local asked = sorted_keys(of.runs):map(function(run) return ('`%s`%s(%d)'):format(run, NBSP, of.runs[run]) end)
-    local runs = #asked > 0 and table.concat(asked, ', ') or '–'
-    local order = ('%s%03d%s'):format(of.notebook, of.cell, result) -- in which they are made
-    rows[order] = ('| %s | `%s` | %d | %s | `%s` |'):format(shown, of.notebook, of.cell, runs, of.key:sub(1, 10))
-    origins[origin(provenance[of.notebook])] = true
+    local shown = names[result] or (result:match '%.png$' and 'rysunek' or 'liczby') .. ': `' .. result .. '`'
+    local loaded = sorted_keys(of.runs):map(function(run)
+      return ('`%s`%s(%s)'):format(run, NBSP, table.concat(of.runs[run], ', '))
+    end)
+    local runs = #loaded > 0 and table.concat(loaded, ', ') or '–'
+    local order = ('%s%03d%s'):format(of.maker, of.cell, result) -- in which they are made
+    local cell = of.cell > 0 and of.cell or '–'
+    rows[order] = ('| %s | `%s` | %s | %s | `%s` |'):format(shown, of.maker, cell, runs, of.key:sub(1, 10))
+    origins[origin(provenance[of.maker])] = true
   end
   local text = 'Rysunki i liczby notatników: ' .. table.concat(sorted_keys(origins), '; ') .. '. Liczby kilku treningów (`study.json`): '
-    .. origin(provenance.study) .. '. Dane: MNIST, skrót `' .. provenance.zadanie_1_autoenkoder.data .. '`. Sprawdzone zdania: '
+    .. origin(provenance.study) .. '. Dane: MNIST, skrót `' .. provenance.study.inputs.MNIST .. '`. Sprawdzone zdania: '
     .. #claims .. '. Do wersji PDF dołączono `provenance.json`, `metrics.json`, `study.json`, `claims.json` oraz' .. NBSP
     .. '`figures.json`; czy zgadzają się ze źródłami, sprawdza `python -m genmodels verify`. Klucz w tabeli to skrót wszystkiego, '
-    .. 'od czego wynik zależy.\n\n| Wynik | Notatnik | Komórka kodu | Treningi (ziarno) | Klucz |\n'
+    .. 'od czego wyniki notatnika zależą; treningi to te, które notatnik wczytał do danej komórki.\n\n'
+    .. '| Wynik | Notatnik | Komórka kodu | Treningi (ziarno) | Klucz |\n'
     .. '|:-------|:-----------|------:|:--------------------|:------|\n'
     .. table.concat(sorted_keys(rows):map(function(order) return rows[order] end), '\n')
     .. '\n\n: Z czego powstały rysunki i liczby notatników.\n'
@@ -421,13 +428,15 @@ end
 
 local function read_results(meta)
   results, draft = meta.results and pandoc.utils.stringify(meta.results) or RESULTS, meta.draft == true
-  make_quotable(read_json(results .. '/metrics.json', 'the notebooks write it'), '')
   make_quotable(read_json(STUDY, '`make study` writes it'), 'study')
   provenance = read_json(results .. '/provenance.json', 'the notebooks write it')
-  for notebook, of in pairs(provenance) do
-    for result, how in pairs(of.results or {}) do
-      made[result], how.notebook = how, notebook
+  for maker, record in pairs(provenance) do
+    for result, of in pairs(record.results or {}) do
+      made[result] = { maker = maker, cell = of.cell, runs = of.runs, key = record.key }
     end
+  end
+  for section, numbers in pairs(read_json(results .. '/metrics.json', 'the notebooks write it')) do
+    if made[section] then make_quotable(numbers, section) else unmade[section] = true end
   end
   provenance.study = read_json(RESULTS .. '/provenance.json', '`make study` writes it').study -- drafts have none
 end

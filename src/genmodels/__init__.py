@@ -5,27 +5,41 @@ Importing the package is cheap: names are resolved on first use, so TensorFlow i
 
 import os
 from importlib import import_module
+from importlib.util import find_spec
+
+from genmodels.config import quiet_start
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # whatever ~/.keras/keras.json says
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its notes on devices tell the reader of a notebook nothing
 # TensorFlow turns its fast kernels for convolutions on by itself only where the processor has AVX-512 VNNI.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 _EXPORTS = {
-    "AE": "autoencoder",
-    "VAE": "vae",
-    "ConditionalVAE": "vae",
-    "ConditionalGAN": "gan",
-    "Judge": "judge",
+    "AE": "models.autoencoder",
+    "VAE": "models.vae",
+    "ConditionalVAE": "models.conditional_vae",
+    "ConditionalGAN": "models.gan",
+    "Classifier": "models.classifier",
+    "load_mnist": "datasets",
     "plot_latent_images": "figures",
     "plot_latent_space": "figures",
+    "Run": "pipeline.experiments",
+    "Setup": "setups",
+    "model_builder": "setups",
+    "trained": "pipeline.store",
+    "save": "pipeline.results",
+    "record": "pipeline.results",
 }
 __all__ = list(_EXPORTS)
 
 
 def __getattr__(name):
-    if name not in _EXPORTS:
-        raise AttributeError(f"module 'genmodels' has no attribute {name!r}")
-    return getattr(import_module(f"genmodels.{_EXPORTS[name]}"), name)
+    with quiet_start():  # most of these import TensorFlow
+        if name in _EXPORTS:
+            return getattr(import_module(f"genmodels.{_EXPORTS[name]}"), name)
+        if not name.startswith("_") and find_spec(f"genmodels.{name}"):
+            return import_module(f"genmodels.{name}")
+    raise AttributeError(f"module 'genmodels' has no attribute {name!r}")
 
 
 def __dir__():

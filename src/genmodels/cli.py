@@ -9,16 +9,18 @@ from pathlib import Path
 
 import click
 
-from genmodels import cache, data, document, execution, experiments, notebooks, report, sources, study, workers
+from genmodels import config
+from genmodels.datasets import DatasetError
+from genmodels.pipeline import document, files, fingerprint, notebooks, parallel, records, results, store, study
+from genmodels.pipeline.experiments import RUNS
+from genmodels.pipeline.records import ReportError
 
-# TensorFlow's start-up messages tell the people who run this nothing.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # For the processes that it starts, one for each core: more threads of NumPy than cores wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 JOBS = click.option("--jobs", type=click.IntRange(1), default=2, help="How many at once; each takes one core and 1 GB.")
 
 
-PLAIN = (cache.CacheError, cache.FaultError, data.DataError, experiments.TrainingError, report.ReportError)
+PLAIN = (files.FileError, files.ResourceError, DatasetError, store.TrainingError, ReportError)
 
 
 class PlainErrors(click.Group):
@@ -27,10 +29,10 @@ class PlainErrors(click.Group):
     def invoke(self, context):
         before = signal.signal(signal.SIGTERM, _stop)
         try:
-            with cache.faults("genmodels"):
+            with files.system_errors("genmodels"):
                 return super().invoke(context)
         except (*PLAIN, BrokenProcessPool) as error:
-            plain = click.ClickException(cache.KILLED if isinstance(error, BrokenProcessPool) else str(error))
+            plain = click.ClickException(files.KILLED if isinstance(error, BrokenProcessPool) else str(error))
             plain.exit_code = 2
             raise plain from error
         finally:
@@ -39,7 +41,7 @@ class PlainErrors(click.Group):
 
 def _stop(*_):
     """What Ctrl-C does, which a terminal sends to all processes; SIGTERM comes to one."""
-    children = [*multiprocessing.active_children(), *execution.running]
+    children = multiprocessing.active_children()
     for child in children:
         child.terminate()
     # One that hangs inside TensorFlow, as it does where memory runs out, hears nothing.
@@ -57,10 +59,10 @@ def main():
     GENMODELS_BUDGET=smoke runs everything on a slice of the data in seconds, into the folder draft/.
     """
     try:
-        data.smoke_budget()
+        config.quick_mode()
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    here, running = Path("src", "genmodels").resolve(), sources.PACKAGE.resolve()
+    here, running = Path("src", "genmodels").resolve(), fingerprint.PACKAGE.resolve()
     if here.is_dir() and here != running:  # as where a checkout was copied or renamed with its environment
         raise click.UsageError(
             f"expected to run {here}, got {running}; set PYTHONPATH=src, as make does, or make clean"
@@ -70,34 +72,62 @@ def main():
 @main.command("runs")
 def list_runs():
     """List the runs of the report and their state."""
-    for name, run in experiments.RUNS.items():
-        state = "trained" if experiments.is_trained(name) else "to train"
+    for name, run in RUNS.items():
+        state = "trained" if store.is_trained(name) else "to train"
         click.echo(f"{name:10} {state:9} {run.settings()['epochs']:3} epochs  seed {run.seed}  {run.summary}")
 
 
 @main.command()
 def status():
-    """Say of each run, figure, number and document whether it is fresh, and if not, why."""
-    rows = [("run", name, experiments.why_stale(name)) for name in experiments.RUNS]
-    for notebook in report.NOTEBOOKS:
-        stale = notebooks.stale(notebook)
-        kinds = {name: "figure" if name.endswith(".png") else "numbers" for name in notebooks.results(notebook)}
-        rows += [(kind, name, stale.get(name, "")) for name, kind in kinds.items()]
-    rows += [("numbers", "study", study.why_stale()), ("numbers", "benchmark", notebooks.benchmark_stale())]
+    """Say of each run, notebook, figure, number and document whether it is fresh, and if not, why."""
+    rows = [("run", name, store.why_stale(name)) for name in RUNS]
+    provenance = records.provenance()
+    for name in notebooks.names():
+        why = notebooks.why_stale(name)
+        made = provenance[name].results if name in provenance else {}
+        rows += [("notebook", f"{name}.ipynb", why), *((_kind(result), result, why) for result in made)]
+    rows += [("numbers", "study", study.why_stale()), ("numbers", "benchmark", document.benchmark_stale())]
     rows += [("document", document.path(kind).name, document.why_stale(kind)) for kind in ("pdf", "html")]
     for kind, name, why in rows:
         click.echo(f"{kind:9} {name:36} {'stale: ' + why if why else 'fresh'}")
+    for name, why in (leftover := notebooks.leftovers()).items():
+        click.echo(f"{_kind(name):9} {name:36} left over: {why}")
+    if leftover:
+        click.echo("`genmodels prune` removes what is left over.")
+
+
+def _kind(result):
+    return "figure" if result.endswith(".png") else "numbers"
+
+
+@main.command()
+def prune():
+    """Remove the figures and numbers that no notebook makes any more."""
+    leftover = notebooks.leftovers()
+    notebooks.remove(leftover)
+    click.echo("\n".join(f"Removed {name}: {why}" for name, why in leftover.items()) or "Nothing is left over.")
+
+
+@main.command()
+@click.argument("names", metavar="[NOTEBOOK]...", nargs=-1)
+def strip(names):
+    """Bring notebooks, or all, back to their stored form, without running them: nbval's outputs stay, others go."""
+    for name in [Path(name).stem for name in names] or notebooks.names():
+        if notebooks.strip(name):
+            click.echo(f"Stripped {_shown(notebooks.path(name))}")
 
 
 @main.command()
 @click.argument("pdf", required=False, type=click.Path(dir_okay=False))
 def verify(pdf):
     """Check that a PDF (the report's, if none is named) holds the figures, numbers and claims of this checkout."""
+    from genmodels.pipeline import verify as checks
+
     pdf = pdf or document.path()
     if not os.path.isfile(pdf):
-        raise report.ReportError(f"{_shown(pdf)}: expected a PDF to verify, found nothing; `make report` writes it")
+        raise ReportError(f"{_shown(pdf)}: expected a PDF to verify, found nothing; `make report` writes it")
     found = 0
-    for text in document.differences(pdf):
+    for text in checks.differences(pdf):
         click.echo(text)
         found += 1
     click.echo(f"{_shown(pdf)}: {f'{found} differences from' if found else 'holds what is in'} this checkout")
@@ -108,11 +138,11 @@ def verify(pdf):
 @click.option("--against", default="HEAD", help="The committed revision.")
 def diff(against):
     """Compare the notebooks' figures and numbers with the committed ones: same, only rendered anew, or changed."""
-    from genmodels import drift
+    from genmodels.pipeline import verify as checks
 
-    if data.smoke_budget():
-        raise report.ReportError("expected a full run to compare, got GENMODELS_BUDGET=smoke")
-    rows = list(drift.compare(against))
+    if config.quick_mode():
+        raise ReportError("expected a full run to compare, got GENMODELS_BUDGET=smoke")
+    rows = list(checks.compare(against))
     for name, change, serious in rows:
         if change:
             click.echo(f"{'!' if serious else ' '} {name:36} {change}")
@@ -124,11 +154,11 @@ def diff(against):
 
 
 @main.command()
-@click.argument("names", metavar="[RUN]...", nargs=-1, type=click.Choice(list(experiments.RUNS)))
+@click.argument("names", metavar="[RUN]...", nargs=-1, type=click.Choice(list(RUNS)))
 @JOBS
 def train(names, jobs):
     """Train the named runs, or all, where the cache does not have them yet."""
-    workers.train_all(names or experiments.RUNS, jobs=jobs)
+    parallel.train_all(names or RUNS, jobs=jobs)
 
 
 @main.command()
@@ -151,14 +181,18 @@ def build_report(jobs):
 
 
 def _say_whether_within_the_study():
-    from genmodels import drift
+    from genmodels.pipeline import verify as checks
 
-    comparison = drift.beside_the_study()
-    if data.smoke_budget() or not comparison:
+    comparison = checks.beside_the_study()
+    if config.quick_mode() or not comparison:
         return
-    if why := study.why_stale():
-        click.echo(f"study.json is stale: {why}; `make study` renews it.")
-    far = drift.outside(comparison)
+    for name, why, renewal in (
+        ("study.json", study.why_stale(), "make study"),
+        ("benchmark", document.benchmark_stale(), "make bench"),
+    ):
+        if why:
+            click.echo(f"{name} is stale: {why}; `{renewal}` renews it.")
+    far = checks.outside(comparison)
     inside = len(comparison) - len(far)
     click.echo(f"{inside} of {len(comparison)} scores lie within 3 standard deviations of the study's mean over seeds.")
     for run, name, value, mean, deviation in far:
@@ -168,99 +202,68 @@ def _say_whether_within_the_study():
 @main.command("notebooks")
 @JOBS
 def run_notebooks(jobs):
-    """Run all four notebooks and store in them the outputs that nbval compares."""
-    if data.smoke_budget():
-        raise report.ReportError("expected a full run to store outputs from, got GENMODELS_BUDGET=smoke")
-    _run(report.NOTEBOOKS, jobs)
-    for name in report.NOTEBOOKS:
-        execution.store_checked_outputs(name)
+    """Run all notebooks and store in them the outputs that nbval compares."""
+    if config.quick_mode():
+        raise ReportError("expected a full run to store outputs from, got GENMODELS_BUDGET=smoke")
+    notebooks.run(notebooks.names(), jobs)
+    for name in notebooks.names():
+        notebooks.store_checked_outputs(name)
 
 
 @main.command("study")
 @JOBS
 def make_study(jobs):
     """Train every run with several seeds, and runs with one part changed; score all. Long; it can be resumed."""
-    if data.smoke_budget():
-        raise report.ReportError("expected a full run to write the study from, got GENMODELS_BUDGET=smoke")
+    if config.quick_mode():
+        raise ReportError("expected a full run to write the study from, got GENMODELS_BUDGET=smoke")
     study.make(jobs)
-    click.echo(f"Wrote {_shown(report.study_path())}")
+    click.echo(f"Wrote {_shown(study.path())}")
 
 
 def _refresh_figures(jobs):
-    """Brings models, figures and numbers up to date."""
-    report.metrics(), report.study()  # what cannot be read is said before the work, not after it
-    if stale := [name for name in report.NOTEBOOKS if notebooks.stale(name)]:
-        _run(stale, jobs)
-
-
-def _run(names, jobs):
-    """Runs notebooks once the runs that they ask for are trained, the longest first."""
-    wanted = {run for name in names for made in notebooks.results(name).values() for run in made.runs}
-    workers.train_all([name for name in experiments.RUNS if name in wanted], jobs=jobs)
-    execution.run(names, jobs)
+    """Bring models, figures and numbers up to date."""
+    results.metrics(), study.read()  # what cannot be read is said before the work, not after it
+    if stale := [name for name in notebooks.names() if notebooks.why_stale(name)]:
+        notebooks.run(stale, jobs)
 
 
 def _shown(path):
     return os.path.relpath(path)
 
 
-@main.group()
-def sample():
-    """Draw images with a trained model, as one PNG."""
-
-
-def _sample_options(command):
-    for option in (
-        click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), help="PNG file to write."),
-        click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Of the noise."),
-        click.option("-n", "--count", type=click.IntRange(1, 10_000), default=16, help="Images."),
-    ):
-        command = option(command)
-    return command
-
-
-LABEL = click.option("--label", type=click.IntRange(0, 9), required=True, help="The digit, 0-9.")
-
-
-@sample.command("gan")
-@LABEL
-@_sample_options
-def sample_gan(label, count, seed, output):
-    """Digits with a given label from the conditional GAN."""
-    _draw("gan", output, lambda model: model.generate([label] * count, seed))
-
-
-@sample.command("vae")
-@click.option("--kl", type=click.Choice(["mc", "kl"]), default="kl", help="Loss it was trained with.")
-@_sample_options
-def sample_vae(kl, count, seed, output):
-    """Digits from the prior of the two-dimensional VAE: Monte-Carlo (mc) or closed-form (kl) loss."""
-    _draw(f"vae_{kl}", output, lambda model: model.sample(count, seed))
-
-
-@sample.command("cvae")
-@LABEL
-@click.option("--position", type=click.IntRange(0, 2), nargs=2, required=True, help="pos_x and pos_y, 0-2 each.")
-@click.option("--latent-dim", type=click.Choice(["2", "25", "100"]), default="25")
-@_sample_options
-def sample_cvae(label, position, latent_dim, count, seed, output):
-    """Canvases with a given label and position from the conditional VAE."""
-    _draw(f"cvae_{latent_dim}", output, lambda model: model.sample([[label, *position]] * count, seed))
-
-
-def _draw(run, output, draw):
-    """Saves what `draw` makes with the model of a run as one PNG, the images edge to edge."""
+@main.command()
+@click.argument("run", type=click.Choice(list(RUNS)))
+@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), help="PNG file to write.")
+@click.option("-n", "--count", type=click.IntRange(1, 10_000), default=16, help="Images.")
+@click.option("--label", type=click.IntRange(0, 9), help="The digit, of a conditional model.")
+@click.option("--position", type=click.IntRange(0, 2), nargs=2, help="pos_x and pos_y, of a conditional VAE.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Of the noise.")
+def sample(run, output, count, label, position, seed):
+    """Draw images with the trained model of a run, as one PNG."""
     import numpy as np
 
     from genmodels.figures import mark_as_draft, plot_mosaic
 
-    images = draw(experiments.trained(run).model)
+    model = store.trained(run).model
+    images = _draw(run, model, count, {"label": label, "position": position}, seed)
     width = int(np.ceil(len(images) ** 0.5))
     rows = -(-len(images) // width)
     padded = np.concatenate([images, np.zeros((rows * width - len(images), *images.shape[1:]))])
     figure = plot_mosaic(padded.reshape(rows, width, *images.shape[1:]))
-    if data.smoke_budget():
+    if config.quick_mode():
         mark_as_draft(figure)
-    with cache.replacing(output) as temporary:
+    with files.replacing(output) as temporary:
         figure.savefig(temporary, format="png", dpi=200)
     click.echo(f"Wrote {output}")
+
+
+def _draw(run, model, count, asked, seed):
+    """Return images that a model draws, given what was asked for; refuse what it does not take."""
+    takes = getattr(model, "CONDITIONS", None)
+    if takes is None:
+        raise click.UsageError(f"{run} draws no images from noise; choose a VAE or a GAN")
+    for name, value in asked.items():
+        if (name in takes) != (value is not None):
+            wanted = f"takes --{name}" if name in takes else f"takes no --{name}"
+            raise click.UsageError(f"{run} {wanted}")
+    return model.draw(count, seed, **{name: asked[name] for name in takes})

@@ -1,33 +1,45 @@
 """The maths of the variational autoencoder: pure functions on Keras tensors, one value per example.
 
-Each function sums over the pixels or the latent axes of an example and returns shape ``(B,)`` in nats. Averaging over
-the batch is left to the caller, so that the mean is one visible step.
+Each function sums over the pixels or the latent axes of an example and returns shape (B,) in nats. The caller averages
+over the batch, so that the mean is one visible step.
 """
 
 import math
 
-from keras import ops, random
+from keras import KerasTensor, ops, random
+from keras.random import SeedGenerator
 
 
 def _sum_per_example(values):
-    """Sums every axis but the first: (B, ...) -> (B,)."""
+    """Sum over every axis except the first: (B, ...) -> (B,)."""
     return ops.sum(ops.reshape(values, (ops.shape(values)[0], -1)), axis=1)
 
 
 def _refuse_other_shapes(**tensors):
-    """ValueError unless the named tensors (B, ...) have the same shape but for B, which may be broadcast."""
+    """Raise ValueError unless the tensors (B, ...) have the same shape. Only B may be broadcast."""
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if len({shape[1:] for shape in shapes.values()}) > 1 or min(map(len, shapes.values())) < 2:
         found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise ValueError(f"expected {' and '.join(shapes)} of the same shape (B, ...), got {found}")
 
 
-def bernoulli_log_likelihood(images, logits):
-    """Log-probability of `images` under independent Bernoulli pixels.
+def bernoulli_log_likelihood(images: KerasTensor, logits: KerasTensor) -> KerasTensor:
+    """Return the log-probability of images under independent Bernoulli pixels.
 
-    images: (B, ...) in [0, 1], usually 0 or 1. logits: the same shape, any real number. Returns (B,), nats.
-    Computed from logits, so that it stays finite where a sigmoid would saturate.
-    Source: Kingma & Welling, "Auto-Encoding Variational Bayes", 2014, appendix C.1.
+    Takes logits, so that the result stays finite beyond the point at which a sigmoid saturates.
+
+    Args:
+        images: Shape (B, ...), values in [0, 1], usually 0 or 1.
+        logits: Same shape, any real numbers.
+
+    Returns:
+        Shape (B,), nats.
+
+    Raises:
+        ValueError: The shapes differ in more than B.
+
+    Source:
+        Kingma & Welling, "Auto-Encoding Variational Bayes", 2014, appendix C.1.
     """
     _refuse_other_shapes(images=images, logits=logits)
     return _sum_per_example(images * logits - _softplus(logits))
@@ -35,29 +47,51 @@ def bernoulli_log_likelihood(images, logits):
 
 @ops.custom_gradient
 def _softplus(logits):
-    """log(1 + exp(l)) as max(l, 0) - log max(p, 1 - p), where p, the sigmoid of l, is also its derivative.
+    """Compute log(1 + exp(l)) as max(l, 0) - log max(p, 1 - p), with p the sigmoid of l.
 
-    A step of training then computes one exponential for a pixel, not three.
+    p is also the derivative, so that a training step computes one exponential per pixel and not three.
     """
     p = ops.sigmoid(logits)
     return ops.relu(logits) - ops.log(ops.maximum(p, 1.0 - p)), lambda upstream: upstream * p
 
 
-def gaussian_log_density(z, mean, log_var):
-    """Log-density of `z` under N(mean, diag(exp(log_var))).
+def gaussian_log_density(z: KerasTensor, mean: KerasTensor, log_var: KerasTensor) -> KerasTensor:
+    """Return the log-density of `z` under N(mean, diag(exp(log_var))).
 
-    z, mean, log_var: (B, latent_dim), broadcastable. Returns (B,), nats.
+    Args:
+        z: Shape (B, latent_dim).
+        mean: Shape (B, latent_dim).
+        log_var: Shape (B, latent_dim). B may be broadcast in all three.
+
+    Returns:
+        Shape (B,), nats.
+
+    Raises:
+        ValueError: The shapes differ in more than B.
     """
     _refuse_other_shapes(z=z, mean=mean, log_var=log_var)
     squared_distance = ops.square(z - mean) * ops.exp(-log_var)
     return -0.5 * _sum_per_example(squared_distance + log_var + math.log(2 * math.pi))
 
 
-def kl_gaussians(mean_q, log_var_q, mean_p, log_var_p):
-    """KL(Q || P) of two Gaussians with diagonal covariance, in closed form.
+def kl_gaussians(
+    mean_q: KerasTensor, log_var_q: KerasTensor, mean_p: KerasTensor, log_var_p: KerasTensor
+) -> KerasTensor:
+    """Return KL(Q || P) of two Gaussians with diagonal covariance, in closed form.
 
-    All arguments: (B, latent_dim), broadcastable. Returns (B,), nats, never below zero (but for rounding).
     Per axis: ln(sigma_p / sigma_q) + (sigma_q^2 + (mu_q - mu_p)^2) / (2 sigma_p^2) - 1/2.
+
+    Args:
+        mean_q: Shape (B, latent_dim).
+        log_var_q: Shape (B, latent_dim).
+        mean_p: Shape (B, latent_dim).
+        log_var_p: Shape (B, latent_dim). B may be broadcast in all four.
+
+    Returns:
+        Shape (B,), nats. Never below zero, except by rounding.
+
+    Raises:
+        ValueError: The shapes differ in more than B.
     """
     _refuse_other_shapes(mean_q=mean_q, log_var_q=log_var_q, mean_p=mean_p, log_var_p=log_var_p)
     ratio = ops.exp(log_var_q - log_var_p)
@@ -65,34 +99,62 @@ def kl_gaussians(mean_q, log_var_q, mean_p, log_var_p):
     return 0.5 * _sum_per_example(log_var_p - log_var_q + ratio + squared_distance - 1.0)
 
 
-def kl_closed_form(z_mean, z_log_var, z=None):
-    """KL(N(z_mean, exp(z_log_var)) || N(0, I)) in closed form; `z` is not used.
+def kl_closed_form(z_mean: KerasTensor, z_log_var: KerasTensor, z: KerasTensor | None = None) -> KerasTensor:
+    """Return KL(N(z_mean, exp(z_log_var)) || N(0, I)) in closed form.
 
-    z_mean, z_log_var: (B, latent_dim). Returns (B,), nats, never below zero (but for rounding).
-    Source: Kingma & Welling 2014, appendix B.
+    Args:
+        z_mean: Shape (B, latent_dim).
+        z_log_var: Shape (B, latent_dim).
+        z: Not used; accepted so that both forms of the KL term are called alike.
+
+    Returns:
+        Shape (B,), nats. Never below zero, except by rounding.
+
+    Source:
+        Kingma & Welling 2014, appendix B.
     """
     del z
     zeros = ops.zeros_like(z_mean)
     return kl_gaussians(z_mean, z_log_var, zeros, zeros)
 
 
-def kl_monte_carlo(z_mean, z_log_var, z):
-    """One-sample estimate of the same KL: log q(z|x) - log p(z) at the given `z`.
+def kl_monte_carlo(z_mean: KerasTensor, z_log_var: KerasTensor, z: KerasTensor) -> KerasTensor:
+    """Estimate the KL of `kl_closed_form` from one sample: log q(z|x) - log p(z) at the given `z`.
 
-    z, z_mean, z_log_var: (B, latent_dim), z drawn from N(z_mean, exp(z_log_var)). Returns (B,), nats. Right on average
-    over z; for a single example it may well be negative.
-    Source: Kingma & Welling 2014, equation 6 (estimator A).
+    The estimate is unbiased: its mean over z is the KL. For a single example it may be negative.
+
+    Args:
+        z_mean: Shape (B, latent_dim).
+        z_log_var: Shape (B, latent_dim).
+        z: Shape (B, latent_dim), drawn from N(z_mean, exp(z_log_var)).
+
+    Returns:
+        Shape (B,), nats.
+
+    Source:
+        Kingma & Welling 2014, equation 6 (estimator A).
     """
     logpz = gaussian_log_density(z, ops.zeros_like(z_mean), ops.zeros_like(z_log_var))
     logqz_x = gaussian_log_density(z, z_mean, z_log_var)
     return logqz_x - logpz
 
 
-def sample_gaussian(mean, log_var, seed):
-    """Draws from N(mean, diag(exp(log_var))) by the reparametrisation trick, so that gradients reach both arguments.
+def sample_gaussian(mean: KerasTensor, log_var: KerasTensor, seed: int | SeedGenerator) -> KerasTensor:
+    """Sample from N(mean, diag(exp(log_var))) by the reparametrisation trick, so that gradients reach both arguments.
 
-    mean, log_var: (B, latent_dim). seed: an int or a keras.random.SeedGenerator. Returns (B, latent_dim).
-    Source: Kingma & Welling 2014, section 2.4.
+    Args:
+        mean: Shape (B, latent_dim).
+        log_var: Shape (B, latent_dim).
+        seed: An integer, or a generator that gives new noise in each call.
+
+    Returns:
+        Shape (B, latent_dim).
+
+    Raises:
+        ValueError: The shapes differ in more than B.
+
+    Source:
+        Kingma & Welling 2014, section 2.4.
     """
     _refuse_other_shapes(mean=mean, log_var=log_var)
     noise = random.normal(ops.shape(mean), dtype=mean.dtype, seed=seed)

@@ -1,9 +1,10 @@
 """The report's figures, in Polish: arrays in, a matplotlib Figure out. Nothing is shown or saved here.
 
-Digits are drawn as dark ink on white paper. Images are arrays (..., 28, 28) or (..., 28, 28, 1) in [0, 1], canvases the
-same with 56 pixels a side.
+Digits are drawn as dark ink on white paper. Images are arrays (..., 28, 28) or (..., 28, 28, 1) in [0, 1]. Canvases are
+alike, with 56 pixels a side.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 
 import matplotlib.style
@@ -12,24 +13,27 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from numpy.typing import ArrayLike
 
 WIDTH = 6.3  # inches: the text width of an A4 page
 LIMIT = 4  # the decoded grid covers [-LIMIT, LIMIT] on both axes
 STYLE = {"font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "axes.linewidth": 0.6, "mathtext.fontset": "cm"}
-# One colour a digit in every figure: eight of P. Tol's "muted" scheme and one of his "high-contrast" scheme (#ddaa33),
-# both made for colour-blind readers, and black.
+# Each digit has one colour in every figure: eight of P. Tol's "muted" scheme, one of his "high-contrast" scheme
+# (#ddaa33), both made for colour-blind readers, and black.
 COLOURS = (
     *("#332288", "#cc6677", "#117733", "#88ccee", "#882255"),
     *("#999933", "#44aa99", "#000000", "#aa4499", "#ddaa33"),
 )
-MARK = "#c44900"  # outlines of asked cells
+MARK = "#c44900"  # outlines of the cells that conditions ask for
 UNIT = "odch. std."
 
 
-def _styled(draw):
+def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Draw in the report's style, independent of the user's own matplotlibrc."""
+
     @wraps(draw)
     def in_style(*args, **kwargs):
-        with matplotlib.style.context(["default", STYLE]):  # whatever the user's own matplotlibrc says
+        with matplotlib.style.context(["default", STYLE]):
             return draw(*args, **kwargs)
 
     return in_style
@@ -40,13 +44,13 @@ def _figure(height):
 
 
 def _flat(images):
-    """Images without the channel axis."""
+    """Return images without the channel axis."""
     images = np.asarray(images)
     return images[..., 0] if images.shape[-1] == 1 else images
 
 
 def _mosaic(images):
-    """Images (rows, n, side, side) edge to edge as one."""
+    """Join images (rows, n, side, side) edge to edge into one."""
     return np.concatenate(np.concatenate(images, axis=1), axis=1)
 
 
@@ -56,7 +60,7 @@ def _show(axes, image, title=""):
 
 
 def _image_table(images, *, columns="", rows="", height=None):
-    """Figure and axes of a table of images (rows, columns, 28, 28), with texts above and to the left of it."""
+    """Draw a table of images (rows, columns, 28, 28) with texts above and to the left; return figure and axes."""
     count, width = len(images), len(images[0])
     figure = _figure(height or (WIDTH - 0.9) / width * count + 0.3)
     table = figure.subplots(count, width, squeeze=False)
@@ -76,15 +80,22 @@ def _latent_axes(axes, limit):
 
 
 @_styled
-def plot_latent_space(codes, labels):
-    """Codes (N, 2) in the latent plane, coloured by label (N,), each digit written where it has a place of its own.
+def plot_latent_space(codes: ArrayLike, labels: ArrayLike) -> Figure:
+    """Draw codes in the latent plane, coloured by label, with each digit written in an area of its own.
 
-    Both axes reach to the first whole number beyond the decoded grid, the dashed square, that no code exceeds.
+    A dashed square marks the decoded grid. Both axes reach to the first whole number beyond it that no code exceeds.
+
+    Args:
+        codes: Shape (N, 2), in standard deviations.
+        labels: Shape (N,), 0-9.
+
+    Returns:
+        A scatter plot.
     """
     codes, labels = np.asarray(codes), np.asarray(labels)
     figure = _figure(WIDTH)
     axes = figure.subplots()
-    order = np.random.default_rng(0).permutation(len(codes))  # so that no digit lies on top for being last
+    order = np.random.default_rng(0).permutation(len(codes))  # so that the last digit does not lie on top
     axes.scatter(*codes[order].T, s=3, linewidths=0, alpha=0.7, c=[COLOURS[label] for label in labels[order]])
     for digit in np.unique(labels):
         outline = [withStroke(linewidth=3, foreground="white")]
@@ -105,9 +116,10 @@ def plot_latent_space(codes, labels):
 
 
 def _own_place(points, own):
-    """Where among points (N, 2) those of the mask `own` (N,) are many and little mixed with others.
+    """Find a place among points (N, 2) with many points of the mask `own` (N,) and few others.
 
-    Of boxes 0.8 wide, the one with the largest count of own points times their share squared.
+    The place is the median of own points in the best of boxes 0.8 wide. The best box has the largest count of own
+    points times the square of their share.
     """
     centres = np.unique(np.rint(points[own] / 0.4), axis=0) * 0.4
     boxes = [np.abs(points - centre).max(axis=1) <= 0.4 for centre in centres]
@@ -115,22 +127,45 @@ def _own_place(points, own):
     return np.median(points[best & own], axis=0)
 
 
-def latent_grid(count):
-    """Points (count * count, 2) of a regular grid over [-LIMIT, LIMIT]^2, in the order in which a picture is read."""
+def latent_grid(count: int) -> np.ndarray:
+    """Return the points of a regular grid over [-LIMIT, LIMIT]^2, row by row from the top left.
+
+    Args:
+        count: Points along each axis.
+
+    Returns:
+        float32 array of shape (count * count, 2).
+    """
     line = np.linspace(-LIMIT, LIMIT, count, dtype="float32")
     z_1, z_2 = np.meshgrid(line, line[::-1])
     return np.stack([z_1.ravel(), z_2.ravel()], axis=1)
 
 
-def interpolate(start, end, count=5):
-    """`count` equally spaced points (count, latent_dim) from `start` to `end` (latent_dim,), both included."""
+def interpolate(start: np.ndarray, end: np.ndarray, count: int = 5) -> np.ndarray:
+    """Return equally spaced points from `start` to `end`, both included.
+
+    Args:
+        start: Shape (latent_dim,).
+        end: Shape (latent_dim,).
+        count: Number of points.
+
+    Returns:
+        Shape (count, latent_dim).
+    """
     share = np.linspace(0, 1, count, dtype="float32")[:, None]
     return (1 - share) * start + share * end
 
 
 @_styled
-def plot_latent_images(images):
-    """Images (n * n, 28, 28) decoded from the points of `latent_grid(n)`, each drawn where its point is."""
+def plot_latent_images(images: ArrayLike) -> Figure:
+    """Draw decoded images at their points in the latent plane.
+
+    Args:
+        images: Shape (n * n, 28, 28), decoded from the points of `latent_grid(n)`.
+
+    Returns:
+        A mosaic of n x n images.
+    """
     images = _flat(images)
     count = round(len(images) ** 0.5)
     mosaic = _mosaic(images.reshape(count, count, 28, 28))
@@ -144,8 +179,16 @@ def plot_latent_images(images):
 
 
 @_styled
-def plot_pairs(images, labels):
-    """Two pairs of images (2, 2, 28, 28) with their labels (2, 2)."""
+def plot_pairs(images: ArrayLike, labels: ArrayLike) -> Figure:
+    """Draw two pairs of images with their labels.
+
+    Args:
+        images: Shape (2, 2, 28, 28).
+        labels: Shape (2, 2).
+
+    Returns:
+        Two groups of two images, side by side.
+    """
     figure = _figure(2.2)
     for number, half in enumerate(figure.subfigures(1, 2)):
         half.suptitle(f"para {number + 1}")
@@ -155,8 +198,16 @@ def plot_pairs(images, labels):
 
 
 @_styled
-def plot_interpolations(images, labels):
-    """Decoded points between the codes of each pair: images (2, 5, 28, 28), labels of the ends (2, 2)."""
+def plot_interpolations(images: ArrayLike, labels: ArrayLike) -> Figure:
+    """Draw decoded points between the codes of each pair of digits.
+
+    Args:
+        images: Shape (2, 5, 28, 28), from one end to the other.
+        labels: Shape (2, 2), labels of the ends.
+
+    Returns:
+        One row of images for each pair.
+    """
     figure, table = _image_table(_flat(images), columns=["koniec", "1/4", "1/2 (średnia)", "3/4", "koniec"])
     for line, (first, last) in zip(table, labels):
         line[0].set_xlabel(f"kod cyfry {first}")
@@ -165,15 +216,24 @@ def plot_interpolations(images, labels):
 
 
 @_styled
-def plot_training_result(originals, reconstructions, samples):
-    """A row each of originals, their reconstructions and prior samples, every one (n, 28, 28)."""
+def plot_training_result(originals: ArrayLike, reconstructions: ArrayLike, samples: ArrayLike) -> Figure:
+    """Draw one row each of originals, their reconstructions and samples of the prior.
+
+    Args:
+        originals: Shape (n, 28, 28).
+        reconstructions: Shape (n, 28, 28).
+        samples: Shape (n, 28, 28).
+
+    Returns:
+        Three rows of images.
+    """
     rows = ["oryginał", "rekonstrukcja", "próbka z $p(z)$"]
     return _image_table([_flat(images) for images in (originals, reconstructions, samples)], rows=rows)[0]
 
 
 @_styled
-def plot_kl_formulas():
-    """KL divergence of two normal distributions: the general line, and the line for P = N(0, 1)."""
+def plot_kl_formulas() -> Figure:
+    """Write the KL divergence of two normal distributions, in general and for P = N(0, 1)."""
     general = (
         r"$D_{\mathrm{KL}}\left(\mathcal{N}(\mu_q,\sigma_q^2)\;\Vert\;\mathcal{N}(\mu_p,\sigma_p^2)\right)"
         r"=\ln\frac{\sigma_p}{\sigma_q}+\frac{\sigma_q^2+(\mu_q-\mu_p)^2}{2\sigma_p^2}-\frac{1}{2}$"
@@ -194,8 +254,16 @@ def _outline(axes, pos_x, pos_y):
 
 
 @_styled
-def plot_conditional_samples(canvases, conditions):
-    """Canvases (rows, 10, 56, 56) in columns by label, with conditions (rows, 10, 3); asked cells are outlined."""
+def plot_conditional_samples(canvases: ArrayLike, conditions: np.ndarray) -> Figure:
+    """Draw canvases in columns by label and outline the cells that their conditions ask for.
+
+    Args:
+        canvases: Shape (rows, 10, 56, 56).
+        conditions: Shape (rows, 10, 3).
+
+    Returns:
+        A table of canvases.
+    """
     figure, table = _image_table(_flat(canvases), columns=[str(label) for label in conditions[0][:, 0]])
     for axes, (_, pos_x, pos_y) in zip(table.ravel(), np.reshape(conditions, (-1, 3))):
         _outline(axes, pos_x, pos_y)
@@ -203,8 +271,16 @@ def plot_conditional_samples(canvases, conditions):
 
 
 @_styled
-def plot_canvas(canvas, condition):
-    """One canvas (56, 56) with its condition (3,); axes in pixels."""
+def plot_canvas(canvas: ArrayLike, condition: Sequence[int]) -> Figure:
+    """Draw one canvas with its condition, on axes in pixels.
+
+    Args:
+        canvas: Shape (56, 56).
+        condition: Shape (3,): label, pos_x, pos_y.
+
+    Returns:
+        One image.
+    """
     label, pos_x, pos_y = condition
     figure = _figure(2.9)
     axes = figure.subplots()
@@ -217,8 +293,16 @@ def plot_canvas(canvas, condition):
 
 
 @_styled
-def plot_positions(canvases, conditions):
-    """Nine canvases (9, 56, 56) laid out as the cells that their conditions (9, 3) ask for."""
+def plot_positions(canvases: ArrayLike, conditions: ArrayLike) -> Figure:
+    """Draw nine canvases, laid out like the cells that their conditions ask for.
+
+    Args:
+        canvases: Shape (9, 56, 56), row by row.
+        conditions: Shape (9, 3).
+
+    Returns:
+        Three rows of three canvases.
+    """
     figure = _figure(5.4)
     for axes, canvas, (_, pos_x, pos_y) in zip(figure.subplots(3, 3).ravel(), canvases, conditions):
         _show(axes, canvas, f"pos_x = {pos_x}, pos_y = {pos_y}")
@@ -227,8 +311,15 @@ def plot_positions(canvases, conditions):
 
 
 @_styled
-def plot_digit_rows(images):
-    """Images (10, n, 28, 28), a row for each digit 0-9."""
+def plot_digit_rows(images: ArrayLike) -> Figure:
+    """Draw one row of images for each digit.
+
+    Args:
+        images: Shape (10, n, 28, 28), for the digits 0-9.
+
+    Returns:
+        Ten rows of images.
+    """
     figure, table = _image_table(_flat(images), height=4.1)
     for digit, line in enumerate(table):
         line[0].set_ylabel(str(digit), rotation=0, ha="right", va="center", color=COLOURS[digit], weight="bold")
@@ -236,14 +327,28 @@ def plot_digit_rows(images):
 
 
 @_styled
-def plot_digits(images):
-    """One image (10, 28, 28) of each digit 0-9, in a row."""
+def plot_digits(images: ArrayLike) -> Figure:
+    """Draw one image of each digit, in a row.
+
+    Args:
+        images: Shape (10, 28, 28), for the digits 0-9.
+
+    Returns:
+        One row of images.
+    """
     return _image_table([_flat(images)], columns=[str(digit) for digit in range(10)])[0]
 
 
 @_styled
-def plot_learning(panels):
-    """Learning curves: panels {axis label: {curve's name: values by epoch}}, one panel beside the other."""
+def plot_learning(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """Draw learning curves in panels, side by side.
+
+    Args:
+        panels: {label of the vertical axis: {name of a curve: values by epoch}}; at most three curves in a panel.
+
+    Returns:
+        One panel for each label.
+    """
     figure = _figure(2.4)
     for axes, (label, curves) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
         _draw_curves(axes, label, curves)
@@ -261,14 +366,22 @@ def _draw_curves(axes, label, curves):
 
 
 def _polish(axes):
-    """Decimal commas on both axes."""
+    """Use decimal commas on both axes."""
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace(".", ",").replace("-", "−")))
 
 
 @_styled
-def plot_kl_forms(closed_form, monte_carlo):
-    """Two forms of the KL term for the same images and the same noise, (N,) each in nats: pairs, and their spread."""
+def plot_kl_forms(closed_form: np.ndarray, monte_carlo: np.ndarray) -> Figure:
+    """Draw two forms of the KL term, for the same images and the same noise.
+
+    Args:
+        closed_form: Shape (N,), nats.
+        monte_carlo: Shape (N,), nats.
+
+    Returns:
+        A scatter plot of the pairs and a histogram of both forms.
+    """
     figure = _figure(3.0)
     left, right = figure.subplots(1, 2)
     ends = [min(closed_form.min(), monte_carlo.min()), max(closed_form.max(), monte_carlo.max())]
@@ -286,14 +399,28 @@ def plot_kl_forms(closed_form, monte_carlo):
 
 
 @_styled
-def plot_rows(rows):
-    """Rows of images {text on the left: (n, 28, 28)}."""
+def plot_rows(rows: Mapping[str, ArrayLike]) -> Figure:
+    """Draw rows of images with a text on the left.
+
+    Args:
+        rows: {text: images of shape (n, 28, 28)}.
+
+    Returns:
+        One row for each text.
+    """
     return _image_table([_flat(images) for images in rows.values()], rows=list(rows))[0]
 
 
 @_styled
-def plot_accuracy_map(shares):
-    """Shares (10, 9), 0 to 1, by label and by cell row after row: a heat map in per cent."""
+def plot_accuracy_map(shares: np.ndarray) -> Figure:
+    """Draw shares by label and cell as a heat map in per cent.
+
+    Args:
+        shares: Shape (10, 9), 0 to 1: labels down, the cells of the grid across, row by row.
+
+    Returns:
+        A heat map with its colour bar.
+    """
     figure = _figure(3.6)
     axes = figure.subplots()
     low = np.floor(20 * shares.min()) / 20
@@ -309,8 +436,16 @@ def plot_accuracy_map(shares):
 
 
 @_styled
-def plot_gan_progress(history, drawn):
-    """A GAN's training by epoch: its history as `watch` leaves it, and its drawings (epochs, 10, 28, 28), 0-255."""
+def plot_gan_progress(history: Mapping[str, Sequence[float]], drawn: ArrayLike) -> Figure:
+    """Draw the training of a GAN by epoch: its losses, its shares, and one image of each digit.
+
+    Args:
+        history: History of a training with `training.GANMonitor`.
+        drawn: Generated images (epochs, 10, 28, 28), 0-255.
+
+    Returns:
+        Two panels of curves above one row of images for each epoch.
+    """
     drawn = np.asarray(drawn) / 255
     figure = _figure(2.2 + 0.5 * len(drawn))
     above, below = figure.subfigures(2, 1, height_ratios=(2.2, 0.5 * len(drawn)))
@@ -330,8 +465,16 @@ def plot_gan_progress(history, drawn):
 
 
 @_styled
-def plot_race(panels):
-    """Quality against seconds of training: panels (quality, target, {who: [(seconds, qualities) of each seed]})."""
+def plot_time_to_quality(panels: Sequence[tuple[str, float, Mapping[str, Sequence[tuple]]]]) -> Figure:
+    """Draw quality against seconds of training, one panel for each measure of quality.
+
+    Args:
+        panels: Tuples (quality, target, lines). quality: label of the vertical axis; target: value to reach; lines:
+            {implementation: [(seconds, qualities) of each seed]}.
+
+    Returns:
+        Panels in two columns.
+    """
     figure = _figure(2.6 * -(-len(panels) // 2))
     for axes, (quality, target, lines) in zip(figure.subplots(-(-len(panels) // 2), 2).ravel(), panels):
         for (who, seeds), colour, marker in zip(lines.items(), COLOURS, "os^"):
@@ -341,7 +484,7 @@ def plot_race(panels):
         axes.axhline(target, color=MARK, lw=0.8, ls="--", label="cel")
         axes.set(xscale="log", xlabel="czas uczenia [s]", ylabel=quality)
         seen = np.concatenate([values for seeds in lines.values() for _, values in seeds])
-        if seen.min() * 100 < seen.max():  # the target would lie on the axis
+        if seen.min() * 100 < seen.max():  # the target would lie on a linear axis
             axes.set_yscale("log")
         _polish(axes)
         axes.grid(lw=0.3)
@@ -351,8 +494,15 @@ def plot_race(panels):
 
 
 @_styled
-def plot_mosaic(images):
-    """Images (rows, n, side, side) edge to edge, without frames or texts."""
+def plot_mosaic(images: ArrayLike) -> Figure:
+    """Draw images edge to edge, without frames or texts.
+
+    Args:
+        images: Shape (rows, n, side, side).
+
+    Returns:
+        One picture as wide as the text.
+    """
     mosaic = _mosaic(_flat(images))
     figure = Figure(figsize=(WIDTH, WIDTH * mosaic.shape[0] / mosaic.shape[1]))
     axes = figure.add_axes((0, 0, 1, 1))
@@ -361,7 +511,11 @@ def plot_mosaic(images):
     return figure
 
 
-def mark_as_draft(figure):
-    """Writes SZKIC across a figure made in the quick mode."""
+def mark_as_draft(figure: Figure) -> None:
+    """Write SZKIC across a figure that was made in the quick mode.
+
+    Args:
+        figure: Figure to mark, in place.
+    """
     style = {"size": 40, "color": "red", "alpha": 0.35, "weight": "bold", "rotation": 20}
     figure.text(0.5, 0.5, "SZKIC", ha="center", va="center", **style)

@@ -1,7 +1,11 @@
-"""Numbers that say how good a model is. Every function returns plain Python floats, ready for JSON."""
+"""Measures of the quality of a model. Scores are plain Python floats and lists of them, ready for JSON."""
 
+from collections.abc import Mapping
+
+import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import euclidean_distances, polynomial_kernel
@@ -11,40 +15,70 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 
-from genmodels import checks
-from genmodels.data import (
-    CANVAS,
-    GRID,
-    LABELS,
-    SIDE,
-    STRIDE,
-    checked_conditions,
-    checked_images,
-    checked_labels,
-    quantise,
-)
+from genmodels import validation
+from genmodels.canvas import CANVAS, GRID, STRIDE, validate_conditions
+from genmodels.datasets import LABELS, SIDE, Split, binarize, validate_images, validate_labels
 from genmodels.distributions import bernoulli_log_likelihood, kl_closed_form, kl_monte_carlo
 
 
-def mean_and_error(values):
-    """Mean of per-example values (N,) and the standard error of that mean (standard deviation / sqrt(N))."""
-    values = checks.array("values", values, ("N",)).astype("float64")
+def mean_and_error(values: ArrayLike) -> dict[str, float]:
+    """Return the mean of per-example values and its standard error.
+
+    Args:
+        values: Shape (N,).
+
+    Returns:
+        mean: Mean of the values.
+        error: Its standard error, standard deviation / sqrt(N).
+
+    Raises:
+        ValueError: The values have another shape or are not finite.
+    """
+    values = validation.array("values", values, ("N",)).astype("float64")
     return {"mean": float(values.mean()), "error": float(values.std(ddof=1) / np.sqrt(len(values)))}
 
 
-def squared_error(images, reconstructions):
-    """Squared error per pixel, averaged over images (N, 28, 28, 1); error: of that mean over the images."""
-    images, reconstructions = checked_images(images), checked_images(reconstructions, name="reconstructions")
-    checks.same_length(images=images, reconstructions=reconstructions)
+def squared_error(images: ArrayLike, reconstructions: ArrayLike) -> dict[str, float]:
+    """Return the squared error per pixel, averaged over images.
+
+    Args:
+        images: Shape (N, 28, 28, 1), values in [0, 1].
+        reconstructions: Same shape and range.
+
+    Returns:
+        mean: Mean over the images.
+        error: Its standard error over the images.
+
+    Raises:
+        ValueError: The shapes differ, or a value is out of range.
+    """
+    images, reconstructions = validate_images(images), validate_images(reconstructions, name="reconstructions")
+    validation.same_length(images=images, reconstructions=reconstructions)
     return mean_and_error(np.square(images - reconstructions).mean(axis=(1, 2, 3)))
 
 
-def elbo_terms(model, images, seed, conditions=None):
-    """Terms of the evidence lower bound with one z for each image: a dict of arrays (N,), nats.
+def elbo_terms(
+    model: keras.Model, images: np.ndarray, seed: int, conditions: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Return the terms of the evidence lower bound, from one z for each image.
 
-    Keys: reconstruction (-log p(x|z)), kl_closed_form, kl_monte_carlo, all at the same z drawn with `seed`. images:
-    quantised, (N, 28, 28, 1), or canvases (N, 56, 56, 1) with their conditions (N, 3) for a ConditionalVAE.
-    Source: Kingma & Welling, "Auto-Encoding Variational Bayes", 2014, equations 6 and 7.
+    Args:
+        model: A VAE, or a ConditionalVAE.
+        images: Binarized images (N, 28, 28, 1), or canvases (N, 56, 56, 1) for a ConditionalVAE.
+        seed: Seed of z. All terms use the same z.
+        conditions: Shape (N, 3), for a ConditionalVAE only.
+
+    Returns:
+        Arrays (N,) in nats:
+        reconstruction: -log p(x|z).
+        kl_closed_form: KL term in closed form.
+        kl_monte_carlo: KL term estimated at z.
+
+    Raises:
+        ValueError: The images or the conditions are not allowed.
+
+    Source:
+        Kingma & Welling, "Auto-Encoding Variational Bayes", 2014, equations 6 and 7.
     """
     condition = [] if conditions is None else [conditions]
     z_mean, z_log_var = model.encode(images, *condition)
@@ -61,49 +95,106 @@ def elbo_terms(model, images, seed, conditions=None):
     }
 
 
-def negative_elbo(terms):
-    """-ELBO from what `elbo_terms` gives, KL in closed form: its mean and error, and the means of its parts; nats."""
+def negative_elbo(terms: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Return -ELBO with the KL in closed form.
+
+    Args:
+        terms: Terms from `elbo_terms`.
+
+    Returns:
+        Values in nats:
+        mean: Mean of -ELBO.
+        error: Its standard error.
+        reconstruction: Mean of the reconstruction term.
+        kl: Mean of the KL term.
+    """
     total = terms["reconstruction"] + terms["kl_closed_form"]
     parts = {"reconstruction": terms["reconstruction"], "kl": terms["kl_closed_form"]}
     return mean_and_error(total) | {name: float(values.mean()) for name, values in parts.items()}
 
 
-def label_accuracy(judge, images, labels):
-    """Share of images (N, 28, 28, 1) that the judge gives their label (N,): overall, and a list for each digit 0-9.
+def label_accuracy(
+    classifier: keras.Model, images: ArrayLike, labels: ArrayLike
+) -> dict[str, float | int | list[float | None]]:
+    """Return the share of images that the classifier gives their label.
 
-    A digit that does not occur has None in the list.
+    Args:
+        classifier: A trained Classifier.
+        images: Shape (N, 28, 28, 1), values in [0, 1].
+        labels: Shape (N,), whole numbers 0-9.
+
+    Returns:
+        overall: Share of all images, 0 to 1.
+        by_digit: Shares of the digits 0-9, None for a digit that does not occur.
+        count: Number of images.
+
+    Raises:
+        ValueError: The images or the labels are not allowed, or their numbers differ.
     """
-    images, labels = checked_images(images), checked_labels(labels)
-    checks.same_length(images=images, labels=labels)
-    right = judge.classify(images) == labels
+    images, labels = validate_images(images), validate_labels(labels)
+    validation.same_length(images=images, labels=labels)
+    right = classifier.classify(images) == labels
     by_digit = [float(right[labels == digit].mean()) if (labels == digit).any() else None for digit in range(LABELS)]
     return {"overall": float(right.mean()), "by_digit": by_digit, "count": len(right)}
 
 
-def confident_share(judge, images, *, threshold=0.9):
-    """Share of images (N, 28, 28, 1) for which the judge gives some digit a probability of at least `threshold`."""
-    checks.number("threshold", threshold, 0, 1)
-    logits = judge.predict(checked_images(images), batch_size=500, verbose=0)
+def confident_share(classifier: keras.Model, images: ArrayLike, *, threshold: float = 0.9) -> float:
+    """Return the share of images that the classifier is confident about.
+
+    Args:
+        classifier: A trained Classifier.
+        images: Shape (N, 28, 28, 1), values in [0, 1].
+        threshold: Smallest probability of the most probable digit, 0 to 1.
+
+    Returns:
+        Share, 0 to 1.
+
+    Raises:
+        ValueError: The images or the threshold are not allowed.
+    """
+    validation.number("threshold", threshold, 0, 1)
+    logits = classifier.predict(validate_images(images), batch_size=500, verbose=0)
     probabilities = ops.convert_to_numpy(ops.softmax(logits))
     return float((probabilities.max(axis=1) >= threshold).mean())
 
 
-def grey_share(images, *, margin=0.1):
-    """Share of pixels strictly between `margin` and 1 - `margin` among those above `margin`, from 0 to 1.
+def grey_share(images: ArrayLike, *, margin: float = 0.1) -> float:
+    """Return the share of grey pixels among the pixels that are not black.
 
-    images: (N, 28, 28, 1) in [0, 1]. A pure black-and-white drawing has 0.
+    A pixel is grey strictly between `margin` and 1 - `margin`, and not black above `margin`.
+
+    Args:
+        images: Shape (N, 28, 28, 1), values in [0, 1].
+        margin: Distance from 0 and 1, 0 to 0.5.
+
+    Returns:
+        Share, 0 to 1; 0 for binarized images.
+
+    Raises:
+        ValueError: The images or the margin are not allowed.
     """
-    images, margin = checked_images(images), checks.number("margin", margin, 0, 0.5)
+    images, margin = validate_images(images), validation.number("margin", margin, 0, 0.5)
     return float(((images > margin) & (images < 1 - margin)).sum() / max((images > margin).sum(), 1))
 
 
-def code_spread(codes, *, box=0.25, reach=3.0):
-    """Where codes (N, 2) lie in the plane, in the unit of the axes.
+def code_spread(codes: ArrayLike, *, box: float = 0.25, reach: float = 3.0) -> dict[str, float]:
+    """Describe the spread of codes in the plane, in the unit of the axes.
 
-    smallest, largest: over both axes. inside_grid: share of codes in [-4, 4]^2. filled: share of boxes of side `box` in
-    [-reach, reach]^2 that hold at least one code.
+    Args:
+        codes: Shape (N, 2).
+        box: Side of a box.
+        reach: Half the side of the square that the boxes fill.
+
+    Returns:
+        smallest: Smallest coordinate on both axes.
+        largest: Largest coordinate on both axes.
+        inside_grid: Share of codes in [-4, 4]^2.
+        filled: Share of boxes in [-reach, reach]^2 that hold at least one code.
+
+    Raises:
+        ValueError: The codes have another shape or are not finite.
     """
-    codes = checks.array("codes", codes, ("N", 2))
+    codes = validation.array("codes", codes, ("N", 2))
     edges = np.linspace(-reach, reach, round(2 * reach / box) + 1)
     counts, _, _ = np.histogram2d(codes[:, 0], codes[:, 1], bins=[edges, edges])
     return {
@@ -114,21 +205,40 @@ def code_spread(codes, *, box=0.25, reach=3.0):
     }
 
 
-def crop(canvases, conditions):
-    """The 28x28 cell of each canvas (N, 56, 56, 1) at its condition's position: (N, 28, 28, 1)."""
-    canvases, conditions = checked_images(canvases, CANVAS, name="canvases"), checked_conditions(conditions)
-    checks.same_length(canvases=canvases, conditions=conditions)
+def crop(canvases: ArrayLike, conditions: ArrayLike) -> np.ndarray:
+    """Cut from each canvas the cell that its condition asks for.
+
+    Args:
+        canvases: Shape (N, 56, 56, 1), values in [0, 1].
+        conditions: Shape (N, 3).
+
+    Returns:
+        Shape (N, 28, 28, 1).
+
+    Raises:
+        ValueError: The canvases or the conditions are not allowed, or their numbers differ.
+    """
+    canvases, conditions = validate_images(canvases, CANVAS, name="canvases"), validate_conditions(conditions)
+    validation.same_length(canvases=canvases, conditions=conditions)
     corners = STRIDE * conditions[:, 1:]
     return np.stack([canvas[y : y + SIDE, x : x + SIDE] for canvas, (x, y) in zip(canvases, corners)])
 
 
-def found_positions(canvases):
-    """The cell nearest to the ink's centre of mass on canvases (N, 56, 56, 1): (N, 2), columns pos_x and pos_y.
+def found_positions(canvases: ArrayLike) -> np.ndarray:
+    """Return the cell whose centre is nearest to the ink's centre of mass.
 
-    Cells overlap, so that the ink of one digit can lie within two of them; the centre of mass tells them apart. A
-    canvas without ink has -1, -1.
+    Cells overlap, so that the ink of one digit can lie within two of them. The centre of mass tells them apart.
+
+    Args:
+        canvases: Shape (N, 56, 56, 1), values in [0, 1].
+
+    Returns:
+        Shape (N, 2), pos_x and pos_y; -1 and -1 for a canvas without ink.
+
+    Raises:
+        ValueError: The canvases have another shape, dtype or range.
     """
-    ink = checked_images(canvases, CANVAS, name="canvases")[..., 0]
+    ink = validate_images(canvases, CANVAS, name="canvases")[..., 0]
     along_x, along_y = (ink.sum(axis=axis, dtype="float64") for axis in (1, 2))
     lines = np.arange(CANVAS) + 0.5
     total = along_x.sum(axis=1, keepdims=True)
@@ -138,15 +248,28 @@ def found_positions(canvases):
     return np.where(total > 0, cells, -1)
 
 
-def conditional_accuracy(judge, canvases, conditions):
-    """How well canvases (N, 56, 56, 1), pixel probabilities, obey their conditions (N, 3). Shares from 0 to 1.
+def conditional_accuracy(classifier: keras.Model, canvases: ArrayLike, conditions: ArrayLike) -> dict[str, float | int]:
+    """Measure how well canvases obey their conditions. Canvases are binarized first.
 
-    Canvases are quantised first. label: the judge names the digit in the asked cell right; position: the ink's centre
-    of mass is nearest to the centre of the asked cell; both: the two at once; ink_inside: mean share of ink in it.
+    Args:
+        classifier: A trained Classifier.
+        canvases: Shape (N, 56, 56, 1), pixel probabilities.
+        conditions: Shape (N, 3).
+
+    Returns:
+        Shares from 0 to 1 and the number of canvases:
+        label: The digit in the requested cell is classified correctly.
+        position: The centre of the requested cell is the nearest to the ink's centre of mass.
+        both: Label and position at once.
+        ink_inside: Mean share of the ink that lies in the requested cell.
+        count: Number of canvases.
+
+    Raises:
+        ValueError: The canvases or the conditions are not allowed, or their numbers differ.
     """
-    drawn, conditions = quantise(canvases, "uint8"), checked_conditions(conditions)
+    drawn, conditions = binarize(canvases, "uint8"), validate_conditions(conditions)
     cells = crop(drawn, conditions)
-    label = _named(judge, cells) == conditions[:, 0]
+    label = _classified(classifier, cells) == conditions[:, 0]
     position = (found_positions(drawn) == conditions[:, 1:]).all(axis=1)
     inside = cells.sum(axis=(1, 2, 3)) / np.maximum(drawn.sum(axis=(1, 2, 3)), 1)
     return {
@@ -158,23 +281,36 @@ def conditional_accuracy(judge, canvases, conditions):
     }
 
 
-def _named(judge, quantised):
-    """Labels (N,) that the judge gives to images (N, 28, 28, 1), uint8: one that comes again is judged once."""
-    keys = [image.tobytes() for image in quantised]
-    distinct = dict(zip(keys, quantised))
-    names = dict(zip(distinct, judge.classify(np.stack([*distinct.values()]).astype("float32"))))
+def _classified(classifier, binarized):
+    """Classify images (N, 28, 28, 1), uint8, and each distinct image only once."""
+    keys = [image.tobytes() for image in binarized]
+    distinct = dict(zip(keys, binarized))
+    names = dict(zip(distinct, classifier.classify(np.stack([*distinct.values()]).astype("float32"))))
     return np.array([names[key] for key in keys])
 
 
-def relative_diversity(images, labels, real, *, seed=0):
-    """Diversity within a label: mean distance between images of one digit, as a share of that of real images.
+def relative_diversity(
+    images: ArrayLike, labels: ArrayLike, real: Split, *, seed: int = 0
+) -> dict[str, float | list[float]]:
+    """Return the mean distance between images of one digit, as a share of that distance for real images.
 
-    images: (N, 28, 28, 1) with labels (N,); real: a Split. The distance is Euclidean, over pixels, between random pairs
-    of one digit drawn with `seed`. Returns the mean over digits and a list by digit; 1 is as diverse as real, 0 one
-    image each time.
+    The distance is Euclidean, over pixels, between random pairs of images of the same digit.
+
+    Args:
+        images: Shape (N, 28, 28, 1), values in [0, 1].
+        labels: Shape (N,). Every digit 0-9 must occur.
+        real: Real images with labels.
+        seed: Seed of the pairs.
+
+    Returns:
+        overall: Mean over digits. 1 is as diverse as real images, 0 is the same image every time.
+        by_digit: Values of the digits 0-9.
+
+    Raises:
+        ValueError: The images or the labels are not allowed, their numbers differ, or a digit is missing.
     """
-    images, labels = checked_images(images), checked_labels(labels)
-    checks.same_length(images=images, labels=labels)
+    images, labels = validate_images(images), validate_labels(labels)
+    validation.same_length(images=images, labels=labels)
     if missing := sorted({*range(LABELS)} - {*labels.tolist()}):
         raise ValueError(f"labels must hold every digit, got none of {missing}")
     rng = np.random.default_rng(seed)
@@ -188,20 +324,36 @@ def relative_diversity(images, labels, real, *, seed=0):
 
 
 def _pair_distance(images, rng):
-    """Mean distance between random pairs: each image against the next in a random order, so that none meets itself."""
+    """Return the mean distance of each image to the next in a random order. No image is paired with itself."""
     shuffled = images[rng.permutation(len(images))]
     return np.sqrt(np.square(shuffled - np.roll(shuffled, 1, axis=0)).sum(axis=(1, 2, 3))).mean()
 
 
-def importance_weighted_bound(model, images, seed, conditions=None, *, samples=5_000):
-    """Importance-weighted lower bound on log p(x) for each image, an array (N,), nats; never below the ELBO on average.
+def importance_weighted_bound(
+    model: keras.Model, images: np.ndarray, seed: int, conditions: np.ndarray | None = None, *, samples: int = 5_000
+) -> np.ndarray:
+    """Return the importance-weighted lower bound on log p(x) for each image.
 
-    samples: k, draws of z for each image. images, conditions: as in `elbo_terms`. One image is decoded at a time, so
-    the memory does not grow with N.
-    Source: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016, equation 8.
+    On average it is never below the ELBO. One image is decoded at a time, so that the memory does not grow with N.
+
+    Args:
+        model: A VAE, or a ConditionalVAE.
+        images: Binarized images (N, 28, 28, 1), or canvases (N, 56, 56, 1) for a ConditionalVAE.
+        seed: Seed of all z.
+        conditions: Shape (N, 3), for a ConditionalVAE only.
+        samples: Number k of z per image, >= 1.
+
+    Returns:
+        Shape (N,), nats.
+
+    Raises:
+        ValueError: The images, the conditions or the number of samples are not allowed.
+
+    Source:
+        Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016, equation 8.
     """
     condition = [] if conditions is None else [conditions]
-    checks.number("samples", samples, 1, whole=True)
+    validation.number("samples", samples, 1, whole=True)
     z_mean, z_log_var = model.encode(images, *condition)
     rng = np.random.default_rng(seed)
     bounds = []
@@ -216,28 +368,55 @@ def importance_weighted_bound(model, images, seed, conditions=None, *, samples=5
     return np.array(bounds)
 
 
-def linear_probe(codes, targets, *, folds=5):
-    """How well a linear classifier reads `targets` (N,), whole numbers, from codes (N, latent_dim): accuracy, 0 to 1.
+def linear_probe(codes: ArrayLike, targets: ArrayLike, *, folds: int = 5) -> dict[str, float | int]:
+    """Return the accuracy of a linear classifier that predicts targets from codes.
 
-    Logistic regression on standardised codes, mean over `folds` of cross-validation; error: standard error over folds.
-    chance: the share of the most frequent target. An accuracy at chance says that codes don't give the target away
-    linearly.
-    Source: Alain & Bengio, "Understanding intermediate layers using linear classifier probes", 2017.
+    The classifier is logistic regression on standardised codes. An accuracy at chance says that the codes don't encode
+    the target linearly.
+
+    Args:
+        codes: Shape (N, latent_dim).
+        targets: Shape (N,), whole numbers >= 0.
+        folds: Number of folds of cross-validation.
+
+    Returns:
+        mean: Mean accuracy over the folds, 0 to 1.
+        error: Its standard error over the folds.
+        chance: Share of the most frequent target.
+        count: Number of codes.
+
+    Raises:
+        ValueError: The codes or the targets are not allowed, or their numbers differ.
+
+    Source:
+        Alain & Bengio, "Understanding intermediate layers using linear classifier probes", 2017.
     """
-    codes = checks.array("codes", codes, ("N", "latent_dim"))
-    targets = checks.array("targets", targets, ("N",), 0, whole=True)
-    checks.same_length(codes=codes, targets=targets)
+    codes = validation.array("codes", codes, ("N", "latent_dim"))
+    targets = validation.array("targets", targets, ("N",), 0, whole=True)
+    validation.same_length(codes=codes, targets=targets)
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
     scores = cross_val_score(probe, codes, targets, cv=folds)
     chance = float(np.bincount(targets).max() / len(targets))
     return mean_and_error(scores) | {"chance": chance, "count": len(targets)}
 
 
-def frechet_distance(features, reference):
-    """Squared Frechet distance between normal distributions fitted to two sets of features (N, d) and (M, d); >= 0.
+def frechet_distance(features: ArrayLike, reference: ArrayLike) -> float:
+    """Return the squared Frechet distance between normal distributions fitted to two sets of features.
 
-    Its unit is that of the squared features, so that values compare only within one feature space and sample size.
-    Source: Heusel et al., "GANs Trained by a Two Time-Scale Update Rule", 2017, equation 6.
+    The unit is that of the squared features. Compare values only within one feature space and sample size.
+
+    Args:
+        features: Shape (N, d), N >= 2.
+        reference: Shape (M, d), M >= 2.
+
+    Returns:
+        Distance >= 0.
+
+    Raises:
+        ValueError: A set is too small, not finite, or of another width.
+
+    Source:
+        Heusel et al., "GANs Trained by a Two Time-Scale Update Rule", 2017, equation 6.
     """
     first, second = (values.astype("float64") for values in _compared(features, reference, 2))
     covariances = np.cov(first, rowvar=False), np.cov(second, rowvar=False)
@@ -247,14 +426,28 @@ def frechet_distance(features, reference):
     return float(max(shift + np.trace(covariances[0]) + np.trace(covariances[1]) - 2 * roots, 0))
 
 
-def kernel_distance(features, reference, *, block=1_000):
-    """Kernel distance (KID): unbiased squared MMD of features (N, d) with the kernel (x.y / d + 1)^3; may be negative.
+def kernel_distance(features: ArrayLike, reference: ArrayLike, *, block: int = 1_000) -> dict[str, float]:
+    """Return the kernel distance (KID): the unbiased squared MMD with the kernel (x.y / d + 1)^3.
 
-    Averaged over disjoint blocks of `block` from each set, with the standard error over blocks.
-    Source: Binkowski et al., "Demystifying MMD GANs", 2018, section 4.
+    The distance is averaged over disjoint blocks of both sets. It may be negative.
+
+    Args:
+        features: Shape (N, d).
+        reference: Shape (M, d).
+        block: Features in a block, >= 2. Both sets must fill at least two blocks.
+
+    Returns:
+        mean: Mean over the blocks.
+        error: Its standard error over the blocks.
+
+    Raises:
+        ValueError: A set is too small, not finite, or of another width.
+
+    Source:
+        Binkowski et al., "Demystifying MMD GANs", 2018, section 4.
     """
     features, reference = _compared(features, reference)
-    checks.number("block", block, 2, whole=True)
+    validation.number("block", block, 2, whole=True)
     if (count := min(len(features), len(reference)) // block) < 2:
         raise ValueError(f"expected at least {2 * block} features in each set, got {len(features)}, {len(reference)}")
     pairs = zip(np.split(features[: count * block], count), np.split(reference[: count * block], count))
@@ -262,7 +455,7 @@ def kernel_distance(features, reference, *, block=1_000):
 
 
 def _squared_mmd(first, second):
-    """Unbiased: an example is not compared with itself."""
+    """Return the unbiased squared MMD, in which no example is compared with itself."""
     within = 0.0
     for group in (first, second):
         kernel = polynomial_kernel(group, degree=3)
@@ -270,17 +463,30 @@ def _squared_mmd(first, second):
     return within - 2 * polynomial_kernel(first, second, degree=3).mean()
 
 
-def neighbourhood_scores(features, reference, *, neighbours=5):
-    """Precision, recall, density and coverage of features (N, d) against those of real images (M, d).
+def neighbourhood_scores(features: ArrayLike, reference: ArrayLike, *, neighbours: int = 5) -> dict[str, float]:
+    """Return precision, recall, density and coverage of features against those of real images.
 
-    Each set is taken as the union of balls around its points that reach to their `neighbours`-th nearest neighbour.
-    precision: share of features inside real balls; recall: share of real ones inside balls of the others; density:
-    number of real balls around a feature, over `neighbours`, 1 on average for real images; coverage: share of real
-    balls that hold a feature.
-    Source: Kynkaanniemi et al., "Improved Precision and Recall Metric for Assessing Generative Models", 2019; Naeem et
-    al., "Reliable Fidelity and Diversity Metrics for Generative Models", 2020.
+    Each set is the union of balls around its points. A ball reaches to the `neighbours`-th nearest neighbour.
+
+    Args:
+        features: Shape (N, d), N > neighbours.
+        reference: Features of real images, shape (M, d), M > neighbours.
+        neighbours: Rank of the neighbour that a ball reaches to, >= 1.
+
+    Returns:
+        precision: Share of features inside real balls.
+        recall: Share of real features inside balls of `features`.
+        density: Number of real balls around a feature, divided by `neighbours`; 1 on average for real images.
+        coverage: Share of real balls that hold a feature.
+
+    Raises:
+        ValueError: A set is too small, not finite, or of another width.
+
+    Source:
+        Kynkaanniemi et al., "Improved Precision and Recall Metric for Assessing Generative Models", 2019; Naeem et al.,
+        "Reliable Fidelity and Diversity Metrics for Generative Models", 2020.
     """
-    features, reference = _compared(features, reference, checks.number("neighbours", neighbours, 1, whole=True) + 1)
+    features, reference = _compared(features, reference, validation.number("neighbours", neighbours, 1, whole=True) + 1)
     reach, reference_reach = _reach(features, neighbours), _reach(reference, neighbours)
     around = np.zeros(len(features))
     covered, recalled = [], []
@@ -299,23 +505,34 @@ def neighbourhood_scores(features, reference, *, neighbours=5):
 
 
 def _compared(features, reference, fewest=1):
-    """Two sets of features (N, d) and (M, d) as arrays, at least `fewest` in each; ValueError for anything else."""
-    features = checks.array("features", features, ("N", "d"))
-    reference = checks.array("reference", reference, ("M", features.shape[1]))
+    """Return features (N, d) and (M, d) as arrays, or raise ValueError unless each set has at least `fewest`."""
+    features = validation.array("features", features, ("N", "d"))
+    reference = validation.array("reference", reference, ("M", features.shape[1]))
     if min(len(features), len(reference)) < fewest:
         raise ValueError(f"expected at least {fewest} features in each set, got {len(features)}, {len(reference)}")
     return features, reference
 
 
 def _reach(points, neighbours):
-    """Distance of each point to its `neighbours`-th nearest other point."""
+    """Return the distance of each point to its `neighbours`-th nearest other point."""
     found = NearestNeighbors(n_neighbors=neighbours, algorithm="brute").fit(points)
     return found.kneighbors()[0][:, -1]
 
 
-def nearest_neighbours(images, real):
-    """Index of, and Euclidean distance to, the nearest of the images `real` (M, 28, 28, 1): two arrays (N,)."""
-    images, real = checked_images(images), checked_images(real, name="real")
+def nearest_neighbours(images: ArrayLike, real: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Find the nearest real image to each image, by Euclidean distance over pixels.
+
+    Args:
+        images: Shape (N, 28, 28, 1), values in [0, 1].
+        real: Shape (M, 28, 28, 1), values in [0, 1].
+
+    Returns:
+        Indices into `real` and distances, two arrays (N,).
+
+    Raises:
+        ValueError: The images have another shape, dtype or range.
+    """
+    images, real = validate_images(images), validate_images(real, name="real")
     search = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(real.reshape(len(real), -1))
     distances, indices = search.kneighbors(images.reshape(len(images), -1))
     return indices[:, 0], distances[:, 0]

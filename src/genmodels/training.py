@@ -1,118 +1,136 @@
-"""Training any keras.Model: shuffled batches, one progress bar, the same weights every time."""
+"""Train any keras.Model: shuffled batches, one progress bar, and the same weights in every run."""
 
 import json
 import sys
 import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from sklearn.neighbors import KNeighborsClassifier
 from tqdm import tqdm
 
-from genmodels import checks
+from genmodels import config, validation
+from genmodels.datasets import LABELS, Split
 
-STEPS = 10  # of training between two looks of Python at it
-VALIDATED = 500  # images in a batch of validation
+STEPS = 10  # training steps between two returns to Python
+VALIDATION_BATCH_SIZE = 500
 
 
-def use_one_thread():
-    """Keeps TensorFlow to one thread of the CPU; tells whether it is, which it cannot be once it has run with more.
+def prepare(seed: int) -> None:
+    """Make the following training repeatable: one thread, deterministic operations, one seed for everything.
 
-    One thread, because sums over several threads depend on how many cores a machine has; independent runs side by side
-    use the cores better anyway.
+    Args:
+        seed: Whole number >= 0 for Python, NumPy and TensorFlow.
+
+    Raises:
+        RuntimeError: TensorFlow already runs with several threads.
     """
-    try:
-        tf.config.set_visible_devices([], "GPU")
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-    except RuntimeError:  # TensorFlow is already in use
-        return tf.config.threading.get_intra_op_parallelism_threads() == 1
-    return True
-
-
-def prepare(seed):
-    """Makes the training that follows repeatable: one thread, deterministic operations, one seed for everything.
-
-    Raises RuntimeError where TensorFlow already runs with more threads.
-    """
-    if not use_one_thread():
+    if not config.use_one_thread():
         raise RuntimeError(
             "expected TensorFlow to be unused or on one thread, but it already runs with several; "
-            "call genmodels.experiments.trained before any other TensorFlow code of this process"
+            "call genmodels.trained before any other TensorFlow code of this process"
         )
     tf.config.experimental.enable_op_determinism()
-    # It may drop the order between a weight that is only read, as a classifier held fixed is, and its next change.
+    # This optimisation may drop the order between the read of a weight and its next update. That concerns weights which
+    # a loss only reads, such as those of a classifier held fixed.
     tf.config.optimizer.set_experimental_options({"dependency_optimization": False})
-    # Names begin anew too: TensorFlow sums gradients in an order that follows from the names of layers.
+    # Layer names restart too: TensorFlow sums gradients in an order that follows from them.
     keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(seed)
 
 
 class Batches:
-    """Batches of `count` examples in a new order each epoch; a short last batch is kept.
+    """Batches of examples in a new order in each epoch. A short last batch is kept.
 
-    make: a function of indices (B,) and a np.random.Generator that returns one batch as `fit` takes it. The order and
-    whatever `make` draws follow from the seed and the epoch alone.
+    The order and all random draws of `make` follow from the seed and the epoch alone.
+
+    Args:
+        count: Number of examples, >= 1.
+        batch_size: Examples in a batch, >= 1.
+        make: Function of indices (B,) and a np.random.Generator that returns one batch for `fit`.
+        seed: Whole number >= 0.
+
+    Raises:
+        ValueError: A number is not allowed.
+
+    Example:
+        >>> batches = Batches(len(images), 128, lambda chosen, rng: (images[chosen],), seed=0)
     """
 
-    def __init__(self, count, batch_size, make, *, seed):
-        self.count = checks.number("count", count, 1, whole=True)
-        self.batch_size = checks.number("batch_size", batch_size, 1, whole=True)
-        self.make, self.seed = make, checks.number("seed", seed, 0, whole=True)
+    def __init__(
+        self, count: int, batch_size: int, make: Callable[[np.ndarray, np.random.Generator], Any], *, seed: int
+    ) -> None:
+        self.count = validation.number("count", count, 1, whole=True)
+        self.batch_size = validation.number("batch_size", batch_size, 1, whole=True)
+        self.make, self.seed = make, validation.number("seed", seed, 0, whole=True)
         self.begin(0)
 
-    def begin(self, epoch):
-        """Goes to the start of an epoch, counted from 0."""
+    def begin(self, epoch: int) -> None:
+        """Go to the start of an epoch, counted from 0."""
         self.epoch = epoch
         self.order = np.random.default_rng([self.seed, epoch]).permutation(self.count)
 
-    def __len__(self):
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
         return -(-self.count // self.batch_size)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> Any:
+        """Return one batch of the current epoch."""
         indices = self.order[index * self.batch_size : (index + 1) * self.batch_size]
         return self.make(indices, np.random.default_rng([self.seed, self.epoch, index]))
 
-    def _several(self):
-        """The batches of the epoch, STEPS of them joined: handing over is what costs, and costs the same for more."""
+    def _joined(self):
+        """Yield the batches of the epoch, STEPS of them joined: a handover costs the same for more data."""
         for start in range(0, len(self), STEPS):
             several = [self[index] for index in range(start, min(start + STEPS, len(self)))]
             yield tf.nest.map_structure(lambda *parts: np.concatenate(parts), *several)
 
-    def dataset(self):
-        """One epoch, the present one whenever it is begun, as a tf.data.Dataset."""
+    def dataset(self) -> tf.data.Dataset:
+        """Return the current epoch as a tf.data.Dataset. Each iteration starts the epoch that is then current."""
         shapes = tf.nest.map_structure(lambda part: tf.TensorSpec((None, *part.shape[1:]), part.dtype), self[0])
         options = tf.data.Options()
-        # Its tuning thread holds up the end of an epoch, by up to as long as the epoch took.
+        # The autotune thread delays the end of an epoch, by up to the duration of the epoch.
         options.autotune.enabled = False
-        found = tf.data.Dataset.from_generator(self._several, output_signature=shapes).rebatch(self.batch_size)
+        found = tf.data.Dataset.from_generator(self._joined, output_signature=shapes).rebatch(self.batch_size)
         return found.apply(tf.data.experimental.assert_cardinality(len(self))).prefetch(2).with_options(options)
 
 
 class Progress(keras.callbacks.Callback):
-    """A bar with epoch, loss and time left on a terminal; elsewhere, such as in a log, a line for each epoch."""
+    """Show epoch, losses and time left: a bar on a terminal, one line per epoch elsewhere, such as in a log.
 
-    def __init__(self, name, position=0):
+    Args:
+        name: Name of the training, shown first.
+        position: Line of the bar, counted from 0, when several trainings share a terminal.
+    """
+
+    def __init__(self, name: str, position: int = 0) -> None:
         super().__init__()
         self.name, self.position = name, position
 
     def on_train_begin(self, logs=None):
+        """Open the bar."""
         self.total = self.params["epochs"] * self.params["steps"]
         self.start, self.begun = time.monotonic(), None
         self.bar = tqdm(total=self.total, desc=self.name, position=self.position, unit="step", disable=None)
 
     def on_epoch_begin(self, epoch, logs=None):
+        """Show the number of the epoch."""
         self.epoch = epoch
-        if self.begun is None:  # where an interrupted training goes on, it is not 0
+        if self.begun is None:  # a resumed training does not start at 0
             self.begun = epoch / self.params["epochs"]
         self.bar.set_description(f"{self.name}, epoch {epoch + 1}/{self.params['epochs']}")
 
     def on_train_batch_end(self, batch, logs=None):
+        """Advance the bar."""
         done = min(batch + 1, self.params["steps"])  # Keras counts whole rounds of STEPS
         self.bar.update(self.epoch * self.params["steps"] + done - self.bar.n)
         self.bar.set_postfix_str(self._losses(logs), refresh=False)
 
     def on_epoch_end(self, epoch, logs=None):
+        """Print a line if there is no terminal."""
         if self.bar.disable:
             done = (epoch + 1) / self.params["epochs"]
             left = (time.monotonic() - self.start) * (1 - done) / (done - self.begun)
@@ -120,6 +138,7 @@ class Progress(keras.callbacks.Callback):
             print(line, file=sys.stderr, flush=True)
 
     def on_train_end(self, logs=None):
+        """Close the bar."""
         self.bar.close()
 
     @staticmethod
@@ -127,25 +146,33 @@ class Progress(keras.callbacks.Callback):
         return ", ".join(f"{name} {float(value):.4g}" for name, value in logs.items() if name.endswith("loss"))
 
 
-class Guard(keras.callbacks.Callback):
-    """Stops a training with FloatingPointError as soon as one of its numbers is not finite."""
+class StopOnNonFinite(keras.callbacks.Callback):
+    """Stop a training with FloatingPointError as soon as one of its numbers is not finite.
 
-    def __init__(self, name):
+    Args:
+        name: Name of the training, for the error message.
+    """
+
+    def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
 
     def on_epoch_begin(self, epoch, logs=None):
+        """Remember the epoch for the error message."""
         self.epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
+        """Check the losses and metrics."""
         if not np.isfinite(list(logs.values())).all():
             self._stop(min(batch + 1, self.params["steps"]), logs)
 
     def on_epoch_end(self, epoch, logs=None):
-        if self._bad():  # the last step's: no loss has seen them
+        """Check the weights: no loss has seen those of the last step."""
+        if self._bad():
             self._stop(self.params["steps"], logs)
 
     def _bad(self):
+        """Return the paths of the variables that are not finite."""
         return [each.path for each in self.model.variables if not np.isfinite(each.numpy()).all()]
 
     def _stop(self, step, logs):
@@ -157,8 +184,17 @@ class Guard(keras.callbacks.Callback):
         )
 
 
-def optimizers(model):
-    """The optimisers of a compiled model, with their variables: a step that has to make these is traced twice."""
+def built_optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
+    """Return the optimizers of a compiled model after building their variables.
+
+    TensorFlow traces a training step twice if the step has to create these variables.
+
+    Args:
+        model: A compiled model whose layers are built.
+
+    Returns:
+        All optimizers among the model's attributes.
+    """
     found = [each for each in vars(model).values() if isinstance(each, keras.optimizers.Optimizer)]
     for optimizer in found:
         if not optimizer.built:
@@ -167,119 +203,187 @@ def optimizers(model):
 
 
 def _variables(model):
-    """All that a training changes: weights, running averages, states of random generators and of optimisers."""
-    metrics = {id(each) for each in model.metrics_variables}  # these begin anew with each epoch
+    """Return all state that training changes: weights, averages, random generators and optimizer variables."""
+    metrics = {id(each) for each in model.metrics_variables}  # these restart in each epoch
     own = [each for each in model.variables if id(each) not in metrics]
-    return [*own, *(each for optimizer in optimizers(model) for each in optimizer.variables)]
+    return [*own, *(each for optimizer in built_optimizers(model) for each in optimizer.variables)]
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """After each epoch but one that ends the training early gives `keep` all that the rest depends on, as arrays."""
+    """Save the training state after each epoch, unless training was stopped early.
 
-    def __init__(self, keep):
+    Args:
+        save: Function of the state, {name: array}.
+    """
+
+    def __init__(self, save: Callable[[dict[str, np.ndarray]], Any]) -> None:
         super().__init__()
-        self.keep = keep
+        self.save = save
 
     def on_epoch_end(self, epoch, logs=None):
+        """Save the variables and the history up to this epoch."""
         if self.model.stop_training:
             return
         values = {f"variable {place}": each.numpy() for place, each in enumerate(_variables(self.model))}
-        self.keep({"history": np.array(json.dumps(_plain(self.model.history.history))), **values})
+        self.save({"history": np.array(json.dumps(_plain(self.model.history.history))), **values})
 
 
-def _restore(model, kept):
-    """Sets a model to what `Checkpoint` kept; returns the history up to there."""
+def _restore(model, checkpoint):
+    """Set a model to the state that `Checkpoint` saved and return the history up to there."""
     for place, variable in enumerate(_variables(model)):
-        variable.assign(kept[f"variable {place}"])
-    return json.loads(str(kept["history"]))
+        variable.assign(checkpoint[f"variable {place}"])
+    return json.loads(str(checkpoint["history"]))
 
 
 def _plain(history):
-    """A history of Keras as plain numbers and lists."""
+    """Return a history of Keras as plain numbers and lists."""
     return {metric: [np.asarray(value).tolist() for value in values] for metric, values in history.items()}
 
 
-def fit(model, batches, *, epochs, name, position=0, validation=None, callbacks=(), kept=None, keep=None):
-    """Trains a compiled model; returns its history, {metric: one value per epoch}, as plain numbers and lists.
+def fit(
+    model: keras.Model,
+    batches: Batches,
+    *,
+    epochs: int,
+    name: str,
+    position: int = 0,
+    validation: Any = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    checkpoint: Mapping[str, np.ndarray] | None = None,
+    save: Callable[[dict[str, np.ndarray]], Any] | None = None,
+) -> dict[str, list]:
+    """Train a compiled model.
 
-    batches: a Batches. validation: arrays for the model's `evaluate`, or None. name, position: of the progress bar.
-    callbacks: of Keras; what they put into `logs` at the end of an epoch joins the history. keep: a function that is
-    given the state of the training, {name: array}, after each epoch; kept: what it was given last by a training that
-    was interrupted, to go on from, with the same result as without the interruption. Raises FloatingPointError, with
-    the epoch, the step and the first bad tensor, as soon as a number is not finite.
+    An interrupted training can be resumed from its last saved state, with the same result as without the interruption.
+
+    Args:
+        model: A compiled model.
+        batches: Training batches.
+        epochs: Number of epochs, counted from the start of the training, also when it is resumed.
+        name: Name of the training, for the progress bar and for errors.
+        position: Line of the progress bar, counted from 0.
+        validation: Arrays for the model's `evaluate`; None for no validation.
+        callbacks: Callbacks of Keras. Values that they put into `logs` at the end of an epoch join the history.
+        checkpoint: State to resume from: the last argument of `save`. None starts anew.
+        save: Function called with the state of the training, {name: array}, after each epoch.
+
+    Returns:
+        History {metric: one value per epoch}, as plain numbers and lists.
+
+    Raises:
+        FloatingPointError: A number is not finite. The message names the epoch, the step and the first bad tensor.
     """
     model.steps_per_execution = STEPS
-    if all(layer.built for layer in model.layers):  # what is not yet has no weights that an optimiser could know
-        optimizers(model)
+    if all(layer.built for layer in model.layers):  # an unbuilt layer has no weights to build an optimizer for
+        built_optimizers(model)
     history = keras.callbacks.History()
-    if kept:
-        history.history = _restore(model, kept)
+    if checkpoint:
+        history.history = _restore(model, checkpoint)
     begin = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.begin(epoch))
-    checkpoint = [Checkpoint(keep)] if keep else []
+    saving = [Checkpoint(save)] if save else []
     model.fit(
         batches.dataset(),
         epochs=epochs,
         initial_epoch=len(next(iter(history.history.values()), ())),
         validation_data=validation,
-        validation_batch_size=VALIDATED,
-        shuffle=False,  # they are
+        validation_batch_size=VALIDATION_BATCH_SIZE,
+        shuffle=False,  # `batches` are shuffled
         verbose=0,
-        callbacks=[begin, Guard(name), *callbacks, history, *checkpoint, Progress(name, position)],
+        callbacks=[begin, StopOnNonFinite(name), *callbacks, history, *saving, Progress(name, position)],
     )
     return _plain(history.history)
 
 
-@keras.saving.register_keras_serializable("genmodels")
-class LateDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """A learning rate that stays for the first half of `steps` and falls to 0 along a straight line in the second."""
+PATIENCE = 2  # failing epochs in a row that stop the training
+MIN_DIVERSITY = 0.35  # as a share of the diversity of real images
+MIN_LABEL_ACCURACY = 0.3
+MAX_DISCRIMINATOR_ACCURACY = 0.97
 
-    def __init__(self, learning_rate, steps):
+
+class GANMonitor(keras.callbacks.Callback):
+    """Generate images of each digit after each epoch, measure them, and stop a training that has failed.
+
+    The images come from the latest weights. Each epoch adds four values to the history:
+
+    - label_accuracy: share classified correctly by the three nearest of 5,000 real training images. Nearest neighbours
+      need no training, so that the features learned by the GAN cannot fool them. They classify 94.7 % of the validation
+      images correctly.
+    - diversity: mean distance between images of one digit, as a share of that distance for real images.
+    - drawn: the first image of each digit, whole numbers 0-255, shape (10, 28, 28).
+    - failing: number of epochs in a row, up to this one, in which `diagnose` found a failure.
+
+    After PATIENCE failing epochs in a row the monitor stops the training and keeps the reason in `failure_reason`.
+
+    Args:
+        real: Training images with labels.
+        count: Number of images to generate of each digit.
+
+    Attributes:
+        failure_reason: The reason why the training was stopped; None if it was not.
+    """
+
+    def __init__(self, real: Split, *, count: int = 50) -> None:
         super().__init__()
-        self.learning_rate, self.steps = learning_rate, steps
+        images, labels = _flat(real.images[:5_000]), real.labels[:5_000]
+        self.labels = np.tile(np.arange(LABELS), count)
+        self.neighbours = KNeighborsClassifier(3, algorithm="brute").fit(images, labels)
+        self.usual_distance = _distance(images, labels)
+        self.failure_reason = None
 
-    def __call__(self, step):
-        left = 1 - keras.ops.cast(step, "float32") / self.steps
-        return self.learning_rate * keras.ops.clip(2 * left, 0.0, 1.0)
+    def on_epoch_end(self, epoch, logs=None):
+        """Add the measurements to `logs`, print a failure, and stop after PATIENCE of them."""
+        images = self.model.generate(self.labels, seed=0, averaged=False)  # the average lags behind at first
+        logs["label_accuracy"] = float((self.neighbours.predict(_flat(images)) == self.labels).mean())
+        logs["diversity"] = _distance(_flat(images), self.labels) / self.usual_distance
+        logs["drawn"] = np.rint(255 * images[:LABELS, ..., 0]).astype("uint8")
+        found = diagnose(logs["discriminator_accuracy"], logs["label_accuracy"], logs["diversity"])
+        failing = self.model.history.history.get("failing", [0])[-1]  # a resumed training keeps its history
+        logs["failing"] = failing + 1 if found else 0
+        if found:
+            print(f"epoch {epoch + 1}: {found}", file=sys.stderr, flush=True)
+        if logs["failing"] >= PATIENCE:
+            self.failure_reason = f"stopped after epoch {epoch + 1}: {found}"
+            self.model.stop_training = True
 
-    def get_config(self):
-        return {"learning_rate": self.learning_rate, "steps": self.steps}
 
+def diagnose(discriminator_accuracy: float, label_accuracy: float, diversity: float) -> str | None:
+    """Name the failure of a GAN after an epoch and the usual remedy.
 
-@keras.saving.register_keras_serializable("genmodels")
-class OnePassAdam(keras.optimizers.Adam):
-    """Adam that goes once over the memory of each weight; that of Keras, with the same formula, does so a dozen times.
+    Args:
+        discriminator_accuracy: Share of images that the discriminator tells apart, 0 to 1.
+        label_accuracy: Share of generated images with the requested label, 0 to 1, as `GANMonitor` measures it.
+        diversity: Diversity as `GANMonitor` measures it; 1 is as diverse as real images.
 
-    On a CPU these passes, not the arithmetic, are what a step of small dense networks waits for.
+    Returns:
+        One sentence, or None without a failure.
     """
-
-    def update_step(self, gradient, variable, learning_rate):
-        if self.amsgrad:  # has no such operation
-            return super().update_step(gradient, variable, learning_rate)
-        place = self._get_variable_index(variable)
-        step = tf.cast(self.iterations.value + 1, variable.dtype)
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=self._momentums[place].value.handle,
-            v=self._velocities[place].value.handle,
-            beta1_power=self.beta_1**step,
-            beta2_power=self.beta_2**step,
-            lr=tf.cast(learning_rate, variable.dtype),
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            epsilon=self.epsilon,
-            grad=gradient,
+    if diversity < MIN_DIVERSITY:
+        return (
+            f"the generator has collapsed: its images of one digit differ by {diversity:.0%} of what real ones do; "
+            "lower the learning rate, or raise the batch size"
         )
+    if label_accuracy < MIN_LABEL_ACCURACY and discriminator_accuracy > MAX_DISCRIMINATOR_ACCURACY:
+        return (
+            f"the discriminator wins: it tells {discriminator_accuracy:.0%} of images apart, and only "
+            f"{label_accuracy:.0%} of the drawn digits are what they should be; lower its learning rate, or widen the "
+            "generator"
+        )
+    if label_accuracy < MIN_LABEL_ACCURACY:
+        return (
+            f"the generator ignores its labels: {label_accuracy:.0%} of its digits are what they should be; raise "
+            "classifier_weight, or train the discriminator faster"
+        )
+    return None
 
 
-DECAYS = {"constant": lambda rate, steps: rate, "cosine": keras.optimizers.schedules.CosineDecay, "late": LateDecay}
+def _flat(images):
+    return images.reshape(len(images), -1)
 
 
-def adam(learning_rate, steps, *, decay="cosine", **options):
-    """Adam whose learning rate stays ("constant"), falls to 0 over `steps` along half a cosine ("cosine"), or "late".
+def _distance(rows, labels):
+    """Return the mean distance between each image and the next image of the same digit.
 
-    options: others of keras.optimizers.Adam. Source: Kingma & Ba, "Adam", 2015; Loshchilov & Hutter, "SGDR", 2017,
-    equation 5 without restarts.
+    The monitor does not use `metrics.relative_diversity`, so that an edit of a metric does not train the GAN anew.
     """
-    checks.number("learning_rate", learning_rate, 0)
-    checks.number("steps", steps, 1, whole=True)
-    return OnePassAdam(DECAYS[checks.choice("decay", decay, DECAYS)](learning_rate, steps), **options)
+    groups = [rows[labels == digit] for digit in np.unique(labels)]
+    return float(np.mean([np.linalg.norm(group - np.roll(group, 1, axis=0), axis=1).mean() for group in groups]))

@@ -1,0 +1,95 @@
+// Checks one HTML file in headless Chromium, wide and on a phone, light and dark, and prints each finding in a line:
+// what axe-core finds, a page that scrolls sideways, anything from outside the file, links that lead nowhere, what the
+// browser calls an error. Ends with status 1 if there is any.
+//
+//     npm ci --prefix .ci && node .ci/check_html.mjs report/generative_models.html [--pictures FOLDER]
+//
+// Chromium is the system's package `chromium`: playwright-core brings no browser and downloads none.
+
+import { readFileSync, realpathSync } from "node:fs";
+import { basename, join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
+import { chromium } from "playwright-core";
+
+const AXE = readFileSync(new URL("node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
+const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--hide-scrollbars"];
+const WIDTHS = { wide: 1280, phone: 360 };
+const LIMIT = 300;  // seconds for everything; a check takes a few
+
+// Runs in the page, as do the next two.
+function outside() {
+    const loads = /^(src|srcset|(xlink:)?href|poster|data|action|background)$/;
+    const isOutside = (tag, { name, value }) => loads.test(name) && !/^(data:|#)/.test(value)
+        && !(tag == "A" && /^https:/.test(value)) || name == "style" && /url\(/.test(value);
+    const attributes = [...document.querySelectorAll("*")].flatMap(({ tagName, attributes }) => [...attributes]
+        .filter(attribute => isOutside(tagName, attribute))
+        .map(({ name, value }) => `<${tagName} ${name}="${value.slice(0, 80)}">`));
+    const styles = [...document.querySelectorAll("style")].flatMap(style =>
+        style.textContent.match(/@import.*|url\((?!["']?(data:|#)).*/g) ?? []);
+    return [...attributes, ...styles].map(reference => `from outside: ${reference}`);
+}
+
+function deadLinks() {
+    return [...document.links].filter(link => link.getAttribute("href").startsWith("#"))
+        .map(link => decodeURIComponent(link.hash.slice(1))).filter(id => !document.getElementById(id))
+        .map(id => `leads nowhere: #${id}`);
+}
+
+async function violations() {
+    return (await axe.run()).violations.map(({ id, help, nodes }) => {
+        const where = nodes.slice(0, 3).map(node => node.target.flat());
+        return `${id}: ${help}: ${where.join(" | ")}${nodes[3] ? ` | ${nodes.length - 3} more` : ""}`;
+    });
+}
+
+// A list that fills, while the page lives, with what it asks for beyond itself and what the browser calls an error.
+function listen(page, url) {
+    const heard = [];
+    const request = asked => {
+        if (asked.url() != url && !asked.url().startsWith("data:")) heard.push(`request: ${asked.url().slice(0, 80)}`);
+    };
+    page.on("request", request);
+    page.on("websocket", request);
+    page.on("console", message => {  // what the page's Content-Security-Policy refuses comes as an error, too
+        if (message.type() == "error") heard.push(`browser: ${message.text().slice(0, 160)}`);
+    });
+    page.on("pageerror", error => heard.push(`browser: uncaught ${String(error).slice(0, 160)}`));
+    return heard;
+}
+
+// The findings in one variant.
+async function look(browser, url, width, colorScheme, picture) {
+    const page = await browser.newPage({ viewport: { width, height: 800 }, isMobile: width < 500, colorScheme });
+    page.setDefaultTimeout(0);  // LIMIT is the only one
+    const heard = listen(page, url);
+    await page.goto(url);
+    if (picture) await page.screenshot({ path: picture, fullPage: true });
+    // axe passes over what is folded away.
+    await page.evaluate(() => document.querySelectorAll("details").forEach(details => { details.open = true; }));
+    const findings = [...await page.evaluate(outside), ...await page.evaluate(deadLinks)];
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+    if (wide > width) findings.push(`scrolls sideways: ${wide} px`);
+    findings.push(...heard);  // before axe, which may ask for style sheets itself
+    await page.evaluate(AXE);
+    findings.push(...await page.evaluate(violations));
+    await page.close();
+    return new Set(findings.map(finding => finding.replace(/\s+/g, " ")));
+}
+
+setTimeout(() => { console.error(`not done after ${LIMIT} s`); process.exit(1); }, LIMIT * 1000).unref();
+const options = { pictures: { type: "string" } };  // a folder for a picture of the whole page in each variant
+const { values, positionals: [file] } = parseArgs({ allowPositionals: true, options });
+const url = pathToFileURL(realpathSync(file)).href;
+const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: FLAGS });
+const found = new Map();  // each finding with the variants that have it
+for (const [name, width] of Object.entries(WIDTHS)) for (const scheme of ["light", "dark"]) {
+    const picture = values.pictures && join(values.pictures, `${name}-${scheme}.png`);
+    for (const finding of await look(browser, url, width, scheme, picture))
+        found.set(finding, [...found.get(finding) ?? [], `${name} ${scheme}`]);
+}
+await browser.close();
+for (const [finding, variants] of found) console.log(`${finding} (${variants.join(", ")})`);
+console.log(`${basename(file)}: ${found.size} findings`);
+process.exitCode = found.size ? 1 : 0;

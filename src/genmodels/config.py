@@ -1,0 +1,116 @@
+"""Where the package runs: quick mode, checkout, cache folder, threads, memory, machine."""
+
+import os
+import platform
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import platformdirs
+
+
+def quick_mode() -> bool:
+    """Return whether GENMODELS_BUDGET asks for the quick mode: a slice of the data and one epoch.
+
+    Raises:
+        ValueError: GENMODELS_BUDGET is neither "full" nor "smoke".
+    """
+    budget = os.environ.get("GENMODELS_BUDGET", "full")
+    if budget not in ("full", "smoke"):
+        raise ValueError(f"GENMODELS_BUDGET must be 'full' or 'smoke', got {budget!r}")
+    return budget == "smoke"
+
+
+def checkout() -> Path | None:
+    """Return the root of the checkout that this package runs from; None for an installed package."""
+    root = Path(__file__).resolve().parents[2]
+    return root if (root / "pyproject.toml").is_file() and (root / "notebooks").is_dir() else None
+
+
+def cache_folder() -> Path:
+    """Return the cache folder: GENMODELS_CACHE, or .cache/ in a checkout, or the user's cache folder."""
+    if chosen := os.environ.get("GENMODELS_CACHE"):
+        return Path(chosen)
+    root = checkout()
+    return root / ".cache" / "genmodels" if root else Path(platformdirs.user_cache_dir("genmodels"))
+
+
+def use_one_thread() -> bool:
+    """Keep TensorFlow to one thread of the CPU, and return whether it obeys.
+
+    It does not once it has run with more threads. One thread, because sums over several threads depend on the number
+    of cores, and independent runs side by side use the cores better.
+    """
+    import tensorflow as tf
+
+    try:
+        tf.config.set_visible_devices([], "GPU")
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:  # TensorFlow is already in use
+        return tf.config.threading.get_intra_op_parallelism_threads() == 1
+    return True
+
+
+@contextmanager
+def quiet_start() -> Iterator[None]:
+    """Hide what TensorFlow's C++ code writes to the standard error stream inside the block.
+
+    Its start-up lines ignore TF_CPP_MIN_LOG_LEVEL. Errors are Python exceptions and are not hidden.
+    """
+    try:
+        kept, silence = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except OSError:  # no standard error stream, nothing to hide
+        yield
+        return
+    try:
+        os.dup2(silence, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(silence)
+
+
+def memory_shortage(least: int = 3 * 2**30) -> str:
+    """Return what to do where a limit allows less memory than `least` bytes; TensorFlow would hang or crash there."""
+    try:
+        import resource
+    except ImportError:  # there is none on Windows
+        return ""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if not 0 <= limit < least:
+        return ""
+    return f"expected at least {least >> 20} MiB of memory, got a limit of {limit >> 20}; raise it with ulimit -v"
+
+
+def machine() -> dict:
+    """Return processor, cores, system and versions, for the reader of a time or a number.
+
+    blas: the kind of processor that NumPy and SciPy take this one for, which decides the last digits of their sums.
+    """
+    import scipy.linalg  # noqa: F401 (loads the library that is asked)
+    import threadpoolctl
+
+    blas = {pool["architecture"] for pool in threadpoolctl.threadpool_info() if "architecture" in pool}
+    return {
+        "processor": _processor(),
+        "blas": ", ".join(sorted(blas)),
+        "cores": os.cpu_count(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("keras", "numpy", "tensorflow")},
+    }
+
+
+def _processor():
+    """Return its name and, as several kinds share a name, its numbers."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:  # not Linux
+        return platform.processor()
+    found = dict(re.findall(r"^(model name|cpu family|model|stepping)\s*: (.+)$", text, re.MULTILINE))
+    numbers = "/".join(found.get(name, "") for name in ("cpu family", "model", "stepping"))
+    return f"{found.get('model name', platform.processor())} ({numbers})"

@@ -1,0 +1,210 @@
+"""Layers and dense networks that several models share.
+
+A digit is (B, 28, 28, 1), a canvas (B, 56, 56, 1). Decoders return logits, never probabilities.
+"""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import KerasTensor, layers, ops
+
+from genmodels import validation
+from genmodels.canvas import CANVAS, GRID, STRIDE
+from genmodels.datasets import SIDE
+
+SHAPE = (SIDE, SIDE, 1)
+PIXELS = SIDE * SIDE
+SHARPNESS = 30.0  # factor inside a window's softmax: the larger, the faster the window settles on one cell
+SETTLED = 0.9  # share of one cell beyond which the window stands exactly there
+
+
+def hidden_widths(units: Sequence[int]) -> tuple[int, ...]:
+    """Return the widths of hidden layers as a tuple.
+
+    Args:
+        units: At least one whole number >= 1.
+
+    Returns:
+        `units` as Python integers.
+
+    Raises:
+        ValueError: The sequence is empty or holds anything else.
+    """
+    return tuple(validation.array("hidden_units", units, ("layers",), 1, whole=True).tolist())
+
+
+def _hidden(x, units, normalise):
+    """Stack dense layers with GELU. `normalise` puts batch normalisation before each GELU."""
+    for width in units:
+        x = layers.Dense(width, use_bias=not normalise)(x)
+        if normalise:
+            x = layers.BatchNormalization()(x)
+        x = layers.Activation("gelu")(x)
+    return x
+
+
+def dense_encoder(
+    outputs: int,
+    hidden_units: Sequence[int],
+    *,
+    context: int = 0,
+    normalise: bool = False,
+    normalise_output: bool = False,
+    name: str = "encoder",
+) -> keras.Model:
+    """Build a dense network (B, 28, 28, 1) -> (B, outputs) with no activation at the end.
+
+    Args:
+        outputs: Number of outputs per image.
+        hidden_units: Widths of the hidden layers.
+        context: Length of a second input, such as a one-hot label; 0 for none.
+        normalise: Use batch normalisation in the hidden layers.
+        normalise_output: Use batch normalisation without scale or shift at the end. The outputs then have mean 0 and
+            variance 1 over the training data.
+        name: Name of the model.
+
+    Returns:
+        A model of the image, or of the pair [image, context].
+    """
+    image = keras.Input(SHAPE)
+    inputs, x = image, layers.Flatten()(image)
+    if context:
+        inputs = [image, keras.Input((context,))]
+        x = layers.Concatenate()([x, inputs[1]])
+    x = layers.Dense(outputs)(_hidden(x, hidden_units, normalise))
+    if normalise_output:
+        x = layers.BatchNormalization(center=False, scale=False)(x)
+    return keras.Model(inputs, x, name=name)
+
+
+def dense_decoder(
+    latent_dim: int,
+    hidden_units: Sequence[int],
+    *,
+    context: int = 0,
+    num_frequencies: int = 0,
+    normalise: bool = False,
+    name: str = "decoder",
+) -> keras.Model:
+    """Build a dense network (B, latent_dim) -> logits (B, 28, 28, 1).
+
+    Args:
+        latent_dim: Number of axes of the code.
+        hidden_units: Widths of the hidden layers.
+        context: Length of a second input, such as a one-hot label; 0 for none.
+        num_frequencies: Frequencies of the code to compute with `FourierFeatures`; 0 for the code alone.
+        normalise: Use batch normalisation in the hidden layers.
+        name: Name of the model.
+
+    Returns:
+        A model of the code, or of the pair [code, context].
+    """
+    z = keras.Input((latent_dim,))
+    inputs, x = z, FourierFeatures(num_frequencies)(z) if num_frequencies else z
+    if context:
+        inputs = [z, keras.Input((context,))]
+        x = layers.Concatenate()([x, inputs[1]])
+    x = layers.Dense(PIXELS)(_hidden(x, hidden_units, normalise))
+    return keras.Model(inputs, layers.Reshape(SHAPE)(x), name=name)
+
+
+@keras.saving.register_keras_serializable("genmodels")
+class FourierFeatures(layers.Layer):
+    """Append the sine and cosine of each axis of z at `count` frequencies: (B, d) -> (B, d + 2 * d * count).
+
+    The frequencies are pi / 8 * 2^k for k = 0, 1, ... The longest wave covers [-8, 8]. They help a network with very
+    few inputs to learn fine detail sooner.
+
+    Args:
+        count: Number of frequencies.
+        **kwargs: Options of keras.layers.Layer.
+
+    Source:
+        Tancik et al., "Fourier Features Let Networks Learn High Frequency Functions in Low Dimensional Domains", 2020,
+        section 5.
+    """
+
+    def __init__(self, count: int, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.count = count
+
+    def call(self, z: KerasTensor) -> KerasTensor:
+        """Return z (B, d), then all sines, then all cosines."""
+        angles = [float(np.pi / 8 * 2**k) * z for k in range(self.count)]
+        return ops.concatenate([z, *map(ops.sin, angles), *map(ops.cos, angles)], axis=-1)
+
+    def get_config(self) -> dict:
+        """Return the options that rebuild the layer."""
+        return {**super().get_config(), "count": self.count}
+
+
+@keras.saving.register_keras_serializable("genmodels")
+class ReadWriteWindow(layers.Layer):
+    """A 28x28 window on the 56x56 canvas. It reads and writes, and learns its place from [pos_x, pos_y].
+
+    On each axis a softmax over the three possible offsets places the window. The layer is not told the offset of a
+    position. A share above SETTLED counts as 1 and has no gradient, so that the window keeps the offset it found. The
+    same weights read and write the digit in all nine cells.
+
+    Source:
+        Gregor et al., "DRAW: A Recurrent Neural Network For Image Generation", 2015, section 3.2 (read and write
+        attention). Three fixed offsets replace the Gaussian filter bank.
+    """
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.columns = self.add_weight(shape=(GRID, GRID), initializer="zeros", name="columns")
+        self.rows = self.add_weight(shape=(GRID, GRID), initializer="zeros", name="rows")
+        # The background starts dark, so that the window has to draw ink and not the empty canvas around it. A window
+        # that draws darkness is best placed away from the digit.
+        self.background = self.add_weight(shape=(), initializer=keras.initializers.Constant(-7.0), name="background")
+
+    def call(self, image: KerasTensor, position: KerasTensor, write: bool = False) -> KerasTensor:
+        """Read a digit from a canvas, or write a digit's logits on a canvas.
+
+        Writing adds the background to the logits inside the window and gives the background alone around it.
+
+        Args:
+            image: Canvas (B, 56, 56, 1) to read, or logits (B, 28, 28, 1) to write.
+            position: Shape (B, 6), one-hot pos_x and one-hot pos_y side by side.
+            write: Write instead of read.
+
+        Returns:
+            Digit (B, 28, 28, 1) when reading, logits (B, 56, 56, 1) when writing.
+        """
+        across = self._offsets(position[:, :GRID], self.columns)
+        down = self._offsets(position[:, GRID:], self.rows)
+        image = ops.squeeze(image, -1)
+        if write:
+            image = tf.matmul(down, tf.matmul(image, across, transpose_b=True)) + self.background
+        else:
+            image = tf.matmul(down, tf.matmul(image, across), transpose_a=True)
+        return ops.expand_dims(image, -1)
+
+    def _offsets(self, position, weights):
+        """Map one-hot positions (B, 3) to matrices (B, 56, 28) that shift 28 pixels by a mixture of offsets."""
+        shares = ops.softmax(SHARPNESS * ops.matmul(position, weights))
+        settled = shares > SETTLED
+        shares = ops.where(ops.any(settled, axis=1, keepdims=True), ops.cast(settled, shares.dtype), shares)
+        shifts = np.stack([np.eye(CANVAS, SHAPE[0], -STRIDE * cell, dtype="float32") for cell in range(GRID)])
+        return ops.reshape(ops.matmul(shares, shifts.reshape(GRID, -1)), (-1, CANVAS, SHAPE[0]))
+
+
+@keras.saving.register_keras_serializable("genmodels")
+class SpaceToDepth(layers.Layer):
+    """Space to depth: (B, H, W, 1) -> (B, H / 2, W / 2, 4). A CPU convolves four channels faster than one."""
+
+    def call(self, image: KerasTensor) -> KerasTensor:
+        """Move each 2x2 block of pixels into four channels."""
+        return tf.nn.space_to_depth(image, 2)
+
+
+@keras.saving.register_keras_serializable("genmodels")
+class DepthToSpace(layers.Layer):
+    """Depth to space: (B, H, W, 4) -> (B, 2 * H, 2 * W, 1), the inverse of `SpaceToDepth`."""
+
+    def call(self, channels: KerasTensor) -> KerasTensor:
+        """Move four channels into a 2x2 block of pixels."""
+        return tf.nn.depth_to_space(channels, 2)

@@ -1,0 +1,236 @@
+"""The conditional VAE: a digit with a given label at a given position on the canvas."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import KerasTensor, layers, ops
+from numpy.typing import ArrayLike
+
+from genmodels import validation
+from genmodels.canvas import CANVAS, GRID, validate_conditions
+from genmodels.datasets import LABELS, validate_images
+from genmodels.distributions import sample_gaussian
+from genmodels.layers import SHAPE, ReadWriteWindow, SpaceToDepth, dense_decoder, dense_encoder
+from genmodels.models.vae import VAE, as_floats, predict_in_batches
+
+CONDITION = LABELS + 2 * GRID  # one-hot label, one-hot pos_x, one-hot pos_y
+
+
+def canvas_encoder(window: ReadWriteWindow, outputs: int, hidden_units: Sequence[int]) -> keras.Model:
+    """Build an encoder that reads a digit through the window and passes it to a dense encoder.
+
+    Args:
+        window: Window to read through.
+        outputs: Number of outputs per canvas.
+        hidden_units: Widths of the hidden layers.
+
+    Returns:
+        A model of [canvas (B, 56, 56, 1), one-hot condition (B, 16)] with outputs (B, outputs).
+    """
+    canvas, condition = keras.Input((CANVAS, CANVAS, 1)), keras.Input((CONDITION,))
+    encode = dense_encoder(outputs, hidden_units, context=LABELS, name="digit_encoder")
+    digit = window(canvas, condition[:, LABELS:])
+    return keras.Model([canvas, condition], encode([digit, condition[:, :LABELS]]), name="encoder")
+
+
+def canvas_decoder(
+    window: ReadWriteWindow, latent_dim: int, hidden_units: Sequence[int], **options: Any
+) -> keras.Model:
+    """Build a dense decoder that writes its digit through the window.
+
+    Args:
+        window: Window to write through.
+        latent_dim: Axes of z.
+        hidden_units: Widths of the hidden layers.
+        **options: Options of `layers.dense_decoder`.
+
+    Returns:
+        A model of [z (B, latent_dim), one-hot condition (B, 16)] with logits (B, 56, 56, 1).
+    """
+    z, condition = keras.Input((latent_dim,)), keras.Input((CONDITION,))
+    decode = dense_decoder(latent_dim, hidden_units, context=LABELS, name="digit_decoder", **options)
+    canvas = window(decode([z, condition[:, :LABELS]]), condition[:, LABELS:], write=True)
+    return keras.Model([z, condition], canvas, name="decoder")
+
+
+def digit_classifier(channels: int = 16) -> keras.Model:
+    """Build a classifier (B, 28, 28, 1) -> label logits (B, 10), small because it trains along with the VAE.
+
+    Args:
+        channels: Channels of the first convolution.
+
+    Returns:
+        A model of the image.
+    """
+    image = keras.Input(SHAPE)
+    x = layers.Conv2D(channels, 3, padding="same", activation="relu")(SpaceToDepth()(image))
+    x = layers.Conv2D(2 * channels, 3, padding="same", activation="relu")(layers.MaxPooling2D()(x))
+    x = layers.Flatten()(layers.SpatialDropout2D(0.3)(x))
+    return keras.Model(image, layers.Dense(LABELS)(x), name="classifier")
+
+
+@keras.saving.register_keras_serializable("genmodels")
+class ConditionalVAE(VAE):
+    """A VAE on the 56x56 canvas whose encoder and decoder receive the condition [label, pos_x, pos_y].
+
+    It trains on pairs: binarized canvases (B, 56, 56, 1), and conditions (B, 3) of whole numbers, label 0-9, positions
+    0-2. `genmodels.canvas.conditions` builds conditions.
+
+    An optional term rewards prior samples that a classifier gives the requested label. The classifier learns from the
+    real digits at the same time.
+
+    Args:
+        classifier_weight: Weight of that term, >= 0; 0 leaves out the term and its classifier.
+        num_frequencies: Frequencies of z given to the decoder, >= 0, see `layers.FourierFeatures`.
+        **options: Other arguments of VAE.
+
+    Raises:
+        ValueError: An argument is not allowed.
+
+    Source:
+        Sohn, Lee & Yan, "Learning Structured Output Representation using Deep Conditional Generative Models", 2015; the
+        term: Odena, Olah & Shlens, "Conditional Image Synthesis with Auxiliary Classifier GANs", 2017, here without a
+        discriminator, and Bao et al., "CVAE-GAN", 2017.
+    """
+
+    def __init__(self, *, classifier_weight: float = 0.0, num_frequencies: int = 0, **options: Any) -> None:
+        super().__init__(num_frequencies=num_frequencies, **options)
+        self.classifier_weight = validation.number("classifier_weight", classifier_weight, 0)
+        self.classifier = digit_classifier() if classifier_weight else None
+
+    def _networks(self):
+        self.window = ReadWriteWindow(name="window")
+        options = {"num_frequencies": self.num_frequencies, "normalise": self.normalise}
+        encoder = canvas_encoder(self.window, 2 * self.latent_dim, self.hidden_units)
+        return encoder, canvas_decoder(self.window, self.latent_dim, self.hidden_units[::-1], **options)
+
+    def call(self, inputs: Sequence[KerasTensor], training: bool = False) -> dict[str, KerasTensor]:
+        """Encode canvases, sample z and decode it under the same conditions.
+
+        Returns:
+            The values of VAE.call, with logits (B, 56, 56, 1). With a classifier also its label logits for real digits
+            and for prior samples: real_label_logits and fake_label_logits.
+        """
+        canvases, condition = as_floats(inputs[0]), one_hot_condition(inputs[1])
+        label, position = condition[:, :LABELS], condition[:, LABELS:]
+        read = self.window(canvases, position)
+        encode, draw = self.encoder.get_layer("digit_encoder"), self.decoder.get_layer("digit_decoder")
+        z_mean, z_log_var = ops.split(encode([read, label]), 2, axis=-1)
+        z = sample_gaussian(z_mean, z_log_var, self.seed_generator)
+        found = {"z_mean": z_mean, "z_log_var": z_log_var, "z": z}
+        if not self.classifier:
+            digits = draw([z, label], training=training)
+        else:
+            # Half a batch teaches the classifier enough. One call decodes both codes, so that batch normalisation sees
+            # both.
+            prior = keras.random.normal(ops.shape(_half(z)), seed=self.seed_generator)
+            digits = draw([ops.concatenate([z, prior]), ops.concatenate([label, _half(label)])], training=training)
+            # Not slices: their gradient is padded with zeros to the whole and then added up.
+            digits, drawn = tf.split(digits, [ops.shape(z)[0], ops.shape(prior)[0]])
+            found |= self._label_logits(_half(read), drawn, training)
+        return {**found, "logits": self.window(digits, position, write=True)}
+
+    def _label_logits(self, real, drawn, training):
+        """Classify real digits, given as images, and prior samples, given as logits: label logits (B, 10) of each.
+
+        The classifier learns from the real digits. Its weights are held fixed for the samples, so that it cannot learn
+        to agree with them. The samples are binarized like the real digits, and the gradient passes straight through.
+
+        Source:
+            Bengio, Leonard & Courville, "Estimating or Propagating Gradients Through Stochastic Neurons", 2013
+            (straight-through estimator).
+        """
+        drawn = ops.sigmoid(drawn + self.window.background)
+        drawn += ops.stop_gradient(ops.cast(drawn >= 0.5, drawn.dtype) - drawn)
+        fixed = [ops.stop_gradient(weight.value) for weight in self.classifier.trainable_variables]
+        others = [weight.value for weight in self.classifier.non_trainable_variables]
+        fake_label_logits, _ = self.classifier.stateless_call(fixed, others, drawn, training=False)
+        return {
+            "real_label_logits": self.classifier(ops.stop_gradient(real), training=training),
+            "fake_label_logits": fake_label_logits,
+        }
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Return the loss of VAE.compute_loss; with a classifier add the cross-entropies of both label logits."""
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        if not self.classifier:
+            return loss
+        label = _half(one_hot_condition(x[1])[:, :LABELS])
+        real, fake = (
+            ops.mean(ops.categorical_crossentropy(label, y_pred[name], from_logits=True))
+            for name in ("real_label_logits", "fake_label_logits")
+        )
+        return loss + real + self.classifier_weight * fake
+
+    def encode(self, canvases: ArrayLike, conditions: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean and the log-variance of q(z|x, condition).
+
+        Args:
+            canvases: Binarized canvases (N, 56, 56, 1).
+            conditions: Shape (N, 3).
+
+        Returns:
+            Two arrays (N, latent_dim).
+
+        Raises:
+            ValueError: The canvases or the conditions are not allowed, or their numbers differ.
+        """
+        canvases, conditions = validate_images(canvases, CANVAS, name="canvases"), _one_hot(conditions)
+        validation.same_length(canvases=canvases, conditions=conditions)
+        return self._encode(canvases, conditions)
+
+    def decode_logits(self, z: ArrayLike, conditions: ArrayLike) -> np.ndarray:
+        """Return the logits of the pixel probabilities.
+
+        Args:
+            z: Shape (N, latent_dim).
+            conditions: Shape (N, 3).
+
+        Returns:
+            Shape (N, 56, 56, 1).
+
+        Raises:
+            ValueError: The codes or the conditions are not allowed, or their numbers differ.
+        """
+        z, conditions = self._codes(z), _one_hot(conditions)
+        validation.same_length(z=z, conditions=conditions)
+        return predict_in_batches(self.decoder, z, conditions)
+
+    def sample(self, conditions: ArrayLike, seed: int) -> np.ndarray:
+        """Generate one canvas for each condition, from z drawn from N(0, I).
+
+        Args:
+            conditions: Shape (N, 3).
+            seed: Seed of z, >= 0.
+
+        Returns:
+            Pixel probabilities (N, 56, 56, 1).
+
+        Raises:
+            ValueError: The conditions or the seed are not allowed.
+        """
+        conditions = validate_conditions(conditions)
+        return self.decode(self._prior(len(conditions), seed), conditions)
+
+    def get_config(self) -> dict:
+        """Return the options that rebuild the model."""
+        return {**super().get_config(), "classifier_weight": self.classifier_weight}
+
+
+def one_hot_condition(conditions: KerasTensor) -> KerasTensor:
+    """Return conditions [label, pos_x, pos_y] as one-hot vectors side by side: (B, 3) -> (B, 16)."""
+    label, pos_x, pos_y = ops.unstack(ops.cast(conditions, "int32"), 3, axis=1)
+    return ops.concatenate([ops.one_hot(label, LABELS), ops.one_hot(pos_x, GRID), ops.one_hot(pos_y, GRID)], axis=1)
+
+
+def _one_hot(conditions):
+    """Validate conditions and return `one_hot_condition` as an array: one_hot would turn invalid ones into zeros."""
+    return ops.convert_to_numpy(one_hot_condition(validate_conditions(conditions)))
+
+
+def _half(batch):
+    """Return the first half of a batch, which is a view. Every second example would be a copy."""
+    return batch[: (ops.shape(batch)[0] + 1) // 2]

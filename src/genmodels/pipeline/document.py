@@ -1,0 +1,170 @@
+"""From Markdown, figures and numbers to the PDF and the HTML. Nothing here needs Keras."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+
+from genmodels import config
+from genmodels.pipeline import files, fingerprint, notebooks, records, results, study
+from genmodels.pipeline.records import Record, ReportError
+
+STANDARDS = ["a-3a", "ua-1"]  # of the PDF: to be archived, and read aloud
+PATIENCE = 120  # seconds for pandoc, which needs two; its time doubles with every bracket that is left open
+SOURCES = ("generative_models.md", "pandoc.yaml", "report.lua", "template.typ", "template.html", "references.bib")
+BENCHMARK = "benchmark"  # in provenance.json: what `make bench` made, not a notebook
+
+
+def path(kind: str = "pdf") -> Path:
+    """Return where the document goes, "pdf" or "html": report/, or draft/ in the quick mode."""
+    folder = records.output() if config.quick_mode() else records.root() / "report"
+    return folder / f"generative_models.{kind}"
+
+
+def inputs() -> dict:
+    """Return everything that the documents depend on, {what: value}."""
+    sources = [records.root() / "report" / name for name in SOURCES]
+    pictures = {file.name: file for folder in (records.committed(), records.output()) for file in folder.glob("*.png")}
+    tables = [records.output() / name for name in ("metrics.json", "provenance.json")]
+    sums = {file.name: files.checksum(file) for file in (*sources, *pictures.values(), *tables, study.path())}
+    made_by = {name: version(name) for name in ("pypandoc_binary", "typst")}
+    code = fingerprint.code("pipeline.document:_write_pdf", "pipeline.document:_write_html", but=_NOT_FOLLOWED)
+    return {**sums, **made_by, **code, "standards": STANDARDS, "budget": records.environment()["budget"]}
+
+
+# What these do to a document shows in the files that it is made from.
+_NOT_FOLLOWED = [f"pipeline.{name}" for name in ("files", "records", "results", "notebooks", "study")]
+
+
+def _outputs():
+    return {kind: files.checksum(path(kind)) for kind in ("pdf", "html")}
+
+
+def why_stale(kind: str) -> str:
+    """Return why the document, "pdf" or "html", is not what building it now would make; empty where it is."""
+    stamp = notebooks.stamp_path("document")
+    if not (noted := files.load_json(stamp)) or not path(kind).is_file():
+        return "not built yet"
+    now = {name: value if name == kind else noted["outputs"][name] for name, value in _outputs().items()}
+    return Record(noted["inputs"], noted["outputs"]).why_stale(inputs(), now, "the build", files.when(stamp))
+
+
+def unverified() -> Iterator[str]:
+    """Yield what is wrong with results that something made: changed by hand, or gone; one text a finding."""
+    back = "`git checkout data/report` brings it back"
+    for maker, record in records.provenance().items():
+        for result in record.results:
+            measured = maker == BENCHMARK
+            changed = files.differing(record.outputs_of(result), results.checksums(result))
+            if changed and maker in (BENCHMARK, *notebooks.names()):
+                by, remedy = ("benchmark", back) if measured else ("notebook", "`make report` makes it again")
+                yield f"{', '.join(what for what, *_ in changed)}: changed after the {by} wrote it; {remedy}"
+    for name in study.changed_by_hand():
+        yield f"study.json, {name}: changed after `make study` wrote it; {back}"
+
+
+def benchmark_stale() -> str:
+    """Return why the benchmark, which `make bench` alone measures, is not one of the present code; empty where it is."""
+    if config.quick_mode():  # the benchmark is of full runs
+        return ""
+    if not (record := records.provenance().get(BENCHMARK)):
+        return "not measured yet"
+    outputs = {what: value for result in record.results for what, value in results.checksums(result).items()}
+    now = {**record.inputs, **records.environment(), **notebooks.keys(record)}
+    return record.why_stale(now, outputs, "`make bench`", records.since(record))
+
+
+def build() -> list[Path]:
+    """Turn report/generative_models.md into the PDF and the HTML; return their paths.
+
+    The last good documents stay where it fails.
+
+    Raises:
+        ReportError: with file, line and what to write instead; also where a figure or number is not as it was left.
+    """
+    if config.quick_mode():
+        _borrow_benchmark()
+    if wrong := list(unverified()):
+        raise ReportError("\n".join(wrong))
+    made_from = inputs()
+    with files.replacing(path("pdf")) as pdf, files.replacing(path("html")) as html:
+        write(pdf, html)
+    files.save_json(notebooks.stamp_path("document"), {"inputs": made_from, "outputs": _outputs()})
+    return [path("pdf"), path("html")]
+
+
+def _borrow_benchmark():
+    """Give a draft the committed benchmark, which the quick mode does not run."""
+    folder = records.committed()
+    if not (record := records.provenance(folder).get(BENCHMARK)):
+        return
+    records.note(BENCHMARK, record)
+    for result in record.results:
+        if section := files.read_json(folder / "metrics.json", {}).get(result):
+            files.put(records.output() / "metrics.json", result, section)
+        for name in (result, Path(result).with_suffix(".npz").name):
+            if (folder / name).is_file():
+                with files.replacing(records.output() / name) as temporary:
+                    shutil.copyfile(folder / name, temporary)
+
+
+def _pandoc(to, *arguments, target=None):
+    """Return what pandoc makes of the report; nothing where it goes to the file `target`."""
+    import pypandoc
+
+    folder = records.root() / "report"
+    results = Path(os.path.relpath(records.output(), folder)).as_posix()
+    options = ["--defaults=pandoc.yaml", "--fail-if-warnings", f"--metadata=results:{results}", *arguments]
+    options += [f"--metadata=draft:{str(config.quick_mode()).lower()}"]
+    options += [f"--output={target}"] if target else []
+    command = [pypandoc.get_pandoc_path(), "generative_models.md", f"--to={to}", *options]
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, timeout=PATIENCE, encoding="utf-8", check=True)
+    except subprocess.TimeoutExpired as error:
+        raise ReportError(
+            f"report/generative_models.md: expected pandoc to read it within {PATIENCE} s, it did not; brackets that "
+            "are opened many times and not closed do that: look at what was written last"
+        ) from error
+    except subprocess.CalledProcessError as error:
+        found = _plain(error.stderr.replace(f"{folder}{os.sep}", ""))
+        raise ReportError("\n".join(f"report/generative_models.md: {text}" for text in found)) from error
+    return done.stdout
+
+
+def _plain(message):
+    """Return what an author needs of an error of pandoc's: the filter's words without its stack, or the warnings."""
+    patterns = (r"report: (.+)", r"\[WARNING\] (.+(?:\n +.+)*)", r"((?:Error at|YAML parse).*(?:\n.+)?)", r"(?s)(.+)")
+    found = next(filter(None, (re.findall(pattern, message) for pattern in patterns)))
+    return [" ".join(text.split()) for text in found]
+
+
+def write(pdf: Path, html: Path) -> None:
+    """Write both documents at the same time: each waits for a pandoc of its own."""
+    with ThreadPoolExecutor() as pool:
+        written = pool.submit(_write_html, html)
+        _write_pdf(pdf)
+        written.result()
+
+
+def _write_pdf(target):
+    import typst
+
+    source = records.root() / "report" / ".new-report.typ"  # beside what it names; two builds at once take turns
+    with files.lock("report.typ"):
+        try:
+            source.write_text(_pandoc("typst", "--template=template.typ"), encoding="utf-8")
+            options = {"ignore_system_fonts": True, "timestamp": 0, "pdf_standards": STANDARDS}
+            typst.compile(str(source), output=str(target), root=str(records.root()), **options)
+        except typst.TypstError as error:
+            raise ReportError(f"report/generative_models.md: Typst refuses what pandoc made of it: {error}") from error
+        finally:
+            source.unlink(missing_ok=True)
+
+
+def _write_html(target):
+    options = ("--template=template.html", "--mathml", "--embed-resources", "--toc", "--shift-heading-level-by=1")
+    _pandoc("html5", *options, target=target)  # the title is the one heading of the first level

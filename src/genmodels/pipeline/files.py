@@ -1,0 +1,221 @@
+"""Files that are never half written: atomic replacement, locks, checksums; errors of the system in plain words."""
+
+import errno
+import glob
+import hashlib
+import io
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import filelock
+import numpy as np
+
+from genmodels import config
+
+
+class FileError(ValueError):
+    """A file is not what it should be; the message names it and says what to do."""
+
+
+class ResourceError(RuntimeError):
+    """The system does not give what a step needs; the message names the step, the limit and the remedy."""
+
+
+_ROOM = "make room, or choose another disk with GENMODELS_CACHE"
+_RIGHTS = "change the rights to it, or choose another folder with GENMODELS_CACHE"
+_REMEDIES = {errno.ENOSPC: _ROOM, errno.EDQUOT: _ROOM, errno.EFBIG: _ROOM}
+_REMEDIES |= dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR), _RIGHTS)
+MEMORY = "out of memory; free some, raise its limit, or take --jobs 1"
+KILLED = f"its process was killed, by the system as a rule: {MEMORY}; what is finished stays"
+
+
+@contextmanager
+def system_errors(step: str) -> Iterator[None]:
+    """Turn an error of the system inside the block into a ResourceError that names the step."""
+    try:
+        yield
+    except ResourceError as error:
+        raise ResourceError(f"{step}: {error}") from error
+    except MemoryError as error:
+        raise ResourceError(f"{step}: {MEMORY}") from error
+    except BrokenPipeError:  # the reader of our output has seen enough
+        raise
+    except OSError as error:
+        place = f" ({error.filename})" if error.filename else ""
+        remedy = MEMORY if error.errno == errno.ENOMEM else _REMEDIES.get(error.errno, "mend that and try again")
+        raise ResourceError(f"{step}: {error.strerror or error}{place}; {remedy}") from error
+
+
+def digest(value) -> str:
+    """Return the SHA-256, in hexadecimal, of anything that JSON can hold."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def short(value) -> str:
+    """Return the first 16 digits of `digest`, enough to notice a change."""
+    return digest(value)[:16]
+
+
+def checksum(path: Path) -> str | None:
+    """Return the SHA-256 of a file; None where there is none."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if Path(path).is_file() else None
+
+
+def when(path: Path) -> str:
+    """Return the time at which a file was written, for people."""
+    return datetime.fromtimestamp(Path(path).stat().st_mtime).strftime("%Y-%m-%d %H:%M")
+
+
+def differing(old: dict, new: dict, missing=None) -> list[tuple]:
+    """Return (name, old value, new value) where two dicts differ; `missing` stands for an absent value."""
+    pairs = [(name, old.get(name, missing), new.get(name, missing)) for name in sorted({*old, *new})]
+    return [(name, one, other) for name, one, other in pairs if one != other]
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write a file or folder to; move it to `path` when the block ends well."""
+    path = Path(path)
+    begin = f".new-{path.name}-"
+    with system_errors(f"writing {path}"), lock(f"write-{short(os.path.abspath(path))}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f"{glob.escape(begin)}*"):  # of a writer that was killed: we hold its lock
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=begin, dir=path.parent) as folder:
+            yield Path(folder) / path.name
+            os.replace(Path(folder) / path.name, path)
+
+
+def read_json(path: Path, default=None, schema: dict | None = None):
+    """Return the contents of a JSON file; `default` where there is no such file.
+
+    Args:
+        schema: a JSON Schema that the contents have to fit.
+
+    Raises:
+        FileError: the file is no JSON, or does not fit the schema.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return default
+    try:
+        value = json.loads(path.read_bytes().decode())
+    except (ValueError, RecursionError) as error:
+        raise FileError(
+            f"{path.name}: expected JSON, got something else ({error}); restore or delete {path}"
+        ) from error
+    if schema and (why := _misfit(value, schema)):
+        raise FileError(f"{path.name}: expected another structure, got JSON where {why}; restore or delete {path}")
+    return value
+
+
+def _misfit(value, schema):
+    import fastjsonschema
+
+    try:
+        fastjsonschema.validate(schema, value)
+    except fastjsonschema.JsonSchemaValueException as error:
+        return error.message
+    return ""
+
+
+def write_json(path: Path, value) -> None:
+    """Write `value` as JSON with sorted keys, all at once."""
+    with replacing(path) as new:
+        new.write_text(
+            json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
+        )
+
+
+def put(path: Path, section: str, value) -> None:
+    """Put `value` under `section` of a JSON file; other sections stay, also those of processes beside this one."""
+    with lock(f"{path.stem}-{short(str(path))}"):
+        write_json(path, {**read_json(path, {}, {"type": "object"}), section: value})
+
+
+def write_checked(path: Path, content: bytes) -> None:
+    """Write a file of the cache: the SHA-256 of its content in the first line, then the content."""
+    with replacing(path) as new:
+        new.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+
+
+def read_checked(path: Path) -> bytes | None:
+    """Return the content of a file of `write_checked`; None where there is none, or it is damaged: quarantined."""
+    try:
+        checksum, _, content = Path(path).read_bytes().partition(b"\n")
+    except FileNotFoundError:
+        return None
+    if checksum == hashlib.sha256(content).hexdigest().encode():
+        return content
+    quarantine(path, "its checksum differs")
+    return None
+
+
+def save_json(path: Path, value) -> None:
+    """Write `value` as JSON into the cache."""
+    write_checked(path, json.dumps(value, sort_keys=True).encode())
+
+
+def load_json(path: Path):
+    """Return what `save_json` wrote; None where there is none, or it is damaged."""
+    return None if (content := read_checked(path)) is None else json.loads(content)
+
+
+def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write {name: array} into the cache."""
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    write_checked(path, content.getvalue())
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray] | None:
+    """Return what `save_arrays` wrote; None where there is none, or it is damaged."""
+    return None if (content := read_checked(path)) is None else arrays_in(content)
+
+
+def arrays_in(content: bytes) -> dict[str, np.ndarray]:
+    """Return {name: array} of an .npz file given as bytes.
+
+    Raises:
+        ValueError: the bytes are something else. Nothing inside is run.
+    """
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            return {name: np.asarray(file[name]) for name in file.files}
+    except Exception as error:  # a damaged archive raises many kinds
+        raise ValueError(f"expected arrays, got an unreadable archive: {error}") from error
+
+
+def quarantine(path: Path, why) -> None:
+    """Move a damaged file or folder to the cache's folder damaged/, and say so; it will be made anew."""
+    path, folder = Path(path), config.cache_folder() / "damaged"
+    aside = folder / f"{time.time_ns()}-{path.name}"
+    folder.mkdir(parents=True, exist_ok=True)
+    os.replace(path, aside)
+    print(f"{path.name} is damaged ({why}); it is now {aside} and will be made anew", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def lock(name: str) -> Iterator[None]:
+    """Hold a lock between processes that share this cache; say so while another one holds it."""
+    with system_errors(f"locking {name}"):
+        folder = config.cache_folder() / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        held = filelock.FileLock(folder / f"{name}.lock")
+        try:
+            held.acquire(timeout=1)
+        except filelock.Timeout:
+            print(f"waiting for {name}, which another process is making", file=sys.stderr, flush=True)
+            held.acquire()
+    try:
+        yield
+    finally:
+        held.release()

@@ -1,0 +1,226 @@
+"""Which code a result depends on, read from the source: functions, classes and constants, by name.
+
+A lead is "models.vae:VAE" for a name of a module, "metrics" for a whole module, "" for the whole package.
+"""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from pathlib import Path
+
+from genmodels import _EXPORTS
+from genmodels.pipeline.files import short
+
+PACKAGE = Path(__file__).parents[1]
+
+
+def code(*leads: str, but: Iterable[str] = (), texts: Callable[[str], str] | None = None) -> dict[str, str]:
+    """Return checksums of the package's code that leads reach, {"models/vae.py": ..., ...}.
+
+    Comments, docstrings and layout do not count. See `reached` for the arguments.
+    """
+    by_file = {}
+    for lead, checksum in reached(*leads, but=but, texts=texts).items():
+        by_file.setdefault(_file(lead.partition(":")[0]), {})[lead] = checksum
+    return {file: short(used) for file, used in by_file.items()}
+
+
+def reached(*leads: str, but: Iterable[str] = (), texts: Callable[[str], str] | None = None) -> dict[str, str]:
+    """Return {lead: checksum of its code} for leads and for everything in the package that they use in turn.
+
+    Args:
+        but: modules that are not followed, because they count in another way.
+        texts: gives the text of a module; by default as it stands on disk.
+
+    Raises:
+        ValueError: a lead names no module or no name of one.
+    """
+    texts, waiting, seen = texts or _text, set(modules(PACKAGE) if "" in leads else leads), {}
+    while waiting:
+        lead = waiting.pop()
+        module, _, name = lead.partition(":")
+        if module in but:
+            continue
+        found = _definitions(module, texts(module))
+        if name not in found:
+            raise ValueError(f"expected a name of genmodels.{module}, got {name!r}")
+        seen[lead], leads_to = found[name]
+        waiting |= leads_to - seen.keys()
+    return seen
+
+
+def edited(*leads: str, but: Iterable[str] = ()) -> list[str]:
+    """Return the files in which code that leads reach differs from that of this process's start."""
+    then, now = code(*leads, but=but, texts=_AT_START.__getitem__), code(*leads, but=but)
+    return sorted(file for file in {*then, *now} if then.get(file) != now.get(file))
+
+
+@lru_cache
+def modules(package: Path) -> tuple[str, ...]:
+    """Return the names of the package's modules, such as "models.vae"."""
+    paths = [path.relative_to(package).with_suffix("") for path in package.rglob("*.py")]
+    return tuple(sorted(".".join(path.parts).removesuffix(".__init__") for path in paths if path.parts[0][0] != "_"))
+
+
+def _file(module):
+    return f"{module.replace('.', '/')}.py"
+
+
+def _text(module):
+    for path in (PACKAGE / _file(module), PACKAGE / module.replace(".", "/") / "__init__.py"):
+        if path.is_file():
+            return path.read_text(encoding="utf-8")
+    raise ValueError(f"expected a module of genmodels, got {module!r}")
+
+
+_AT_START = {module: _text(module) for module in modules(PACKAGE)}
+
+
+def normalised(text: str) -> str:
+    """Return Python code without comments and layout; an IPython cell's magics and shell lines count as code.
+
+    A cell magic decides by itself how its text is read, so that all of it counts.
+    """
+    try:
+        return ast.unparse(ast.parse(text))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last ones of mad nesting
+        pass
+    if text.lstrip().startswith("%%"):
+        return text
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    try:
+        return ast.unparse(ast.parse(TransformerManager().transform_cell(text)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return text  # it will fail when it is run
+
+
+def used_by(text: str) -> set[str]:
+    """Return the leads that normalised code of a notebook or a local module uses.
+
+    Text that names the package, as for `importlib`, `%run` or a shell line, may use all of it.
+    """
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return {""} if "genmodels" in text else set()
+    texts = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    leads = {lead if _is_defined(lead) else lead.partition(":")[0] for lead in _uses([tree], {})}
+    return leads | ({""} if any("genmodels" in each for each in texts) else set())
+
+
+def _is_defined(lead):
+    module, _, name = lead.partition(":")
+    return not name or name in _definitions(module, _text(module))
+
+
+def of_function(function: Callable) -> dict[str, str]:
+    """Return checksums of a function's code, as `code` does; a function of the user's own counts by its source.
+
+    Of its own module count the functions, classes and plain values that it uses in turn.
+    """
+    if function.__module__.startswith("genmodels."):
+        return code(f"{function.__module__.removeprefix('genmodels.')}:{function.__name__}")
+    sources, leads, waiting, seen = {}, set(), [function], set()
+    while waiting:
+        each = waiting.pop()
+        sources[each.__qualname__] = text = normalised(_source(each))
+        leads |= used_by(text)
+        for name in sorted({node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}):
+            value = function.__globals__.get(name)
+            origin = value.__name__ if inspect.ismodule(value) else getattr(value, "__module__", None) or ""
+            if origin.split(".")[0] == "genmodels":
+                module = origin.removeprefix("genmodels").removeprefix(".")
+                leads.add(module if inspect.ismodule(value) else f"{module}:{value.__name__}")
+            elif (inspect.isfunction(value) or inspect.isclass(value)) and origin == function.__module__:
+                waiting += [] if value in seen else [value]
+                seen.add(value)
+            elif isinstance(value, (int, float, str, bool, tuple)):
+                sources[name] = repr(value)
+    return {"its builder": short(sources), **code(*leads)}
+
+
+def _source(thing):
+    """Return the source of a function or class; of a class in a notebook, which `inspect` cannot find, its methods'."""
+    try:
+        return textwrap.dedent(inspect.getsource(thing))
+    except (OSError, TypeError):
+        if not inspect.isclass(thing):
+            raise
+    methods = [textwrap.dedent(inspect.getsource(each)) for each in vars(thing).values() if inspect.isfunction(each)]
+    return "\n".join([*(base.__name__ for base in thing.__bases__), *methods])
+
+
+@lru_cache(maxsize=512)
+def _definitions(module, text):
+    """Return {name: (checksum, leads)} of everything that a module defines or imports; "" stands for all of it."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    imported, sets = _imports(tree.body), [(statement, _sets(statement)) for statement in tree.body]
+    known = {name: f"{module}:{name}" for _, names in sets for name in names} | imported
+    always = [statement for statement, names in sets if not names]  # such as `if` and `with`: they may change anything
+    owned = {name: [each for each, names in sets if name in names] + always for name in known if name not in imported}
+    found = {name: (short(lead), {lead}) for name, lead in imported.items()}
+    for name, statements in {**owned, "": tree.body}.items():
+        checksum = short([ast.unparse(statement) for statement in statements])
+        found[name] = checksum, _uses(statements, known if name else imported)
+    return found
+
+
+def _sets(statement):
+    """Return the names that a statement at the top of a module sets."""
+    if isinstance(statement, (ast.Import, ast.ImportFrom)):
+        return [alias.asname or alias.name for alias in statement.names]
+    if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
+        return [statement.name]
+    if isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        return [node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)]
+    return []
+
+
+def _imports(nodes):
+    """Return {name: lead} of the imports from this package among nodes."""
+    found = {}
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and not node.level and (node.module or "").split(".")[0] == "genmodels":
+            origin = node.module.removeprefix("genmodels").removeprefix(".")
+            for alias in node.names:
+                if origin or alias.name[0] != "_":  # the package's own table leads nowhere by itself
+                    found[alias.asname or alias.name] = origin if alias.name == "*" else _attribute(origin, alias.name)
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.split(".")[0] == "genmodels":
+                    whole = alias.name.removeprefix("genmodels").removeprefix(".")
+                    found[alias.asname or "genmodels"] = whole if alias.asname else ""
+    return found
+
+
+def _attribute(lead, name):
+    """Return the lead of an attribute of the package, of one of its folders, or of a module."""
+    inner = f"{lead}.{name}" if lead else name
+    if inner in modules(PACKAGE):
+        return inner
+    if lead:
+        return f"{lead}:{name}"
+    return f"{_EXPORTS[name]}:{name}" if name in _EXPORTS else ""
+
+
+def _uses(statements, known):
+    """Return the leads that statements use, given {name: lead} of the names around them."""
+    nodes = [node for statement in statements for node in ast.walk(statement)]
+    stars = {lead for node in nodes for name, lead in _imports([node]).items() if name == "*"}
+    known = known | _imports(nodes)
+    around = {id(node.value): node for node in nodes if isinstance(node, ast.Attribute)}
+    found = set(stars)
+    for node in nodes:
+        if isinstance(node, ast.Name) and node.id in known:
+            lead = known[node.id]
+            while ":" not in lead and (node := around.get(id(node))):  # a.b.c, from the left
+                lead = _attribute(lead, node.attr)
+            found.add(lead)
+    return found

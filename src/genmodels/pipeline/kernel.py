@@ -1,0 +1,26 @@
+"""The Jupyter kernel of this environment, for the pipeline, for nbval and for JupyterLab, whatever a notebook names.
+
+VS Code, Colab and conda write kernel names of their own into a notebook, and a folder on JUPYTER_PATH may hold a foreign
+kernel under the usual name; neither has our libraries.
+"""
+
+import sys
+
+from ipykernel.kernelspec import RESOURCES
+from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpec, KernelSpecManager
+
+
+class OwnKernel(KernelSpecManager):
+    """A kernel spec manager that knows one kernel: this Python."""
+
+    def find_kernel_specs(self):
+        return {NATIVE_KERNEL_NAME: RESOURCES}
+
+    def get_kernel_spec(self, kernel_name):
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        about = {"display_name": "Python 3", "language": "python", "metadata": {"debugger": True}}
+        return KernelSpec(argv=command, resource_dir=RESOURCES, **about)
+
+    def get_all_specs(self):
+        spec = self.get_kernel_spec(NATIVE_KERNEL_NAME)
+        return {NATIVE_KERNEL_NAME: {"resource_dir": RESOURCES, "spec": spec.to_dict()}}

@@ -1,0 +1,345 @@
+"""Notebooks: found in notebooks/, run from top to bottom by a kernel of this environment, and fresh or stale.
+
+A notebook is fresh while its code cells, the package's code that it uses, the local modules and files that it reads, the
+runs that it loads, the data and the libraries are the same; otherwise all of it runs again. Comments and Markdown do
+not count.
+"""
+
+import ast
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from genmodels import config
+from genmodels.pipeline import files, fingerprint, parallel, records, results, store
+from genmodels.pipeline.experiments import RUNS, Run
+from genmodels.pipeline.records import Record, ReportError
+from genmodels.setups import BUILDERS
+
+CHECKED = "nbval-check-output"  # the tag of cells whose outputs nbval compares
+# Modules that find and load what counts in another way; of the pipeline, what `save` puts into a figure counts.
+NOT_FOLLOWED = [name for name in fingerprint.modules(fingerprint.PACKAGE) if name.startswith("pipeline")]
+NOT_FOLLOWED.remove("pipeline.results")
+# Errors whose message says what to mend; for others a notebook shows where they come from.
+PLAIN = ("DatasetError", "FileError", "ReportError", "ResourceError", "TrainingError")
+
+
+def names() -> list[str]:
+    """Return the names of the notebooks in notebooks/, in their order; not of those that begin with _ or Untitled."""
+    found = sorted(path.stem for path in (records.root() / "notebooks").glob("*.ipynb"))
+    return [name for name in found if not name.startswith((".", "_", "Untitled"))]
+
+
+def path(name: str) -> Path:
+    """Return where the notebook of that name stands."""
+    return records.root() / "notebooks" / f"{name}.ipynb"
+
+
+def read(name: str):
+    """Return a notebook as nbformat reads it.
+
+    Raises:
+        FileError: it is none.
+    """
+    import nbformat
+
+    try:
+        notebook = nbformat.read(path(name), as_version=4)
+        nbformat.validate(notebook)
+        return notebook
+    except Exception as error:  # of many kinds
+        why = str(error).strip().partition("\n")[0]
+        raise files.FileError(
+            f"notebooks/{name}.ipynb: expected a notebook, got something else ({why:.200})"
+        ) from error
+
+
+def code(name: str) -> list[str]:
+    """Return the code of each code cell that is not empty, without comments."""
+    cells = (cell.source for cell in read(name).cells if cell.cell_type == "code")
+    return [fingerprint.normalised(source) for source in cells if source.strip()]
+
+
+def runs_named_in(cells: Iterable[str]) -> list[str]:
+    """Return the runs of the report that code asks for by a plain string, so that they can be trained side by side."""
+    found = []
+    for cell in cells:
+        try:
+            nodes = list(ast.walk(ast.parse(cell)))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+        calls = [node for node in nodes if isinstance(node, ast.Call) and node.args]
+        asked = [call.args[0] for call in calls if ast.unparse(call.func).rpartition(".")[2] == "trained"]
+        found += [node.value for node in asked if isinstance(node, ast.Constant)]
+    return [name for name in RUNS if name in found]
+
+
+def inputs(name: str, record: Record | None = None) -> dict:
+    """Return everything that the results of a notebook depend on, {what: value}.
+
+    Args:
+        record: of its last run, for the files that it read and the runs that it loaded.
+    """
+    cells, recorded = code(name), record or Record({}, {})
+    read_files = [file for file in recorded.inputs if file.startswith(_FILE)]
+    local = [text for file in read_files if file.endswith(".py") for text in [_content(file)] if text]
+    leads = set().union(*map(fingerprint.used_by, [*cells, *local]))
+    return {
+        "the notebook's code": files.short(cells),
+        **fingerprint.code(*leads, but=NOT_FOLLOWED),
+        **records.environment(),
+        **keys(recorded),
+        **{file: _content_sum(file) for file in read_files},
+    }
+
+
+_FILE = "file "
+
+
+def _content(file):
+    """Return the code of a local module without comments; None for another file, or where there is none."""
+    found = _found(file)
+    return (
+        fingerprint.normalised(found.read_text(encoding="utf-8")) if file.endswith(".py") and found.is_file() else None
+    )
+
+
+def _content_sum(file):
+    return files.short(text) if (text := _content(file)) is not None else files.checksum(_found(file))
+
+
+def _found(file):
+    return records.root() / Path(file.removeprefix(_FILE)).expanduser()
+
+
+def keys(record: Record) -> dict:
+    """Return the present keys of the runs of a record, {"run ae": key}, as its inputs have them.
+
+    A builder of the user's own is known in their notebook alone, whose code counts by itself.
+    """
+    found = {}
+    for label, of in record.runs.items():
+        if of["settings"] and of["settings"]["builder"] not in BUILDERS:
+            found[f"run {label}"] = files.short([of["settings"], fingerprint.code(store.TRAIN)])
+        elif of["settings"] or of["name"] in RUNS:
+            found[f"run {label}"] = store.key(Run(**of["settings"]) if of["settings"] else of["name"])[:16]
+        else:
+            found[f"run {label}"] = None
+    return found
+
+
+def stamp_path(name: str) -> Path:
+    """Return where it is noted what was made here, which a copied or committed provenance.json does not prove."""
+    return cache_folder("stamps") / f"{name}.json"
+
+
+def cache_folder(name: str) -> Path:
+    """Return a folder of the cache; the quick mode has its own."""
+    return config.cache_folder() / (f"{name}-draft" if config.quick_mode() else name)
+
+
+def why_stale(name: str, *, here: bool = True) -> str:
+    """Return why a notebook has to be run, now or again; empty where its results are fresh.
+
+    Args:
+        here: whether results that were made elsewhere and committed count as stale.
+    """
+    record, stamp = records.provenance().get(name), stamp_path(name)
+    if not record:
+        return "not made yet"
+    if here and files.load_json(stamp) != record.as_json():
+        return "not made here yet"
+    outputs = {what: value for result in record.results for what, value in results.checksums(result).items()}
+    moment = files.when(stamp) if here else records.since(record)
+    return record.why_stale(inputs(name, record), outputs, "the notebook", moment)
+
+
+def leftovers() -> dict[str, str]:
+    """Return {figure or section: why} of results in the output folder that nothing makes any more."""
+    provenance, present = records.provenance(), names()
+    gone = {
+        result: f"{maker}.ipynb is gone"
+        for maker, of in provenance.items()
+        for result in of.results
+        if not (maker in present or maker in results.RESERVED)
+    }
+    made = {result for maker, of in provenance.items() for result in of.results if result not in gone}
+    figures = (path.name for path in sorted(records.output().glob("*.png")) if results.checksums(path.name))
+    saved = [name for name in figures if results.data_path(name).is_file()]  # a picture without data is not ours
+    return {
+        result: gone.get(result, "no notebook makes it")
+        for result in [*saved, *results.metrics()]
+        if result not in made
+    }
+
+
+def remove(leftover: Iterable[str]) -> None:
+    """Remove results from the output folder, and makers without a notebook from provenance.json."""
+    folder, present = records.output(), [*names(), *results.RESERVED]
+    for name in leftover:
+        if name.endswith(".png"):
+            (folder / name).unlink(missing_ok=True)
+            results.data_path(name).unlink(missing_ok=True)
+    for file, kept in (("metrics.json", lambda name: name not in leftover), ("provenance.json", present.__contains__)):
+        if before := files.read_json(folder / file, {}):
+            files.write_json(folder / file, {name: value for name, value in before.items() if kept(name)})
+
+
+def run(wanted: Iterable[str], jobs: int) -> None:
+    """Run notebooks from top to bottom, `jobs` at once, each in a clean kernel and its own folder.
+
+    The runs that they ask for are trained before, side by side. Executed copies, with all outputs, go to the cache.
+
+    Raises:
+        ReportError: a notebook fails, or two make the same figure or section.
+    """
+    wanted, provenance = list(wanted), records.provenance()
+    asked = {run for name in wanted for run in runs_named_in(code(name))}
+    asked |= {run["name"] for name in wanted if name in provenance for run in provenance[name].runs.values()}
+    parallel.train_all([run for run in RUNS if run in asked], jobs=jobs)
+    kernels = []
+    with ThreadPoolExecutor(jobs) as pool:
+        waiting = [pool.submit(_run, name, kernels) for name in wanted]
+        try:
+            for future in waiting:
+                future.result()
+        except BaseException:  # Ctrl-C too
+            pool.shutdown(wait=False, cancel_futures=True)
+            for kernel in kernels:
+                _kill(kernel)
+            raise
+    _refuse_two_makers()
+
+
+def _run(name, kernels):
+    start = time.monotonic()
+    print(f"{name}: running", file=sys.stderr, flush=True)
+    origin, before = records.origin(), code(name)
+    journal = _execute(name, kernels)
+    labels = {label: {"name": of["name"], "settings": of["settings"]} for label, of in journal["runs"].items()}
+    read_files = {_FILE + file: None for file in journal["files"]}
+    seen = Record({**read_files, **{f"run {label}": None for label in labels}}, {}, runs=labels)
+    if code(name) != before:
+        raise ReportError(f"notebooks/{name}.ipynb changed while it ran; start again")
+    outputs = {what: value for result in journal["results"] for what, value in results.checksums(result).items()}
+    record = Record(inputs(name, seen), outputs, origin, journal["results"], labels)
+    records.note(name, record)
+    files.save_json(stamp_path(name), record.as_json())
+    print(f"{name}: done in {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+
+
+def _refuse_two_makers():
+    makers = {}
+    for maker, record in records.provenance().items():
+        for result in record.results if maker in names() else ():
+            if other := makers.setdefault(result, maker) != maker and makers[result]:
+                raise ReportError(f"{result}: expected one notebook to make it, found {other}.ipynb and {maker}.ipynb")
+
+
+def executed_path(name: str) -> Path:
+    """Return where the executed copy of a notebook goes."""
+    return cache_folder("notebooks") / f"{name}.ipynb"
+
+
+def _execute(name, kernels):
+    """Execute a notebook in a kernel of its own; return the journal that it left."""
+    import nbformat
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, DeadKernelError
+
+    from genmodels.pipeline.kernel import OwnKernel
+
+    notebook, target = read(name), executed_path(name)
+    with files.system_errors(f"notebooks/{name}.ipynb"), tempfile.TemporaryDirectory() as folder:
+        # Files instead of TCP, so that it works where there is no network at all.
+        ipc = {"transport": "ipc", "ip": os.path.join(folder, "kernel")} if os.name == "posix" else {}
+        kernel = AsyncKernelManager(kernel_spec_manager=OwnKernel(), **ipc)
+        begin = "from genmodels.pipeline import results; results.begin()"
+        client = NotebookClient(
+            notebook,
+            km=kernel,
+            timeout=None,  # a cell may train a model
+            resources={"metadata": {"path": str(path(name).parent)}},
+            extra_arguments=[f"--IPKernelApp.exec_lines={begin}", "--InteractiveShell.colors=nocolor"],
+        )
+        # Jupyter would write to the home directory, which there may not be.
+        own = {"JUPYTER_RUNTIME_DIR": folder, "IPYTHONDIR": folder, "GENMODELS_JOURNAL": f"{folder}/journal.json"}
+        kernels.append(kernel)
+        try:
+            client.execute(cleanup_kc=True, env={**os.environ, **own})
+        except DeadKernelError as error:
+            raise ReportError(f"notebooks/{name}.ipynb: {files.KILLED}") from error
+        except CellExecutionError as error:
+            raise _failure(name, notebook, error) from error
+        finally:
+            kernels.remove(kernel)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            nbformat.write(notebook, target)
+        return files.read_json(Path(own["GENMODELS_JOURNAL"]))
+
+
+def _failure(name, notebook, error):
+    """Return a ReportError that says in which cell and why a notebook failed; in one line, where that is enough."""
+    failed = next(
+        (cell for cell in notebook.cells if any(each.output_type == "error" for each in cell.get("outputs", ()))), {}
+    )
+    where = f"notebooks/{name}.ipynb, cell [{failed.get('execution_count')}]"
+    if error.ename in PLAIN:
+        return ReportError(f"{where}: {error.evalue}")
+    if error.ename == "MemoryError":
+        return ReportError(f"{where}: {files.MEMORY}")
+    if error.ename in ("OSError", "PermissionError") and (found := re.match(r"\[Errno (\d+)\] ([^:]+)", error.evalue)):
+        with files.system_errors(where):
+            raise OSError(int(found[1]), found[2])
+    return ReportError(f"{where} failed:\n{error.traceback.strip()[-3000:]}")
+
+
+def _kill(kernel):
+    """Kill the process of a kernel, which ends what waits for it."""
+    if process := getattr(kernel.provisioner, "process", None):
+        process.kill()
+
+
+def store_checked_outputs(name: str) -> None:
+    """Put what the checked cells of the executed copy printed into the notebook, in its stored form."""
+    import nbformat
+
+    notebook, executed = read(name), nbformat.read(executed_path(name), as_version=4)
+    for cell, done in zip(notebook.cells, executed.cells):
+        if cell.cell_type == "code":
+            cell.outputs = done.outputs
+    _write(name, notebook)
+
+
+def strip(name: str) -> bool:
+    """Bring a notebook back to its stored form, without running it; return whether that changed the file.
+
+    Of the outputs those remain that nbval compares: what checked cells printed. Cell ids, tags and other metadata stay.
+    """
+    before = path(name).read_bytes()
+    _write(name, read(name))
+    return path(name).read_bytes() != before
+
+
+def _write(name, notebook):
+    """Write a notebook in its stored form."""
+    import nbformat
+
+    number = 0
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)  # times
+        if cell.cell_type == "code":
+            number += bool(cell.source.strip())
+            checked = CHECKED in cell.metadata.get("tags", [])
+            cell.outputs = [each for each in cell.outputs if checked and each.get("name") == "stdout"]
+            cell.execution_count = number if checked else None  # nbval takes no output without it
+    notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    notebook.metadata["language_info"] = {"name": "python"}
+    with files.replacing(path(name)) as temporary:
+        nbformat.write(notebook, temporary)

@@ -1,0 +1,138 @@
+"""Records: from which inputs a thing was made, what was left, where; and why it is stale.
+
+Trained runs, notebooks, the study, the benchmark and the documents all keep one. Those of notebooks, study and
+benchmark stand in provenance.json, beside the figures, so that a report can be checked elsewhere.
+"""
+
+import subprocess
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+
+from genmodels import config
+from genmodels.datasets import SHA256
+from genmodels.pipeline.files import differing, put, read_json, short
+
+LIBRARIES = ("keras", "matplotlib", "numpy", "pillow", "scikit-learn", "scipy", "tensorflow")
+SOURCES = ("src", "notebooks", "data/mnist", "pyproject.toml", "requirements.lock")  # a commit of these names a state
+
+
+class ReportError(Exception):
+    """The report cannot be made; the message says what to mend."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a thing was made from and what was left.
+
+    Attributes:
+        inputs: {what: value} of everything that it depends on.
+        outputs: {what: checksum} of everything that was written.
+        origin: machine, commit and whether the tree was clean, see `origin`.
+        results: of a notebook, {figure or section: {"cell": number, "runs": {name: seeds}}}.
+        runs: of a notebook, {run: its settings}; None instead of the settings of a run of the report.
+    """
+
+    inputs: dict
+    outputs: dict
+    origin: dict = field(default_factory=dict)
+    results: dict = field(default_factory=dict)
+    runs: dict = field(default_factory=dict)
+
+    def why_stale(self, inputs: dict, outputs: dict, maker: str, since: str) -> str:
+        """Return why the thing has to be made anew, given its present inputs and outputs; empty where it is fresh."""
+        if changed := ", ".join(what for what, *_ in differing(self.outputs, outputs)):
+            return f"{changed} changed after {maker} wrote it"
+        return changes(self.inputs, inputs, since)
+
+    def as_json(self) -> dict:
+        """Return the record for a JSON file; its key is the digest of the inputs."""
+        return {"key": short(self.inputs), **asdict(self)}
+
+    def outputs_of(self, result: str) -> dict:
+        """Return the outputs of one figure, its file and its data, or of one section, its numbers."""
+        figure = result.endswith(".png")
+        begin = result.removesuffix("png") if figure else f"{result}."
+        return {name: value for name, value in self.outputs.items() if name.startswith(begin)}
+
+
+_DICT = {"type": "object"}
+_RESULT = {**_DICT, "required": ["cell", "runs"], "properties": {"runs": _DICT}}
+_PARTS = {"inputs": _DICT, "outputs": _DICT, "origin": _DICT, "runs": _DICT}
+_PARTS["results"] = {**_DICT, "additionalProperties": _RESULT}
+_RECORD = {**_DICT, "required": ["inputs", "outputs", "origin"], "properties": _PARTS}
+SCHEMA = {**_DICT, "additionalProperties": _RECORD}  # of provenance.json
+
+
+def changes(old: dict, new: dict, since: str) -> str:
+    """Return in words which inputs differ between then and now; empty where none does."""
+    names = sorted(name for name in {**old, **new} if short(old.get(name)) != short(new.get(name)))
+    return f"{', '.join(names)} changed since {since}" if names else ""
+
+
+def environment() -> dict:
+    """Return what every result depends on beside code and settings: data, size of the run, library versions."""
+    return {"MNIST": short(SHA256), "budget": "smoke" if config.quick_mode() else "full", **_versions()}
+
+
+@lru_cache
+def _versions():
+    return {name: version(name) for name in LIBRARIES}  # a millisecond each, asked for a hundred times
+
+
+def root() -> Path:
+    """Return the checkout. Raises ReportError for an installed package, which has no notebooks and no report."""
+    if found := config.checkout():
+        return found
+    raise ReportError("expected to run from a checkout of genmodels with its notebooks/ and report/ folders")
+
+
+def committed() -> Path:
+    """Return the folder of committed results, data/report/."""
+    return root() / "data" / "report"
+
+
+def output() -> Path:
+    """Return the folder of figures, metrics.json and provenance.json: data/report/, in the quick mode draft/."""
+    return root() / "draft" if config.quick_mode() else committed()
+
+
+def provenance(folder: Path | None = None) -> dict[str, Record]:
+    """Return {maker: Record} of provenance.json in a folder, by default that of `output`.
+
+    Raises:
+        FileError: the file holds something else.
+    """
+    found = read_json((folder or output()) / "provenance.json", {}, SCHEMA)
+    names = Record.__dataclass_fields__
+    return {maker: Record(**{name: of[name] for name in names if name in of}) for maker, of in found.items()}
+
+
+def note(maker: str, record: Record, folder: Path | None = None) -> None:
+    """Put the record of one maker into provenance.json."""
+    put((folder or output()) / "provenance.json", maker, record.as_json())
+
+
+def since(record: Record) -> str:
+    """Return when a committed record was made, in words."""
+    return f"commit {str(record.origin.get('commit'))[:10]}"
+
+
+def origin(*others: str) -> dict:
+    """Return machine, commit (the last one that touched SOURCES) and clean (whether they stand unchanged).
+
+    Args:
+        others: folders that count beside SOURCES. Commit and clean are None outside version control.
+    """
+
+    def git(*arguments):
+        command = ["git", "-C", str(root()), *arguments, "--", *SOURCES, *others]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8")
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    try:
+        last, changed = git("log", "-1", "--format=%H"), git("status", "--porcelain")
+    except OSError:  # no git
+        last = None
+    return {"machine": config.machine(), "commit": last or None, "clean": changed == "" if last else None}

@@ -1,0 +1,235 @@
+"""`trained`: one trained run, from the cache or trained now; interrupted trainings go on where they stopped.
+
+A run has a folder of its own: the model, its history, and the record of inputs and checksums.
+"""
+
+import json
+import time
+import zipfile
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genmodels import config, datasets
+from genmodels.pipeline import files, fingerprint, records, results
+from genmodels.pipeline.experiments import Run, dependencies, find
+from genmodels.setups import BUILDERS
+
+
+class TrainingError(RuntimeError):
+    """A run was stopped, because its result would be useless, or cannot be used; the message says what helps."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained run.
+
+    Attributes:
+        run: its settings.
+        model: the Keras model.
+        history: {metric: one value per epoch}.
+        seconds: how long the training took.
+    """
+
+    run: Run
+    model: Any
+    history: dict
+    seconds: float
+
+
+TRAIN = "pipeline.store:train"  # what every run's weights depend on, see `fingerprint`
+
+
+def inputs(run: Run | str) -> dict:
+    """Return everything that the trained weights depend on, {what: value}: settings, code, data and libraries."""
+    run = find(run)
+    return {
+        **{f"setting {name}": value for name, value in run.settings().items()},
+        **_code(run),
+        **records.environment(),
+        **{f"run {other.name}": key(other) for other in dependencies(run)},
+    }
+
+
+def _code(run):
+    return {**fingerprint.of_function(_builder(run)), **fingerprint.code(*_leads(run))}
+
+
+def _leads(run):
+    build = _builder(run)
+    own = build.__module__.startswith("genmodels.")
+    return [TRAIN, *([f"{build.__module__.removeprefix('genmodels.')}:{build.__name__}"] if own else [])]
+
+
+def _builder(run):
+    if run.builder not in BUILDERS:
+        known = ", ".join(BUILDERS)
+        raise ValueError(
+            f"run {run}: builder must be one of {known}, got {run.builder!r}; another one is made known "
+            "with @genmodels.model_builder"
+        )
+    return BUILDERS[run.builder]
+
+
+def key(run: Run | str) -> str:
+    """Return the digest of the run's `inputs`."""
+    return files.digest(inputs(run))
+
+
+def folder(run: Run | str) -> Path:
+    """Return where the trained run is or will be, for the present settings, code and data."""
+    return config.cache_folder() / "runs" / f"{find(run).name}-{key(run)[:16]}"
+
+
+def is_trained(run: Run | str) -> bool:
+    """Return whether the cache holds this run, undamaged, for the present settings, code and data."""
+    home = folder(run)
+    return home.is_dir() and not _damage(home)
+
+
+def why_stale(run: Run | str) -> str:
+    """Return why a run has to be trained, now or again; empty where the cache has it."""
+    run = find(run)
+    home, now = folder(run), inputs(run)
+    if home.is_dir():
+        return f"damaged: {damage}" if (damage := _damage(home)) else ""
+    saved = config.cache_folder().glob(f"runs/{run.name}-*/record.json")
+    before = {path: files.read_json(path, schema={"required": ["inputs"]})["inputs"] for path in saved}
+    same = ("setting seed", "budget")
+    mine = [path for path, old in before.items() if all(old.get(name) == now[name] for name in same)]
+    if not mine:
+        return "not trained yet"
+    last = max(mine, key=lambda path: path.stat().st_mtime)
+    return records.changes(before[last], now, files.when(last)) or "not trained yet"
+
+
+def trained(run: Run | str, *, latent_dim: int | None = None, position: int = 0) -> Trained:
+    """Return a trained run: from the cache where settings, code and data are the same, otherwise trained now.
+
+    Args:
+        run: a name of `experiments.RUNS`, or a Run of your own.
+        latent_dim: the number of latent dimensions that what follows needs, such as 2 for pictures of the plane.
+        position: line of the progress bar, counted from 0.
+
+    Raises:
+        ValueError: no run has that name.
+        TrainingError: the result would be useless, or has another number of latent dimensions, or the run's code was
+            edited after this process had started.
+
+    Example:
+        vae = genmodels.trained("vae_kl").model
+    """
+    run, home = find(run), folder(run)
+    # A second process that wants the same run waits for the first.
+    with files.lock(home.name), files.system_errors(f"run {run}"):
+        if shortage := config.memory_shortage():
+            raise files.ResourceError(shortage)
+        with config.quiet_start():
+            config.use_one_thread()
+        done = _saved(run, home) or _train_and_save(run, home, position)
+    if latent_dim not in (None, found := getattr(done.model, "latent_dim", None)):
+        raise TrainingError(
+            f"run {run.name}: expected latent_dim={latent_dim}, which what is drawn here needs, got {found}; set it in "
+            "the run's options, or leave out what needs it"
+        )
+    results.loaded(run)
+    return done
+
+
+def _train_and_save(run, home, position):
+    made_from, models = inputs(run), [trained(other).model for other in dependencies(run)]
+    unfinished = config.cache_folder() / "unfinished" / f"{home.name}.npz"
+    checkpoint = files.load_arrays(unfinished)
+    start = time.monotonic() - float(checkpoint["seconds"] if checkpoint else 0)
+
+    def save(state):
+        refuse_edited_code(run)
+        files.save_arrays(unfinished, {**state, "seconds": np.array(time.monotonic() - start)})
+
+    model, history = train(run, *models, position=position, checkpoint=checkpoint, save=save)
+    refuse_edited_code(run)
+    with files.replacing(home) as new:
+        new.mkdir()
+        model.save(new / "model.keras")
+        files.write_json(new / "training.json", {"history": history, "seconds": time.monotonic() - start})
+        files.write_json(new / "record.json", {"inputs": made_from, "outputs": _checksums(new)})
+    unfinished.unlink(missing_ok=True)
+    return _load(run, home)
+
+
+def refuse_edited_code(run: Run, *leads: str, step: str = "trained") -> None:
+    """Raise TrainingError where code of the run, or of other leads, was edited after this process had started.
+
+    The old code runs, so that the result would stand under the key of the new one.
+    """
+    if edited := fingerprint.edited(*_leads(run), *leads):
+        raise TrainingError(f"{', '.join(edited)} changed while {run.name} was {step}; start again")
+
+
+def train(run: Run, *models, position: int = 0, **resuming) -> tuple[Any, dict]:
+    """Train a run; return the model and its history.
+
+    Args:
+        models: those that the run depends on.
+        resuming: `checkpoint` and `save` of `training.fit`.
+
+    Raises:
+        TrainingError: the result would be useless.
+    """
+    from genmodels.training import Batches, fit, prepare
+
+    prepare(run.seed)
+    settings = run.settings()
+    setup = BUILDERS[run.builder](settings, datasets.load_mnist(), *models)
+    batches = Batches(setup.count, run.batch_size, setup.make_batch, seed=run.seed)
+    callbacks = [setup.monitor] if setup.monitor else []
+    options = {"epochs": settings["epochs"], "validation": setup.validation, "callbacks": callbacks, **resuming}
+    try:
+        history = fit(setup.model, batches, name=str(run), position=position, **options)
+    except FloatingPointError as error:
+        raise TrainingError(str(error)) from error
+    if setup.monitor and setup.monitor.failure_reason:
+        raise TrainingError(f"{run}: {setup.monitor.failure_reason}")
+    return setup.model, history
+
+
+def _checksums(home):
+    return {path.name: files.checksum(path) for path in home.iterdir() if path.name != "record.json"}
+
+
+def _damage(home):
+    """Return the names of missing or altered files of a folder; the record is checked by the folder's name."""
+    try:
+        record = files.read_json(home / "record.json", {}, {"required": ["inputs", "outputs"]})
+    except files.FileError:
+        record = {}
+    if not home.name.endswith(files.short(record.get("inputs"))):
+        return "record.json"
+    return ", ".join(name for name, *_ in files.differing(record["outputs"], _checksums(home)))
+
+
+def _saved(run, home):
+    """Return the trained run in a folder; None where there is none, or it is damaged: quarantined."""
+    if not home.is_dir():
+        return None
+    if not (why := _damage(home)):
+        try:
+            return _load(run, home)
+        except Exception as error:  # of many kinds, where libraries changed what they read
+            if isinstance(error, MemoryError) or getattr(error, "errno", None):
+                raise
+            why = f"model.keras: {str(error).partition(chr(10))[0]:.200}"
+    return files.quarantine(home, why)
+
+
+def _load(run, home):
+    import keras
+
+    with zipfile.ZipFile(home / "model.keras") as archive:
+        module = json.loads(archive.read("config.json"))["module"]
+    if module.startswith("genmodels."):
+        import_module(module)  # makes the class known to Keras; that of a model of the user's own is known already
+    return Trained(run, keras.models.load_model(home / "model.keras"), **files.read_json(home / "training.json"))
