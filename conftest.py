@@ -6,8 +6,6 @@ import tempfile
 from functools import lru_cache, partial
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 import numpy as np
 import pytest
 
@@ -20,14 +18,17 @@ BUDGET = os.environ.get("GENMODELS_BUDGET", "full")  # the caller's
 
 
 def pytest_configure(config):
-    """Lets nbval talk to its kernels through files instead of TCP: it works where there is no network at all."""
+    """Give nbval this environment's kernel; and files instead of TCP, which work where there is no network at all."""
     import nbval.kernel
 
+    from genmodels.pipeline.kernel import OwnKernel
+
+    options = {"kernel_spec_manager": OwnKernel()}
     if os.name == "posix":
         sockets = tempfile.TemporaryDirectory()
         config.add_cleanup(sockets.cleanup)
-        ipc = {"transport": "ipc", "ip": f"{sockets.name}/kernel"}
-        nbval.kernel.KernelManager = partial(nbval.kernel.KernelManager, **ipc)
+        options |= {"transport": "ipc", "ip": f"{sockets.name}/kernel"}
+    nbval.kernel.KernelManager = partial(nbval.kernel.KernelManager, **options)
 
 
 def pytest_collection_modifyitems(items):
@@ -87,17 +88,17 @@ def rng():
 @pytest.fixture(scope="session")
 def digits():
     """128 real training digits."""
-    from genmodels import data
+    from genmodels.datasets import Split, load_mnist
 
-    train = data.load().train
-    return data.Split(train.images[:128], train.labels[:128])
+    train = load_mnist().train
+    return Split(train.images[:128], train.labels[:128])
 
 
 def numbers_of(training):
     """One of OTHER_TRAININGS; the benchmark, which was not run with them, is the present one."""
-    from genmodels import report
+    from genmodels.pipeline import results
 
-    return {**OTHER_TRAININGS[training], "benchmark": report.metrics()["benchmark"]}
+    return {**OTHER_TRAININGS[training], "benchmark": results.metrics()["benchmark"]}
 
 
 @pytest.fixture
@@ -107,28 +108,33 @@ def checkout(tmp_path, monkeypatch):
 
 
 def copy_checkout(root, monkeypatch):
-    """Copies what the report is made from to `root`, and makes it the checkout."""
-    from genmodels import cache, data, notebooks, report, study
+    """Copy what the report is made from to `root`, make it the checkout, and its results those of the present code."""
+    from genmodels import config
+    from genmodels.pipeline import records, study
 
     for folder in ("report", "notebooks", "data/report"):
         built = shutil.ignore_patterns("generative_models.pdf", "generative_models.html", ".*")
-        shutil.copytree(data.checkout() / folder, root / folder, ignore=built)
-    monkeypatch.setattr(data, "checkout", lambda: root)
-    begun = notebooks.origin()
-    noted = {
-        name: notebooks.provenance({result: (made, parts) for result, made, parts in of}, begun) for name, of in made()
-    }
-    sums = study.sums(cache.read_json(report.study_path()))
-    if benchmark := cache.read_json(root / "data" / "report" / "provenance.json", {}).get("benchmark"):
-        noted["benchmark"] = benchmark
-    noted["study"] = {**begun, "parts": study.parts(), "sums": sums}
-    cache.write_json(notebooks.provenance_path(), noted)
+        shutil.copytree(config.checkout() / folder, root / folder, ignore=built)
+    monkeypatch.setattr(config, "checkout", lambda: root)
+    origin, committed = records.origin(), records.provenance()
+    for name, inputs in made_from().items():
+        was = committed[name]
+        records.note(name, records.Record(inputs, outputs_of(was.results), origin, was.results, was.runs))
+    found = records.Record(study_inputs(), study.outputs(study.read()), origin)
+    records.note(study.NAME, found)
     return root
+
+
+def outputs_of(made):
+    """The checksums of results, as a record has them."""
+    from genmodels.pipeline import results
+
+    return {what: value for result in made for what, value in results.checksums(result).items()}
 
 
 def build_copy(root, monkeypatch):
     """A copy of the checkout, made the checkout, with a cache of its own and its real report built."""
-    from genmodels import document
+    from genmodels.pipeline import document
 
     copy_checkout(root, monkeypatch)
     monkeypatch.setenv("GENMODELS_CACHE", str(root / ".cache"))
@@ -137,41 +143,48 @@ def build_copy(root, monkeypatch):
 
 
 @lru_cache
-def made():
-    """What results are made from, so that those of a copied checkout pass as made by the present code."""
-    from genmodels import notebooks, report
+def made_from():
+    """What each notebook would be made from now; the same for every copy, as the copies are equal."""
+    from genmodels.pipeline import notebooks, records
 
-    found = {name: notebooks.results(name).items() for name in report.NOTEBOOKS}
-    return [(name, [(result, made, notebooks.parts(made)) for result, made in of]) for name, of in found.items()]
+    committed = records.provenance()
+    return {name: notebooks.inputs(name, committed[name]) for name in notebooks.names()}
+
+
+@lru_cache
+def study_inputs():
+    from genmodels.pipeline import study
+
+    return study.inputs()
 
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """A copy of the package's source, to be edited."""
-    from genmodels import sources
+    from genmodels.pipeline import fingerprint
 
     copy = tmp_path / "package"
-    shutil.copytree(sources.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(sources, "PACKAGE", copy)
+    shutil.copytree(fingerprint.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(fingerprint, "PACKAGE", copy)
     return copy
 
 
 def record_numbers(**sections):
-    """Writes metrics.json, and provenance.json as if notebooks had just written these sections."""
-    from genmodels import cache, notebooks, report
+    """Write metrics.json, and provenance.json as if the first notebook had just written these sections."""
+    from genmodels.pipeline import files, notebooks, records
 
-    cache.write_json(report.output() / "metrics.json", sections)
-    provenance = cache.read_json(notebooks.provenance_path())
-    for of in provenance.values():
-        of["results"] = {name: made for name, made in of.get("results", {}).items() if name.endswith(".png")}
-    made = {"cell": 1, "runs": {}, "parts": {}, "key": "0" * 16}
-    results = {name: {**made, "sums": notebooks.checksums(name)} for name in sections}
-    provenance["zadanie_1_autoenkoder"]["results"] |= results
-    cache.write_json(notebooks.provenance_path(), provenance)
+    files.write_json(records.output() / "metrics.json", sections)
+    for name, record in records.provenance().items():
+        if name not in notebooks.names():
+            continue
+        figures = {result: how for result, how in record.results.items() if result.endswith(".png")}
+        made = {**figures, **{section: {"cell": 1, "runs": {}} for section in sections}}
+        results = made if name == notebooks.names()[0] else figures
+        records.note(name, records.Record(record.inputs, outputs_of(results), record.origin, results, record.runs))
 
 
 def replace_in(path, old, new):
-    """Replaces the first place where a text file says `old`, which it has to."""
+    """Replace the first place where a text file says `old`, which it has to."""
     text = path.read_text(encoding="utf-8")
     assert old in text, f"{path.name} does not say {old!r}"
     path.write_text(text.replace(old, new, 1), encoding="utf-8")

@@ -1,5 +1,6 @@
 """The command line: `genmodels --help`. TensorFlow is imported only by the commands that need a model."""
 
+import inspect
 import multiprocessing
 import os
 import signal
@@ -259,11 +260,10 @@ def sample(run, output, count, label, position, seed):
 
 def _draw(run, model, count, asked, seed):
     """Return images that a model draws, given what was asked for; refuse what it does not take."""
-    takes = getattr(model, "CONDITIONS", None)
-    if takes is None:
-        raise click.UsageError(f"{run} draws no images from noise; choose a VAE or a GAN")
+    if not hasattr(model, "draw"):
+        raise click.UsageError(f"{run}: expected a run that draws images from noise, such as a VAE or a GAN")
+    takes = inspect.signature(model.draw).parameters
     for name, value in asked.items():
         if (name in takes) != (value is not None):
-            wanted = f"takes --{name}" if name in takes else f"takes no --{name}"
-            raise click.UsageError(f"{run} {wanted}")
-    return model.draw(count, seed, **{name: asked[name] for name in takes})
+            raise click.UsageError(f"{run} takes {'' if name in takes else 'no '}--{name}")
+    return model.draw(count, seed, **{name: value for name, value in asked.items() if name in takes})

@@ -277,3 +277,16 @@ def _sample_scores(drawn, even, classifiers, references, split):
         **_by_both(classifiers, measure, references),
         "diversity": metrics.relative_diversity(drawn.images, drawn.labels, split)["overall"],
     }
+
+
+# How a model is scored, by its kind: from the model, two reference classifiers, the dataset and the name of a split.
+EVALUATE = {
+    "autoencoder": lambda model, classifiers, data, split: ae(model, classifiers, getattr(data, split)),
+    "vae": lambda model, classifiers, data, split: vae(model, classifiers, getattr(data, split), tight=split == "test"),
+    "conditional_vae": lambda model, classifiers, data, split: conditional_vae(
+        model, classifiers, getattr(data, split)
+    ),
+    "gan": lambda model, classifiers, data, split: gan(model, classifiers, getattr(data, split), data.train),
+    "classifier": lambda model, classifiers, data, split: classifier(model, getattr(data, split)),
+}
+EVALUATE["gan_train"] = EVALUATE["classifier"]

@@ -519,3 +519,30 @@ def mark_as_draft(figure: Figure) -> None:
     """
     style = {"size": 40, "color": "red", "alpha": 0.35, "weight": "bold", "rotation": 20}
     figure.text(0.5, 0.5, "SZKIC", ha="center", va="center", **style)
+
+
+def shown_in(figure: Figure) -> dict[str, np.ndarray]:
+    """Return what a matplotlib Figure shows, {name: array}: images, coordinates, colours, titles, texts.
+
+    Images in [0, 1] become grey levels 0-255. Axis labels, ticks, legends and sizes are rendering.
+    """
+    found = {"texts": np.array([text.get_text() for text in figure.texts], dtype=str)}
+    for number, axes in enumerate(figure.get_axes()):
+        texts = [axes.get_title(), *(text.get_text() for text in axes.texts)]
+        shown = {
+            "image": [_levels(image.get_array()) for image in axes.images],
+            "line": [line.get_xydata().astype("float32") for line in axes.lines],
+            "points": [np.asarray(points.get_offsets(), "float32") for points in axes.collections],
+            "colours": [np.rint(255 * points.get_facecolors()).astype("uint8") for points in axes.collections],
+            "outline": [patch.get_patch_transform().transform(patch.get_path().vertices) for patch in axes.patches],
+            "texts": [np.array(texts, dtype=str)] if any(texts) else [],
+        }
+        for kind, arrays in shown.items():
+            found |= {f"axes {number}, {kind} {place}": array for place, array in enumerate(arrays)}
+    return found
+
+
+def _levels(image):
+    image = np.ma.filled(np.ma.asarray(image), np.nan) if np.ma.isMaskedArray(image) else np.asarray(image)
+    inside = image.dtype.kind == "f" and image.size and np.nanmin(image) >= 0 and np.nanmax(image) <= 1
+    return np.rint(255 * np.nan_to_num(image)).astype("uint8") if inside else image

@@ -112,13 +112,13 @@ def dense_decoder(
 
 @keras.saving.register_keras_serializable("genmodels")
 class FourierFeatures(layers.Layer):
-    """Append the sine and cosine of each axis of z at `count` frequencies: (B, d) -> (B, d + 2 * d * count).
+    """Append the sine and cosine of each axis of z at `num_frequencies` frequencies: (B, d) -> (B, d + 2 * d * num_frequencies).
 
     The frequencies are pi / 8 * 2^k for k = 0, 1, ... The longest wave covers [-8, 8]. They help a network with very
     few inputs to learn fine detail sooner.
 
     Args:
-        count: Number of frequencies.
+        num_frequencies: Number of frequencies.
         **kwargs: Options of keras.layers.Layer.
 
     Source:
@@ -126,18 +126,18 @@ class FourierFeatures(layers.Layer):
         section 5.
     """
 
-    def __init__(self, count: int, **kwargs) -> None:
+    def __init__(self, num_frequencies: int, **kwargs) -> None:
         super().__init__(**kwargs)
-        self.count = count
+        self.num_frequencies = num_frequencies
 
     def call(self, z: KerasTensor) -> KerasTensor:
         """Return z (B, d), then all sines, then all cosines."""
-        angles = [float(np.pi / 8 * 2**k) * z for k in range(self.count)]
+        angles = [float(np.pi / 8 * 2**k) * z for k in range(self.num_frequencies)]
         return ops.concatenate([z, *map(ops.sin, angles), *map(ops.cos, angles)], axis=-1)
 
     def get_config(self) -> dict:
         """Return the options that rebuild the layer."""
-        return {**super().get_config(), "count": self.count}
+        return {**super().get_config(), "num_frequencies": self.num_frequencies}
 
 
 @keras.saving.register_keras_serializable("genmodels")

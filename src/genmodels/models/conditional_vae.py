@@ -215,6 +215,10 @@ class ConditionalVAE(VAE):
         conditions = validate_conditions(conditions)
         return self.decode(self._prior(len(conditions), seed), conditions)
 
+    def draw(self, count: int, seed: int, *, label: int, position: Sequence[int]) -> np.ndarray:
+        """Return `count` canvases (count, 56, 56, 1) with one label and one position (pos_x, pos_y), see `sample`."""
+        return self.sample([[label, *position]] * count, seed)
+
     def get_config(self) -> dict:
         """Return the options that rebuild the model."""
         return {**super().get_config(), "classifier_weight": self.classifier_weight}

@@ -248,6 +248,10 @@ class ConditionalGAN(keras.Model):
         network = self.averaged_generator if averaged else self.generator
         return ops.convert_to_numpy(ops.sigmoid(network.predict([noise, one_hot], batch_size=1000, verbose=0)))
 
+    def draw(self, count: int, seed: int, *, label: int) -> np.ndarray:
+        """Return `count` images (count, 28, 28, 1) with one label, see `generate`."""
+        return self.generate([label] * count, seed)
+
     def get_config(self) -> dict:
         """Return the options that rebuild the model."""
         names = ("noise_dim", "channels", "classifier_weight", "image_noise", "average_decay", "seed")

@@ -159,6 +159,10 @@ class VAE(keras.Model):
         """
         return self.decode(self._prior(validation.number("count", count, 1, whole=True), seed))
 
+    def draw(self, count: int, seed: int) -> np.ndarray:
+        """Return `count` images, as `sample` does; of a conditional model, all under one condition."""
+        return self.sample(count, seed)
+
     def _prior(self, count, seed):
         rng = np.random.default_rng(validation.number("seed", seed, 0, whole=True))
         return rng.standard_normal((count, self.latent_dim), "float32")

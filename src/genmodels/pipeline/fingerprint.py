@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parents[1]
 def code(*leads: str, but: Iterable[str] = (), texts: Callable[[str], str] | None = None) -> dict[str, str]:
     """Return checksums of the package's code that leads reach, {"models/vae.py": ..., ...}.
 
-    Comments, docstrings and layout do not count. See `reached` for the arguments.
+    Comments, docstrings, layout and the annotations of functions do not count. See `reached` for the arguments.
     """
     by_file = {}
     for lead, checksum in reached(*leads, but=but, texts=texts).items():
@@ -97,18 +97,21 @@ def normalised(text: str) -> str:
         return text  # it will fail when it is run
 
 
-def used_by(text: str) -> set[str]:
-    """Return the leads that normalised code of a notebook or a local module uses.
+def used_by(texts: Iterable[str]) -> set[str]:
+    """Return the leads that normalised code, of a notebook's cells or of local modules, uses.
 
     Text that names the package, as for `importlib`, `%run` or a shell line, may use all of it.
     """
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return {""} if "genmodels" in text else set()
-    texts = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
-    leads = {lead if _is_defined(lead) else lead.partition(":")[0] for lead in _uses([tree], {})}
-    return leads | ({""} if any("genmodels" in each for each in texts) else set())
+    statements, whole = [], False
+    for text in texts:
+        try:
+            statements += ast.parse(text).body
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            whole |= "genmodels" in text
+    nodes = (node for statement in statements for node in ast.walk(statement))
+    strings = (node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    leads = {lead if _is_defined(lead) else lead.partition(":")[0] for lead in _uses(statements, {})}
+    return leads | ({""} if whole or any("genmodels" in each for each in strings) else set())
 
 
 def _is_defined(lead):
@@ -127,7 +130,7 @@ def of_function(function: Callable) -> dict[str, str]:
     while waiting:
         each = waiting.pop()
         sources[each.__qualname__] = text = normalised(_source(each))
-        leads |= used_by(text)
+        leads |= used_by([text])
         for name in sorted({node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}):
             value = function.__globals__.get(name)
             origin = value.__name__ if inspect.ismodule(value) else getattr(value, "__module__", None) or ""
@@ -158,6 +161,10 @@ def _definitions(module, text):
     """Return {name: (checksum, leads)} of everything that a module defines or imports; "" stands for all of it."""
     tree = ast.parse(text)
     for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, ast.FunctionDef):
+            node.returns = None
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     imported, sets = _imports(tree.body), [(statement, _sets(statement)) for statement in tree.body]

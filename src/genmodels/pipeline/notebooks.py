@@ -88,10 +88,9 @@ def inputs(name: str, record: Record | None = None) -> dict:
     cells, recorded = code(name), record or Record({}, {})
     read_files = [file for file in recorded.inputs if file.startswith(_FILE)]
     local = [text for file in read_files if file.endswith(".py") for text in [_content(file)] if text]
-    leads = set().union(*map(fingerprint.used_by, [*cells, *local]))
     return {
         "the notebook's code": files.short(cells),
-        **fingerprint.code(*leads, but=NOT_FOLLOWED),
+        **fingerprint.code(*fingerprint.used_by([*cells, *local]), but=NOT_FOLLOWED),
         **records.environment(),
         **keys(recorded),
         **{file: _content_sum(file) for file in read_files},

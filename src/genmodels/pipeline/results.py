@@ -56,11 +56,13 @@ def save(figure, name: str) -> SavedFigure:
     """
     from matplotlib.figure import Figure
 
+    from genmodels.figures import shown_in
+
     if not isinstance(figure, Figure):
         raise ValueError(f"figure must be a matplotlib Figure, such as plt.gcf() or axes.figure, got {figure!r:.80}")
     if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*\.png", name):
         raise ValueError(f"name must be a plain file name that ends in .png, such as my_figure.png, got {name!r:.80}")
-    shown, saved = plotted(figure), SavedFigure(name, _picture(figure))
+    shown, saved = shown_in(figure), SavedFigure(name, _picture(figure))
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close(figure)  # or the notebook would show it twice
     if _is_recording():
@@ -142,33 +144,6 @@ def checksums(result: str) -> dict:
             return {}
         return {path.name: checksum(path) for path in (output() / result, data_path(result))}
     return {f"{result}.{name}": short(value) for name, value in metrics().get(result, {}).items()}
-
-
-def plotted(figure) -> dict[str, np.ndarray]:
-    """Return what a matplotlib Figure shows, {name: array}: images, coordinates, colours, titles, texts.
-
-    Images in [0, 1] become grey levels 0-255. Axis labels, ticks, legends and sizes are rendering.
-    """
-    found = {"texts": np.array([text.get_text() for text in figure.texts], dtype=str)}
-    for number, axes in enumerate(figure.get_axes()):
-        texts = [axes.get_title(), *(text.get_text() for text in axes.texts)]
-        shown = {
-            "image": [_levels(image.get_array()) for image in axes.images],
-            "line": [line.get_xydata().astype("float32") for line in axes.lines],
-            "points": [np.asarray(points.get_offsets(), "float32") for points in axes.collections],
-            "colours": [np.rint(255 * points.get_facecolors()).astype("uint8") for points in axes.collections],
-            "outline": [patch.get_patch_transform().transform(patch.get_path().vertices) for patch in axes.patches],
-            "texts": [np.array(texts, dtype=str)] if any(texts) else [],
-        }
-        for kind, arrays in shown.items():
-            found |= {f"axes {number}, {kind} {place}": array for place, array in enumerate(arrays)}
-    return found
-
-
-def _levels(image):
-    image = np.ma.filled(np.ma.asarray(image), np.nan) if np.ma.isMaskedArray(image) else np.asarray(image)
-    inside = image.dtype.kind == "f" and image.size and np.nanmin(image) >= 0 and np.nanmax(image) <= 1
-    return np.rint(255 * np.nan_to_num(image)).astype("uint8") if inside else image
 
 
 def _is_recording():

@@ -67,11 +67,12 @@ def score(run: Run | str, split: str) -> dict:
 
 def compute(run: Run, split: str) -> dict:
     """Return the scores of a run on a split, with the time that its training took: seconds."""
-    from genmodels.evaluation import evaluate
+    from genmodels.evaluation import EVALUATE
 
     done = store.trained(run)
     classifiers = [store.trained(name).model for name in REFERENCES]
-    return {**evaluate(done.model, classifiers, datasets.load_mnist(), split), "seconds": done.seconds}
+    found = EVALUATE[run.builder](done.model, classifiers, datasets.load_mnist(), split)
+    return {**found, "seconds": done.seconds}
 
 
 def real_baseline(split: str) -> dict:
