@@ -1,4 +1,7 @@
+import ast
+import cProfile
 import gc
+import importlib
 import json
 import os
 import shutil
@@ -110,7 +113,7 @@ def checkout(tmp_path, monkeypatch):
 def copy_checkout(root, monkeypatch):
     """Copy what the report is made from to `root`, make it the checkout, and its results those of the present code."""
     from genmodels import config
-    from genmodels.pipeline import records, study
+    from genmodels.pipeline import records, results, study
 
     for folder in ("report", "notebooks", "data/report"):
         built = shutil.ignore_patterns("generative_models.pdf", "generative_models.html", ".*")
@@ -119,17 +122,10 @@ def copy_checkout(root, monkeypatch):
     origin, committed = records.origin(), records.provenance()
     for name, inputs in made_from().items():
         was = committed[name]
-        records.note(name, records.Record(inputs, outputs_of(was.results), origin, was.results, was.runs))
+        records.note(name, records.Record(inputs, results.outputs(was.results), origin, was.results, was.runs))
     found = records.Record(study_inputs(), study.outputs(study.read()), origin)
     records.note(study.NAME, found)
     return root
-
-
-def outputs_of(made):
-    """The checksums of results, as a record has them."""
-    from genmodels.pipeline import results
-
-    return {what: value for result in made for what, value in results.checksums(result).items()}
 
 
 def build_copy(root, monkeypatch):
@@ -169,9 +165,30 @@ def package(tmp_path, monkeypatch):
     return copy
 
 
+def executed(action):
+    """What `action` gives, and the leads "module:name" of the package's functions and classes whose code it ran."""
+    from genmodels.pipeline import fingerprint
+
+    names = fingerprint.modules(fingerprint.PACKAGE)
+    for name in names:  # an import, whenever it comes, runs the bodies of all classes
+        importlib.import_module(f"genmodels.{name}")
+    profile = cProfile.Profile(builtins=False)
+    given = profile.runcall(action)
+    places = {(entry.code.co_filename, entry.code.co_firstlineno) for entry in profile.getstats()}
+    found = set()
+    for name in names:
+        path = importlib.import_module(f"genmodels.{name}").__file__
+        for node in ast.parse(Path(path).read_text(encoding="utf-8")).body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+                if any((path, line) in places for line in range(first, node.end_lineno + 1)):
+                    found.add(f"{name}:{node.name}")
+    return given, found
+
+
 def record_numbers(**sections):
     """Write metrics.json, and provenance.json as if the first notebook had just written these sections."""
-    from genmodels.pipeline import files, notebooks, records
+    from genmodels.pipeline import files, notebooks, records, results
 
     files.write_json(records.output() / "metrics.json", sections)
     for name, record in records.provenance().items():
@@ -179,8 +196,8 @@ def record_numbers(**sections):
             continue
         figures = {result: how for result, how in record.results.items() if result.endswith(".png")}
         made = {**figures, **{section: {"cell": 1, "runs": {}} for section in sections}}
-        results = made if name == notebooks.names()[0] else figures
-        records.note(name, records.Record(record.inputs, outputs_of(results), record.origin, results, record.runs))
+        made = made if name == notebooks.names()[0] else figures
+        records.note(name, records.Record(record.inputs, results.outputs(made), record.origin, made, record.runs))
 
 
 def replace_in(path, old, new):

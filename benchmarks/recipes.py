@@ -1,14 +1,15 @@
 """Well-known published recipes, written anew from their hyperparameters, to be timed beside the package's own models.
 
-They follow the published networks, batch sizes, optimisers and losses; how long each was trained is in `EPOCHS`.
+They follow the published networks, batch sizes, optimizers and losses. `EPOCHS` has their published durations.
 """
 
 import keras
 import tensorflow as tf
-from keras import layers, ops
+from keras import KerasTensor, layers, ops
 
-from genmodels.networks import LABELS, SHAPE
-from genmodels.vae import VAE
+from genmodels import VAE
+from genmodels.datasets import LABELS
+from genmodels.layers import SHAPE
 
 # Batch size and epochs as published; names for the report.
 BATCH = {"conv_vae": 32, "conv_vae_grey": 128, "conditional_gan": 64, "dcgan": 256}
@@ -32,10 +33,17 @@ def _transposed(channels, kernel, strides, **options):
     ]
 
 
-def conv_vae(seed):
-    """The convolutional VAE for thresholded images with a Monte-Carlo loss; Adam 1e-4.
+def conv_vae(seed: int) -> keras.Model:
+    """Build the convolutional VAE for binarized images, compiled: Monte-Carlo loss, Adam 1e-4.
 
-    Source: the convolutional variational autoencoder among TensorFlow's tutorials.
+    Args:
+        seed: Seed of the noise, >= 0.
+
+    Returns:
+        A compiled model that trains on images (B, 28, 28, 1), 0 or 1.
+
+    Source:
+        The convolutional variational autoencoder among TensorFlow's tutorials.
     """
 
     class ConvVAE(VAE):
@@ -50,10 +58,17 @@ def conv_vae(seed):
     return model
 
 
-def conv_vae_grey(seed):
-    """The convolutional VAE for grey images with the KL term in closed form; Adam 1e-3.
+def conv_vae_grey(seed: int) -> keras.Model:
+    """Build the convolutional VAE for grey images, compiled: KL term in closed form, Adam 1e-3.
 
-    Source: the variational autoencoder among Keras's code examples.
+    Args:
+        seed: Seed of the noise, >= 0.
+
+    Returns:
+        A compiled model that trains on images (B, 28, 28, 1) in [0, 1].
+
+    Source:
+        The variational autoencoder among Keras's code examples.
     """
 
     class ConvVAE(VAE):
@@ -74,47 +89,67 @@ def _cross_entropy(target, logits):
 
 
 class PlainGAN(keras.Model):
-    """A GAN with the standard losses and an optimiser for each network.
+    """A GAN with the standard losses and an optimizer for each network. It compiles itself.
 
-    networks: generator, of noise (B, noise_dim) and, where conditional, one-hot labels, and discriminator, of images
-    (B, 28, 28, 1) with, where conditional, ten planes of labels. low: value of an empty pixel, the full one is 1.
-    at_once: whether both learn from the same drawn images, or the discriminator first.
+    It trains on images x (B, 28, 28, 1) in [0, 1] and labels y (B,), 0-9.
+
+    Args:
+        networks: Generator and discriminator. The generator takes noise (B, noise_dim), with one-hot labels appended in
+            a conditional GAN. The discriminator takes images (B, 28, 28, 1), with ten planes of labels appended in a
+            conditional GAN.
+        noise_dim: Axes of the noise.
+        learning_rate: Learning rate of both optimizers.
+        conditional: Give both networks the labels.
+        low: Value of an empty pixel for both networks. A full one is 1.
+        at_once: Train both networks on the same generated images; otherwise the discriminator first.
+        seed: Seed of the noise.
     """
 
-    def __init__(self, networks, *, noise_dim, learning_rate, conditional, low, at_once, seed):
+    def __init__(
+        self,
+        networks: tuple[keras.Model, keras.Model],
+        *,
+        noise_dim: int,
+        learning_rate: float,
+        conditional: bool,
+        low: float,
+        at_once: bool,
+        seed: int,
+    ) -> None:
         super().__init__()
         self.generator, self.discriminator = networks
         self.noise_dim, self.conditional, self.low, self.at_once = noise_dim, conditional, low, at_once
-        self.noise = keras.random.SeedGenerator(seed)
+        self.seed_generator = keras.random.SeedGenerator(seed)
         self.optimizers = [keras.optimizers.Adam(learning_rate) for _ in networks]
         self.built = True
         self.compile()
 
-    def draw(self, label, training=False):
-        """Images in [low, 1] for one-hot labels (B, 10); without conditions these only say how many."""
-        noise = keras.random.normal((ops.shape(label)[0], self.noise_dim), seed=self.noise)
+    def draw(self, label: KerasTensor, training: bool = False) -> KerasTensor:
+        """Generate images in [low, 1], one for each one-hot label (B, 10). Without conditions only B counts."""
+        noise = keras.random.normal((ops.shape(label)[0], self.noise_dim), seed=self.seed_generator)
         return self.generator(ops.concatenate([noise, label], axis=1) if self.conditional else noise, training=training)
 
-    def judge(self, images, label):
-        """Real/fake logits (B, 1)."""
+    def discriminate(self, images: KerasTensor, label: KerasTensor) -> KerasTensor:
+        """Return real/fake logits (B, 1)."""
         if self.conditional:
             planes = label[:, None, None, :] * ops.ones((1, *SHAPE[:2], 1))
             images = ops.concatenate([images, planes], axis=-1)
         return self.discriminator(images, training=True)
 
     def train_step(self, data):
+        """Train both networks on one batch."""
         images, label = self.low + (1 - self.low) * data[0], ops.one_hot(ops.cast(data[1], "int32"), LABELS)
         with tf.GradientTape(persistent=True) as tape:
             drawn = self.draw(label, training=True)
-            fake = self.judge(drawn, label)
-            d_loss = _cross_entropy(1.0, self.judge(images, label)) + _cross_entropy(0.0, fake)
+            fake = self.discriminate(drawn, label)
+            d_loss = _cross_entropy(1.0, self.discriminate(images, label)) + _cross_entropy(0.0, fake)
             g_loss = _cross_entropy(1.0, fake)
         self._apply(1, tape.gradient(d_loss, self.discriminator.trainable_variables))
         if self.at_once:
             self._apply(0, tape.gradient(g_loss, self.generator.trainable_variables))
         else:
             with tf.GradientTape() as tape:
-                g_loss = _cross_entropy(1.0, self.judge(self.draw(label, training=True), label))
+                g_loss = _cross_entropy(1.0, self.discriminate(self.draw(label, training=True), label))
             self._apply(0, tape.gradient(g_loss, self.generator.trainable_variables))
         return {"generator_loss": g_loss, "discriminator_loss": d_loss}
 
@@ -123,10 +158,17 @@ class PlainGAN(keras.Model):
         self.optimizers[which].apply(gradients, network.trainable_variables)
 
 
-def conditional_gan(seed):
-    """The conditional GAN that sees the label as planes beside the image; Adam 3e-4.
+def conditional_gan(seed: int) -> PlainGAN:
+    """Build the conditional GAN that sees the label as planes beside the image: Adam 3e-4.
 
-    Source: the conditional GAN among Keras's code examples.
+    Args:
+        seed: Seed of the noise, >= 0.
+
+    Returns:
+        A compiled model.
+
+    Source:
+        The conditional GAN among Keras's code examples.
     """
     leaky = {"activation": keras.layers.LeakyReLU(0.2)}
     generator = keras.Sequential(
@@ -150,10 +192,17 @@ def conditional_gan(seed):
     return PlainGAN((generator, discriminator), **options, seed=seed)
 
 
-def dcgan(seed):
-    """The deep convolutional GAN without labels; Adam 1e-4.
+def dcgan(seed: int) -> PlainGAN:
+    """Build the deep convolutional GAN without labels: Adam 1e-4.
 
-    Source: the DCGAN among TensorFlow's tutorials.
+    Args:
+        seed: Seed of the noise, >= 0.
+
+    Returns:
+        A compiled model.
+
+    Source:
+        The DCGAN among TensorFlow's tutorials.
     """
 
     def normalised(layer):

@@ -9,7 +9,7 @@
 --   \newpage                     a new page
 --   [0,5]{.ustalone}             a number that is no result; typed without this it stops the build
 --   [$q(z)$]{alt="q od z"}       a formula and how it is read; where it stands again it needs no alt
---   [VAE jest lepszy.]{claim="study.test.vae_kl.recognised.mean > 0.7"}   a sentence that stops the build once it is false
+--   [VAE jest lepszy.]{claim="study.test.vae_kl.reconstruction_accuracy.mean > 0.7"}   a sentence that stops the build once it is false
 -- Metadata: `results`, the folder of figures and numbers (default ../data/report).
 
 local RESULTS = '../data/report'
@@ -19,8 +19,8 @@ local NBSP = '\u{a0}'
 local results, provenance, draft
 local papers -- names of those in references.bib
 local quotable = {} -- what a text may quote of metrics.json and study.json, by key: numbers, names, means with a spread
-local made = {} -- figures and sections that something made, from provenance.json: maker, cell, runs, key
-local unmade = {} -- sections of metrics.json that nothing made
+local made = {} -- figures and sections that a notebook or the benchmark made, from provenance.json: maker, cell, runs, key
+local unmade = {} -- sections of metrics.json that nothing made, or a notebook that is gone
 local alternatives = {} -- of formulas, by their TeX
 local claims, false_claims = {}, {} -- those that hold: sentence, predicate, values; those that don't: what to say of them
 local figures = pandoc.List() -- in their order and by name: file, alt, width, extra, number, caption
@@ -222,7 +222,12 @@ local function refuse_typed(block)
   end
 end
 
-local function relocate(path) return (path:gsub('^%.%./data/report', (results:gsub('%%', '%%%%')))) end
+-- Where a picture of data/report/ is; a draft has its own, but for those of the benchmark.
+local function relocate(path)
+  local of = made[path:match '[^/]+$']
+  local folder = of and of.maker == 'benchmark' and RESULTS or results
+  return (path:gsub('^%.%./data/report', (folder:gsub('%%', '%%%%'))))
+end
 
 local function quoted(text) return '"' .. text:gsub('[\\"]', '\\%0') .. '"' end
 
@@ -430,18 +435,26 @@ local function read_results(meta)
   results, draft = meta.results and pandoc.utils.stringify(meta.results) or RESULTS, meta.draft == true
   make_quotable(read_json(STUDY, '`make study` writes it'), 'study')
   provenance = read_json(results .. '/provenance.json', 'the notebooks write it')
+  local committed = read_json(RESULTS .. '/provenance.json', '`make study` and `make bench` write it')
+  provenance.study, provenance.benchmark = committed.study, committed.benchmark -- drafts have none of their own
   for maker, record in pairs(provenance) do
-    for result, of in pairs(record.results or {}) do
+    local there = maker == 'benchmark' or pandoc.path.exists('../notebooks/' .. maker .. '.ipynb')
+    for result, of in pairs(there and record.results or {}) do
       made[result] = { maker = maker, cell = of.cell, runs = of.runs, key = record.key }
     end
   end
-  for section, numbers in pairs(read_json(results .. '/metrics.json', 'the notebooks write it')) do
-    if made[section] then make_quotable(numbers, section) else unmade[section] = true end
+  local numbers = read_json(results .. '/metrics.json', 'the notebooks write it')
+  if draft then numbers.benchmark = read_json(RESULTS .. '/metrics.json', '`make bench` writes it').benchmark end
+  for section, of in pairs(numbers) do
+    if made[section] then make_quotable(of, section) else unmade[section] = true end
   end
-  provenance.study = read_json(RESULTS .. '/provenance.json', '`make study` writes it').study -- drafts have none
 end
 
-local function cover() return pandoc.path.exists(LOGO) and LOGO or results .. '/cover.png' end
+local function cover()
+  if pandoc.path.exists(LOGO) then return LOGO end
+  if not made['cover.png'] then stop 'no notebook is on record as having made ../data/report/cover.png' end
+  return results .. '/cover.png'
+end
 
 -- LaTeX's own title page has no place for these; Typst's template takes them from the metadata.
 local function latex_extras(doc)

@@ -1,4 +1,4 @@
-"""What a training step and a start cost, in counts that do not depend on how busy a machine is. Times: benchmarks/."""
+"""Costs of a training step and of a start, in counts that do not depend on the machine. benchmarks/ measures times."""
 
 import itertools
 import subprocess
@@ -10,24 +10,26 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks import growth, limit, race, recipes
-from genmodels import data, experiments, training
-from genmodels.vae import VAE
+from benchmarks import recipes, roofline, scaling, time_to_quality
+from genmodels import config, datasets, training
+from genmodels.models.vae import VAE
+from genmodels.optimizers import adam
+from genmodels.pipeline import experiments, files, records
+from genmodels.setups import BUILDERS
 
 
 @lru_cache
 def graph_of(name):
-    """The graph of a run's training step, on a full batch."""
-    digits = data.load().train
+    """Return the graph of a run's training step on a full batch."""
+    digits = datasets.load_mnist().train
     run = experiments.RUNS[name]
-    split = data.Split(*(part[: run.batch_size] for part in (digits.images, digits.labels)))
-    models = [experiments.trained(other).model for other in experiments.needed(run)]
-    setup = getattr(experiments, run.build)(run.settings(), SimpleNamespace(train=split, validation=split), *models)
-    return limit.graph_of(setup.model, setup.make_batch(np.arange(run.batch_size), np.random.default_rng(0)))
+    split = datasets.Split(*(part[: run.batch_size] for part in (digits.images, digits.labels)))
+    setup = BUILDERS[run.builder](run.settings(), SimpleNamespace(train=split, validation=split))
+    return roofline.graph_of(setup.model, setup.make_batch(np.arange(run.batch_size), np.random.default_rng(0)))
 
 
 def dense(batch, widths, *, needs_input=False):
-    """Multiply-adds of dense layers: forward, and backward for weights and inputs, but not for the first input."""
+    """Count the multiply-adds of dense layers forward, and backward for weights and inputs, except the first input."""
     products = [batch * one * other for one, other in itertools.pairwise(widths)]
     return 3 * sum(products) - (0 if needs_input else products[0])
 
@@ -36,13 +38,13 @@ def test_a_step_of_the_vae_costs_what_its_layers_say():
     encoder = dense(128, (784, 512, 512, 256, 4))
     decoder = dense(128, (2 + 2 * 2 * 5, 256, 512, 512, 784), needs_input=True)
     for name in ("vae_mc", "vae_kl"):
-        assert limit.multiply_adds(graph_of(name)) == encoder + decoder
+        assert roofline.multiply_adds(graph_of(name)) == encoder + decoder
 
 
 def test_a_step_of_the_autoencoder_costs_what_its_layers_say():
     encoder = dense(256, (784, 512, 512, 512, 256, 2))
     decoder = dense(256, (2 + 2 * 2 * 6, 256, 512, 512, 512, 784), needs_input=True)
-    assert limit.multiply_adds(graph_of("ae")) == encoder + decoder
+    assert roofline.multiply_adds(graph_of("ae")) == encoder + decoder
 
 
 @pytest.mark.parametrize(
@@ -56,13 +58,13 @@ def test_a_step_of_the_autoencoder_costs_what_its_layers_say():
         ("cvae_25", 765, 1500),
         ("cvae_100", 791, 1500),
         ("gan", 1774, 1490),
-        ("judge", 641, 800),
-        ("judge_2", 744, 490),
+        ("reference", 641, 800),
+        ("reference_2", 744, 490),
     ],
 )
-def test_a_step_costs_no_more_than_it_did(name, millions, nodes):
+def test_a_step_costs_no_more_than_its_limit(name, millions, nodes):
     graph = graph_of(name)
-    assert limit.multiply_adds(graph) <= millions * 1e6
+    assert roofline.multiply_adds(graph) <= millions * 1e6
     assert len(graph.get_operations()) <= nodes
 
 
@@ -73,11 +75,11 @@ def test_multiply_adds_of_known_operations():
 
     shapes = [tf.TensorSpec(shape) for shape in ((4, 28, 28, 3), (5, 5, 3, 8), (6, 7))]
     graph = work.get_concrete_function(*shapes).graph
-    assert limit.multiply_adds(graph) == 4 * 14 * 14 * 8 * 5 * 5 * 3 + 7 * 7 * 6
+    assert roofline.multiply_adds(graph) == 4 * 14 * 14 * 8 * 5 * 5 * 3 + 7 * 7 * 6
 
 
 def modules_after(code):
-    """Names of the modules that a Python process has imported after running `code`."""
+    """Return the names of the modules that a Python process has imported after running `code`."""
     done = subprocess.run([sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True)
     return set(done.stdout.decode().split())
 
@@ -90,13 +92,13 @@ def test_the_command_line_starts_without_what_only_training_needs():
 
 
 def test_reading_a_notebook_does_not_wait_for_grammars_that_nothing_uses():
-    """They take jsonschema two seconds or more, in every process that runs a notebook or has nbval as a plugin."""
+    """Import nbformat without the grammars of jsonschema, which take two seconds in every process with a notebook."""
     loaded = modules_after("import nbformat")
     assert "jsonschema" in loaded and not loaded & {"rfc3987_syntax", "lark"}
 
 
 def test_images_mapped_from_a_file_train_like_images_in_memory(digits, tmp_path):
-    """A data set may be larger than memory: only the rows of a batch are read, each once in an epoch."""
+    """Read only the rows of a batch, each once in an epoch, so that a data set may be larger than memory."""
     stored = np.memmap(tmp_path / "images", np.uint8, "w+", shape=digits.images.shape)
     stored[:] = np.rint(255 * digits.images)
     read = []
@@ -104,24 +106,27 @@ def test_images_mapped_from_a_file_train_like_images_in_memory(digits, tmp_path)
     def trained(images):
         def make(chosen, rng):
             read.append(chosen)
-            return (data.quantise(images[chosen] / np.float32(255)),)
+            return (datasets.binarize(images[chosen] / np.float32(255)),)
 
         training.prepare(0)
         model = VAE(hidden_units=(8,), seed=0)
-        model.compile(training.adam(1e-3, 8))
+        model.compile(adam(1e-3, 8))
         training.fit(model, training.Batches(len(images), 32, make, seed=0), epochs=2, name="mapped")
         return model.get_weights()
 
     mapped, held = trained(stored), trained(np.array(stored))
     assert all(np.array_equal(*pair) for pair in zip(mapped, held, strict=True))
-    epochs = np.concatenate(read[1 : len(read) // 2])  # the first batch is asked for its shape alone
+    epochs = np.concatenate(read[1 : len(read) // 2])  # the first batch only gives the shapes
     assert sorted(epochs) == sorted([*range(128)] * 2)
 
 
-def test_digits_for_the_growth_are_moved_digits(tmp_path):
-    made = growth.moved_digits(tmp_path / "images", 50)
+def test_scaling_trains_on_moved_digits(tmp_path):
+    made = scaling.moved_digits(tmp_path / "images", 50)
     assert made.shape == (50, 28, 28, 1) and made.dtype == np.uint8 and made.max() == 255
-    assert growth.memory() > 10
+
+
+def test_scaling_measures_the_memory_of_this_process():
+    assert scaling.memory() > 10
 
 
 @pytest.mark.parametrize("name", ["conv_vae", "conv_vae_grey", "conditional_gan", "dcgan"])
@@ -132,17 +137,15 @@ def test_the_published_recipes_learn(digits, name):
     assert all(np.isfinite(values).all() for values in found.values())
 
 
-def test_the_readme_says_what_the_benchmark_measured():
-    from genmodels import cache, report
-
-    numbers = cache.read_json(report.output() / "metrics.json").get("benchmark")
-    text = (report.root() / "README.md").read_text(encoding="utf-8")
-    header, *rows = race.table(numbers or {})
+def test_the_readme_of_benchmarks_has_the_measured_table():
+    numbers = files.read_json(records.output() / "metrics.json").get("benchmark")
+    text = (config.checkout() / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    header, *rows = time_to_quality.table(numbers or {})
     assert (header in text) == bool(numbers)
     assert not numbers or [row for row in rows if row not in text] == []
 
 
-def test_a_race_is_summed_up_by_medians():
+def test_a_comparison_is_summed_up_by_medians():
     def run(seconds, quality):
         return {"seconds": [1.0, seconds], "cpu": [1.0, 2 * seconds], "quality": [300.0, quality], "memory": 100.0}
 
@@ -150,7 +153,7 @@ def test_a_race_is_summed_up_by_medians():
         "ours": [run(10, 150), run(20, 151), run(12, 149)],
         "conv_vae": [run(300, 156.9), run(200, 156), run(400, 155)],
     }
-    found = race.summary(race.RACE["vae"], runs)
+    found = time_to_quality.summary(time_to_quality.COMPARISONS["vae"], runs)
     assert found["ours"] == {
         "seconds": 12,
         "cpu": 24,

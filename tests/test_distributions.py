@@ -1,4 +1,4 @@
-"""The maths against scipy, numerical integration and sampling."""
+"""Compare the maths with scipy, numerical integration and sampling."""
 
 import numpy as np
 import pytest
@@ -89,7 +89,7 @@ def test_monte_carlo_kl_may_be_negative_for_one_example():
     assert distributions.kl_monte_carlo(array([[1.0]]), log_var, array([[-1.0]])).numpy()[0] < 0
 
 
-def test_samples_have_the_asked_mean_and_variance():
+def test_samples_have_the_requested_mean_and_variance():
     count = 20_000
     z = distributions.sample_gaussian(
         np.full((count, 1), 2, "float32"), np.full((count, 1), np.log(0.25), "float32"), 1
@@ -98,7 +98,7 @@ def test_samples_have_the_asked_mean_and_variance():
 
 
 @pytest.mark.parametrize("function", [distributions.kl_closed_form, distributions.kl_monte_carlo])
-def test_one_value_per_example_whatever_the_batch(function, rng):
+def test_the_value_of_an_example_does_not_depend_on_its_batch(function, rng):
     mean, log_var, z = rng.normal(size=(3, 9, 4)).astype("float32")
     whole = function(mean, log_var, z)
     parts = np.concatenate([function(mean[cut], log_var[cut], z[cut]) for cut in (slice(0, 5), slice(5, 9))])

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from genmodels import data, figures
+from genmodels import canvas, figures
 
-CONDITIONS = data.conditions(np.arange(10), 1, 2)
-POSITIONS = data.conditions(3, *data.all_positions().T)
+CONDITIONS = canvas.conditions(np.arange(10), 1, 2)
+POSITIONS = canvas.conditions(3, *canvas.all_positions().T)
 
 NAMES = ("generator_loss", "discriminator_loss", "discriminator_accuracy", "label_accuracy", "diversity")
 HISTORY = {name: [0.25, 0.5] for name in NAMES}
@@ -32,6 +32,7 @@ DRAWINGS = {
     "rows": lambda: figures.plot_rows({"oryginał": random(4, 28, 28, 1), "rekonstrukcja": random(4, 28, 28, 1)}),
     "accuracy_map": lambda: figures.plot_accuracy_map(random(10, 9)),
     "gan_progress": lambda: figures.plot_gan_progress(HISTORY, 255 * random(2, 10, 28, 28)),
+    "time_to_quality": lambda: figures.plot_time_to_quality([("MSE", 0.5, {"model": [([1, 2, 4], [0.9, 0.6, 0.4])]})]),
     "mosaic": lambda: figures.plot_mosaic(random(2, 3, 28, 28, 1)),
 }
 
@@ -55,7 +56,7 @@ def test_ten_different_colours():
     assert len(set(figures.COLOURS)) == 10
 
 
-def test_the_grid_is_drawn_as_it_is_read_with_z2_upwards():
+def test_the_grid_is_drawn_with_z2_upwards():
     grid = figures.latent_grid(3)
     assert grid[0].tolist() == [-4, 4] and grid[2].tolist() == [4, 4] and grid[-1].tolist() == [4, -4]
     images = np.zeros((9, 28, 28))
@@ -109,3 +110,37 @@ def test_accuracy_map_says_each_share_in_its_place():
     shares = np.arange(90).reshape(10, 9) / 100
     found = {text.get_position(): text.get_text() for text in figures.plot_accuracy_map(shares).axes[0].texts}
     assert found[(3, 7)] == "66" and len(found) == 90
+
+
+def test_shown_in_gives_images_as_grey_levels():
+    digits = random(10, 28, 28)
+    shown = figures.shown_in(figures.plot_digits(digits))
+    images = np.stack([shown[f"axes {number}, image 0"] for number in range(10)])
+    assert images.dtype == np.uint8 and np.abs(images / 255 - digits).max() <= 0.5 / 255 + 1e-9
+
+
+def test_shown_in_gives_points_lines_outlines_and_texts():
+    figure = Figure()
+    axes = figure.subplots()
+    axes.plot([0, 1], [2, 3])
+    axes.scatter([4, 5], [6, 7])
+    axes.text(0, 0, "siedem")
+    axes.hist([1, 1, 2], bins=2, histtype="step")
+    shown = figures.shown_in(figure)
+    assert shown["axes 0, line 0"].tolist() == [[0, 2], [1, 3]]
+    assert shown["axes 0, points 0"].tolist() == [[4, 6], [5, 7]]
+    assert shown["axes 0, texts 0"].tolist() == ["", "siedem"]
+    assert shown["axes 0, outline 0"].max() == 2
+
+
+def test_shown_in_tells_colours_titles_and_heights_of_bars_apart():
+    def shown(colour, title, height):
+        axes = Figure().subplots()
+        axes.scatter([1], [1], color=colour)
+        axes.set_title(title)
+        axes.bar([0], [height])
+        return figures.shown_in(axes.figure)
+
+    first = shown("red", "a", 1)
+    for other in (shown("blue", "a", 1), shown("red", "b", 1), shown("red", "a", 2)):
+        assert not all(np.array_equal(first[name], other[name]) for name in first)

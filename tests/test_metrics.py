@@ -3,12 +3,13 @@ import pytest
 from scipy import linalg, spatial, special, stats
 from sklearn.linear_model import LogisticRegression
 
-from genmodels import data, metrics
-from genmodels.vae import VAE, ConditionalVAE
+from genmodels import canvas, datasets, metrics
+from genmodels.models.conditional_vae import ConditionalVAE
+from genmodels.models.vae import VAE
 
 
 class Oracle:
-    """A judge that reads the label off the sum of ink: a digit d has d pixels of ink and is certain of it."""
+    """A classifier that takes the number of ink pixels for the label, with certainty."""
 
     def classify(self, images):
         return np.rint(images.sum(axis=(1, 2, 3))).astype(int) % 10
@@ -18,7 +19,7 @@ class Oracle:
 
 
 def ink(labels):
-    """Images (N, 28, 28, 1) with as many black pixels in the middle as the label says."""
+    """Return images (N, 28, 28, 1) with as many ink pixels in the middle as the label says."""
     images = np.zeros((len(labels), 28, 28, 1), "float32")
     for image, label in zip(images, labels):
         image[14, 9 : 9 + label] = 1
@@ -39,9 +40,9 @@ def test_squared_error_is_per_pixel():
 
 @pytest.mark.parametrize("conditional", [False, True])
 def test_elbo_terms_are_scipys(conditional, digits, rng):
-    binary = data.Split(data.quantise(digits.images[:9]), digits.labels[:9])
+    binary = datasets.Split(datasets.binarize(digits.images[:9]), digits.labels[:9])
     if conditional:
-        model, inputs = ConditionalVAE(hidden_units=(8,)), data.on_canvas(binary, np.arange(9), rng)
+        model, inputs = ConditionalVAE(hidden_units=(8,)), canvas.place_randomly(binary, np.arange(9), rng)
     else:
         model, inputs = VAE(hidden_units=(8,)), (binary.images,)
     images, condition = inputs[0], inputs[1:]
@@ -58,7 +59,7 @@ def test_elbo_terms_are_scipys(conditional, digits, rng):
 
 
 def test_elbo_does_not_depend_on_the_batch(digits):
-    model, images = VAE(hidden_units=(8,)), data.quantise(digits.images)
+    model, images = VAE(hidden_units=(8,)), datasets.binarize(digits.images)
     kl = metrics.elbo_terms(model, images, 0)["kl_closed_form"]
     parts = [metrics.elbo_terms(model, images[cut], 0)["kl_closed_form"] for cut in (slice(0, 50), slice(50, 128))]
     np.testing.assert_allclose(kl, np.concatenate(parts), rtol=1e-4)
@@ -71,7 +72,7 @@ def test_label_accuracy_counts_by_digit():
     assert found["by_digit"][1:4] == [0.5, 1.0, 1.0] and found["by_digit"][0] is None
 
 
-def test_confident_share_uses_the_judges_probability():
+def test_confident_share_uses_the_classifiers_probability():
     assert metrics.confident_share(Oracle(), ink([1, 2])) == 1.0
     assert metrics.confident_share(Oracle(), ink([1, 2]), threshold=1.0) == 0.0
 
@@ -89,30 +90,30 @@ def test_code_spread_of_known_points():
 
 
 def test_positions_of_real_placed_digits_are_found(digits, rng):
-    canvases, conditions = data.on_canvas(digits, np.arange(128), rng)
-    assert (metrics.found_positions(data.quantise(canvases)) == conditions[:, 1:]).all()
+    canvases, conditions = canvas.place_randomly(digits, np.arange(128), rng)
+    assert (metrics.found_positions(datasets.binarize(canvases)) == conditions[:, 1:]).all()
 
 
 def test_an_empty_canvas_has_no_position():
     assert metrics.found_positions(np.zeros((1, 56, 56, 1))).tolist() == [[-1, -1]]
 
 
-def test_crop_undoes_place(digits, rng):
-    canvases, conditions = data.on_canvas(digits, np.arange(30), rng)
+def test_crop_undoes_place_on_canvas(digits, rng):
+    canvases, conditions = canvas.place_randomly(digits, np.arange(30), rng)
     assert np.array_equal(metrics.crop(canvases, conditions), digits.images[:30])
 
 
 def test_conditional_accuracy_tells_label_and_position_apart():
     labels = np.array([4, 4, 5, 5])
-    asked = data.conditions(labels, [0, 0, 1, 1], [0, 0, 2, 2])
+    wanted = canvas.conditions(labels, [0, 0, 1, 1], [0, 0, 2, 2])
     drawn_at = np.array([[0, 0], [2, 2], [1, 2], [1, 2]])
-    found = metrics.conditional_accuracy(Oracle(), data.place(ink([4, 4, 5, 6]), drawn_at), asked)
+    found = metrics.conditional_accuracy(Oracle(), canvas.place_on_canvas(ink([4, 4, 5, 6]), drawn_at), wanted)
     assert found["position"] == 0.75  # the second one stands elsewhere
     assert found["label"] == 0.5  # the second cell is empty, the last digit is another
     assert found["both"] == 0.5 and found["ink_inside"] == 0.75
 
 
-def test_a_digit_that_comes_again_is_judged_once():
+def test_an_image_that_comes_again_is_classified_once():
     class Counting(Oracle):
         seen = 0
 
@@ -120,10 +121,10 @@ def test_a_digit_that_comes_again_is_judged_once():
             self.seen += len(images)
             return super().classify(images)
 
-    judge, labels = Counting(), np.array([4, 5, 4, 6, 5, 4])
-    asked = data.conditions([4, 5, 4, 6, 5, 5], [0, 1, 2, 0, 1, 2], [0, 1, 2, 0, 1, 2])
-    found = metrics.conditional_accuracy(judge, data.place(ink(labels), asked[:, 1:]), asked)
-    assert judge.seen == 3 and found["label"] == pytest.approx(5 / 6)
+    classifier, labels = Counting(), np.array([4, 5, 4, 6, 5, 4])
+    wanted = canvas.conditions([4, 5, 4, 6, 5, 5], [0, 1, 2, 0, 1, 2], [0, 1, 2, 0, 1, 2])
+    found = metrics.conditional_accuracy(classifier, canvas.place_on_canvas(ink(labels), wanted[:, 1:]), wanted)
+    assert classifier.seen == 3 and found["label"] == pytest.approx(5 / 6)
 
 
 def test_diversity_is_zero_for_one_image_repeated_and_one_for_the_real_ones(digits):
@@ -141,7 +142,7 @@ def test_pair_distance_is_near_the_mean_over_all_pairs(digits):
 
 
 class LinearGaussian:
-    """A VAE whose log p(x) is known: z ~ N(0, 1) and pixels that don't depend on it, so log p(x) = log p(x|z)."""
+    """A VAE whose log p(x) is known: its decoder ignores z, so log p(x) = log p(x|z)."""
 
     def encode(self, images):
         count = len(images)
@@ -152,7 +153,7 @@ class LinearGaussian:
 
 
 def test_importance_weighted_bound_reaches_log_p_where_it_is_known(rng):
-    """With a decoder that ignores z the weights average to log p(x) exactly as k grows, although q(z|x) is wrong."""
+    """The decoder ignores z, so the weights average to p(x) as k grows, although q(z|x) is wrong."""
     images = (rng.random((3, 28, 28, 1)) < 0.5).astype("float32")
     expected = stats.bernoulli.logpmf(images, special.expit(0.7)).sum(axis=(1, 2, 3))
     found = metrics.importance_weighted_bound(LinearGaussian(), images, 0, samples=20_000)
@@ -160,8 +161,8 @@ def test_importance_weighted_bound_reaches_log_p_where_it_is_known(rng):
 
 
 def test_importance_weighted_bound_is_integration_over_z(digits):
-    """For two latent axes log p(x) is an integral that a fine grid gives."""
-    model, images = VAE(hidden_units=(8,), seed=0), data.quantise(digits.images[:2])
+    """Integrate over a fine grid of z, which two latent axes allow."""
+    model, images = VAE(hidden_units=(8,), seed=0), datasets.binarize(digits.images[:2])
     line = np.linspace(-6, 6, 121)
     grid = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2).astype("float32")
     logits = model.decode_logits(grid).astype("float64")

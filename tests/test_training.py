@@ -5,15 +5,18 @@ import keras
 import numpy as np
 import pytest
 
-from genmodels import cache, experiments, watch
-from genmodels.training import STEPS, Batches, adam, fit, prepare
+from genmodels import training
+from genmodels.optimizers import adam
+from genmodels.pipeline import experiments, files
+from genmodels.setups import BUILDERS
+from genmodels.training import PATIENCE, STEPS, Batches, GANMonitor, diagnose, fit, prepare
 
 
 def batches(seed=0, count=10, batch_size=4):
     return Batches(count, batch_size, lambda chosen, rng: (chosen, rng.random(len(chosen))), seed=seed)
 
 
-def test_each_epoch_meets_every_example_once_and_keeps_the_short_last_batch():
+def test_each_epoch_shows_every_example_once_and_keeps_the_short_last_batch():
     given = batches()
     sizes = [len(given[index][0]) for index in range(len(given))]
     assert sizes == [4, 4, 2]
@@ -22,7 +25,7 @@ def test_each_epoch_meets_every_example_once_and_keeps_the_short_last_batch():
 
 def test_order_and_noise_follow_from_seed_and_epoch_alone():
     first, second = batches(), batches()
-    second[2]  # whatever was asked before does not matter
+    second[2]  # earlier requests do not matter
     for ours, theirs in zip(first[1], second[1]):
         assert np.array_equal(ours, theirs)
     second.begin(1)
@@ -30,38 +33,7 @@ def test_order_and_noise_follow_from_seed_and_epoch_alone():
     assert not np.array_equal(first.order, batches(seed=1).order)
 
 
-def test_learning_rate_falls_to_zero():
-    schedule = adam(2e-3, 100).get_config()["learning_rate"]
-    rate = keras.optimizers.schedules.deserialize(schedule)
-    assert [float(rate(step)) for step in (0, 50, 100)] == pytest.approx([2e-3, 1e-3, 0], abs=1e-7)
-
-
-def test_learning_rate_can_stay():
-    assert adam(2e-3, 100, decay="constant").get_config()["learning_rate"] == pytest.approx(2e-3)
-    with pytest.raises(ValueError, match="decay must be one of constant, cosine, late, got 'step'"):
-        adam(2e-3, 100, decay="step")
-
-
-def test_learning_rate_can_fall_late_and_survives_saving():
-    schedule = adam(2e-3, 100, decay="late").get_config()["learning_rate"]
-    rate = keras.optimizers.schedules.deserialize(schedule)
-    assert [float(rate(step)) for step in (0, 50, 75, 100)] == pytest.approx([2e-3, 2e-3, 1e-3, 0], abs=1e-7)
-
-
-@pytest.mark.parametrize("options", [{}, {"beta_1": 0.5}, {"global_clipnorm": 0.5}, {"amsgrad": True}], ids=str)
-def test_adam_in_one_pass_goes_where_that_of_keras_goes(rng, options):
-    ways = []
-    gradients = rng.normal(size=(30, 40, 5)).astype("float32") * np.geomspace(1e-4, 10, 40, dtype="float32")[:, None]
-    for optimizer in (adam(1e-2, 30, **options), keras.optimizers.Adam(adam(1e-2, 30)._learning_rate, **options)):
-        weight = keras.Variable(np.ones((40, 5), "float32"))
-        for gradient in gradients:
-            optimizer.apply([keras.ops.convert_to_tensor(gradient)], [weight])
-        ways.append(weight.numpy())
-    assert np.abs(ways[0] - 1).max() > 0.1
-    np.testing.assert_allclose(*ways, rtol=1e-5, atol=1e-6)
-
-
-def test_a_model_saved_with_its_optimiser_goes_on_where_it_stopped(digits, tmp_path):
+def test_a_model_saved_with_its_optimizer_goes_on_where_it_stopped(digits, tmp_path):
     _, model = small_fit(digits)
     model.save(tmp_path / "small.keras")
     loaded = keras.models.load_model(tmp_path / "small.keras")
@@ -72,7 +44,7 @@ def test_a_model_saved_with_its_optimiser_goes_on_where_it_stopped(digits, tmp_p
 
 
 class Census(keras.Model):
-    """Counts how often it was shown each of `count` numbers."""
+    """Count how often each of `count` numbers is shown."""
 
     def __init__(self, count):
         super().__init__()
@@ -106,7 +78,7 @@ def test_two_runs_give_the_same_weights_bit_for_bit(digits, graphs):
 
 
 def test_a_step_is_traced_once(digits, graphs, monkeypatch):
-    """Which takes seconds; a step that has to make the optimiser's variables is traced again without that."""
+    """Build the optimizer's variables first: a step that creates them is traced again, which takes seconds."""
     traced, step = [], keras.Sequential.train_step
     monkeypatch.setattr(keras.Sequential, "train_step", lambda *given: traced.append(1) or step(*given))
     small_fit(digits)
@@ -120,51 +92,51 @@ def test_a_model_that_is_built_by_its_first_batch_trains_too(digits, graphs):
     assert np.isfinite(fit(model, given, epochs=1, name="late")["loss"]).all()
 
 
-def test_weights_that_the_last_step_spoils_are_not_kept(digits):
+def test_weights_that_the_last_step_spoils_are_not_saved(digits):
     model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10, name="last")])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.SGD(np.inf), loss=loss)
-    given, kept = Batches(128, 128, lambda chosen, rng: (digits.images[chosen], digits.labels[chosen]), seed=1), []
+    given, saved = Batches(128, 128, lambda chosen, rng: (digits.images[chosen], digits.labels[chosen]), seed=1), []
     with pytest.raises(FloatingPointError, match=r"small: stopped in epoch 1, by step 1 of 1: .*/last/kernel; a lower"):
-        fit(model, given, epochs=1, name="small", keep=kept.append)
-    assert not kept
+        fit(model, given, epochs=1, name="small", save=saved.append)
+    assert not saved
 
 
-def test_progress_says_what_how_far_and_how_long_still(digits, capsys):
+def test_progress_shows_name_epoch_and_time_left(digits, capsys):
     small_fit(digits)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 6
     assert lines[0].startswith("small: epoch 1/6, loss ") and lines[-1].endswith("0 s left")
 
 
-def small_run(digits, kind, *, kept=None):
-    """A run's history and weights, and what it kept after each epoch."""
+def small_run(digits, kind, *, checkpoint=None):
+    """Return a run's history, its weights and the states that it saved after each epoch."""
     prepare(1)
     run = experiments.RUNS[kind]
     options = {name: value for name, value in run.options.items() if name != "hidden_units"}
-    small = {} if kind in ("gan", "judge", "judge_2") else {"hidden_units": (8,)}
+    small = {} if kind in ("gan", "reference", "reference_2") else {"hidden_units": (8,)}
     settings = {**run.settings(), "epochs": 3, "options": {**options, **small}}
-    setup = getattr(experiments, run.build)(settings, SimpleNamespace(train=digits, validation=digits))
+    setup = BUILDERS[run.builder](settings, SimpleNamespace(train=digits, validation=digits))
     given, states = Batches(setup.count, 32, setup.make_batch, seed=1), []
-    watching = [setup.watch] if setup.watch else []
-    options = {"validation": setup.validation, "callbacks": watching, "kept": kept, "keep": states.append}
+    monitors = [setup.monitor] if setup.monitor else []
+    options = {"validation": setup.validation, "callbacks": monitors, "checkpoint": checkpoint, "save": states.append}
     return fit(setup.model, given, epochs=3, name=kind, **options), setup.model.get_weights(), states
 
 
-EACH_KIND = ("ae", "vae_mc", "cvae_25", "gan", "judge", "judge_2")
-IN_A_GRAPH = ("vae_mc", "cvae_25", "gan")  # they have all that the others keep; making graphs takes most of the time
+EACH_KIND = ("ae", "vae_mc", "cvae_25", "gan", "reference", "reference_2")
+IN_A_GRAPH = ("vae_mc", "cvae_25", "gan")  # together they save every kind of state; making graphs is slow
 
 
 @pytest.mark.parametrize(("kind", "interruptions"), [(kind, (1, 3) if kind == "gan" else (1,)) for kind in EACH_KIND])
 def test_an_interrupted_training_goes_on_to_the_same_bits(digits, tmp_path, monkeypatch, request, kind, interruptions):
-    """All that an interrupted one has is what it kept; tests/test_kill.py interrupts real ones."""
-    monkeypatch.setattr(watch, "EPOCHS", 9)  # so little trains no GAN
+    """Resume from a saved state alone. tests/pipeline/test_kill.py interrupts real trainings."""
+    monkeypatch.setattr(training, "PATIENCE", 9)  # so little trains no GAN
     if kind in IN_A_GRAPH:
         request.getfixturevalue("graphs")
     history, weights, states = small_run(digits, kind)
     for after in interruptions:
-        cache.write_arrays(tmp_path / "kept.npz", states[after - 1])
-        resumed, same, _ = small_run(digits, kind, kept=cache.read_arrays(tmp_path / "kept.npz"))
+        files.save_arrays(tmp_path / "saved.npz", states[after - 1])
+        resumed, same, _ = small_run(digits, kind, checkpoint=files.load_arrays(tmp_path / "saved.npz"))
         assert resumed == history
         assert all(np.array_equal(*pair) for pair in zip(weights, same, strict=True))
 
@@ -179,10 +151,73 @@ def test_a_number_that_is_not_finite_stops_the_training_at_once(digits, graphs):
         return (images * np.nan if 40 in chosen else images), digits.labels[chosen]
 
     given = Batches(len(digits), 2, make, seed=1)
-    kept = []
+    saved = []
     with pytest.raises(FloatingPointError) as stopped:
-        fit(model, given, epochs=2, name="small", keep=kept.append)
+        fit(model, given, epochs=2, name="small", save=saved.append)
     step = int(re.search(r"by step (\d+) of 64", str(stopped.value))[1])
     bad = int(np.flatnonzero(given.order == 40)[0]) // 2 + 1
-    assert bad <= step < bad + STEPS and not kept
+    assert bad <= step < bad + STEPS and not saved
     assert "small: stopped in epoch 1, " in str(stopped.value) and "/last/kernel; a lower" in str(stopped.value)
+
+
+class Generator:
+    """A GAN whose images come from the function `draw` of the labels."""
+
+    stop_training = False
+
+    def __init__(self, draw):
+        self.draw, self.history = draw, SimpleNamespace(history={})
+
+    def generate(self, labels, seed, averaged):
+        return self.draw(labels)
+
+
+def monitored(digits, draw, accuracy=0.7, epochs=PATIENCE):
+    monitor = GANMonitor(digits, count=5)
+    monitor.set_model(Generator(draw))
+    for epoch in range(epochs):
+        logs = {"discriminator_accuracy": accuracy}
+        monitor.on_epoch_end(epoch, logs)
+        monitor.model.history.history.setdefault("failing", []).append(logs["failing"])
+    return monitor, logs
+
+
+def real(digits):
+    """Return a function that draws real digits of the requested labels, a different one each time."""
+
+    def draw(labels):
+        places = [np.flatnonzero(digits.labels == label) for label in labels]
+        return np.stack([digits.images[place[index // 10 % len(place)]] for index, place in enumerate(places)])
+
+    return draw
+
+
+def test_real_digits_pass_the_monitor(digits):
+    monitor, logs = monitored(digits, real(digits))
+    assert monitor.failure_reason is None and not monitor.model.stop_training
+    assert logs["label_accuracy"] > 0.8 and 0.7 < logs["diversity"] < 1.3
+    assert logs["drawn"].shape == (10, 28, 28) and logs["drawn"].max() == 255
+
+
+@pytest.mark.parametrize(
+    ("draw", "accuracy", "message"),
+    [
+        (lambda digits: lambda labels: np.stack([digits.typical(label) for label in labels]), 0.7, "has collapsed"),
+        (lambda digits: lambda labels: real(digits)((labels + 1) % 10), 0.99, "the discriminator wins"),
+        (lambda digits: lambda labels: real(digits)((labels + 1) % 10), 0.6, "ignores its labels"),
+    ],
+)
+def test_a_failed_training_is_stopped_with_advice(digits, capsys, draw, accuracy, message):
+    monitor, _ = monitored(digits, draw(digits), accuracy)
+    assert monitor.model.stop_training
+    assert message in monitor.failure_reason and f"after epoch {PATIENCE}" in monitor.failure_reason
+    assert capsys.readouterr().err.count(message) == PATIENCE
+
+
+def test_one_failing_epoch_is_only_reported(digits, capsys):
+    monitor, _ = monitored(digits, lambda labels: np.zeros((len(labels), 28, 28, 1)), epochs=PATIENCE - 1)
+    assert monitor.failure_reason is None and "collapsed" in capsys.readouterr().err
+
+
+def test_diagnose_finds_nothing_in_a_good_epoch():
+    assert diagnose(0.75, 0.93, 0.95) is None

@@ -91,8 +91,8 @@ def status():
     rows += [("document", document.path(kind).name, document.why_stale(kind)) for kind in ("pdf", "html")]
     for kind, name, why in rows:
         click.echo(f"{kind:9} {name:36} {'stale: ' + why if why else 'fresh'}")
-    for name, why in (leftover := notebooks.leftovers()).items():
-        click.echo(f"{_kind(name):9} {name:36} left over: {why}")
+    for name in (leftover := notebooks.leftovers()):
+        click.echo(f"{_kind(name):9} {name:36} left over: no notebook makes it")
     if leftover:
         click.echo("`genmodels prune` removes what is left over.")
 
@@ -106,7 +106,7 @@ def prune():
     """Remove the figures and numbers that no notebook makes any more."""
     leftover = notebooks.leftovers()
     notebooks.remove(leftover)
-    click.echo("\n".join(f"Removed {name}: {why}" for name, why in leftover.items()) or "Nothing is left over.")
+    click.echo("\n".join(f"Removed {name}" for name in leftover) or "Nothing is left over.")
 
 
 @main.command()

@@ -1,1 +1,1 @@
-"""What turns the library into the report: trained runs, notebooks, the study, documents. The library never imports it."""
+"""The pipeline turns the library into the report: runs, notebooks, the study, documents. The library never imports it."""

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +32,8 @@ def inputs() -> dict:
     sums = {file.name: files.checksum(file) for file in (*sources, *pictures.values(), *tables, study.path())}
     made_by = {name: version(name) for name in ("pypandoc_binary", "typst")}
     code = fingerprint.code("pipeline.document:_write_pdf", "pipeline.document:_write_html", but=_NOT_FOLLOWED)
-    return {**sums, **made_by, **code, "standards": STANDARDS, "budget": records.environment()["budget"]}
+    settings = {"standards": STANDARDS, "budget": records.environment()["budget"]}
+    return {**sums, **made_by, **code, **settings, "the list of notebooks": notebooks.names()}
 
 
 # What these do to a document shows in the files that it is made from.
@@ -57,12 +57,14 @@ def unverified() -> Iterator[str]:
     """Yield what is wrong with results that something made: changed by hand, or gone; one text a finding."""
     back = "`git checkout data/report` brings it back"
     for maker, record in records.provenance().items():
-        for result in record.results:
+        changed = files.differing(record.outputs, results.outputs(record.results))
+        if changed and maker in (BENCHMARK, *notebooks.names()):
             measured = maker == BENCHMARK
-            changed = files.differing(record.outputs_of(result), results.checksums(result))
-            if changed and maker in (BENCHMARK, *notebooks.names()):
-                by, remedy = ("benchmark", back) if measured else ("notebook", "`make report` makes it again")
-                yield f"{', '.join(what for what, *_ in changed)}: changed after the {by} wrote it; {remedy}"
+            by, remedy = ("benchmark", back) if measured else ("notebook", "`make report` makes it again")
+            yield f"{', '.join(what for what, *_ in changed)}: changed after the {by} wrote it; {remedy}"
+    if study.read() and study.NAME not in records.provenance(records.committed()):
+        yield f"provenance.json: expected the record of study.json, found none; {back}"
+        return
     for name in study.changed_by_hand():
         yield f"study.json, {name}: changed after `make study` wrote it; {back}"
 
@@ -73,9 +75,8 @@ def benchmark_stale() -> str:
         return ""
     if not (record := records.provenance().get(BENCHMARK)):
         return "not measured yet"
-    outputs = {what: value for result in record.results for what, value in results.checksums(result).items()}
     now = {**record.inputs, **records.environment(), **notebooks.keys(record)}
-    return record.why_stale(now, outputs, "`make bench`", records.since(record))
+    return record.why_stale(now, results.outputs(record.results), "`make bench`", records.since(record))
 
 
 def build() -> list[Path]:
@@ -86,8 +87,6 @@ def build() -> list[Path]:
     Raises:
         ReportError: with file, line and what to write instead; also where a figure or number is not as it was left.
     """
-    if config.quick_mode():
-        _borrow_benchmark()
     if wrong := list(unverified()):
         raise ReportError("\n".join(wrong))
     made_from = inputs()
@@ -95,21 +94,6 @@ def build() -> list[Path]:
         write(pdf, html)
     files.save_json(notebooks.stamp_path("document"), {"inputs": made_from, "outputs": _outputs()})
     return [path("pdf"), path("html")]
-
-
-def _borrow_benchmark():
-    """Give a draft the committed benchmark, which the quick mode does not run."""
-    folder = records.committed()
-    if not (record := records.provenance(folder).get(BENCHMARK)):
-        return
-    records.note(BENCHMARK, record)
-    for result in record.results:
-        if section := files.read_json(folder / "metrics.json", {}).get(result):
-            files.put(records.output() / "metrics.json", result, section)
-        for name in (result, Path(result).with_suffix(".npz").name):
-            if (folder / name).is_file():
-                with files.replacing(records.output() / name) as temporary:
-                    shutil.copyfile(folder / name, temporary)
 
 
 def _pandoc(to, *arguments, target=None):

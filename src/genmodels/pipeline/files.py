@@ -85,7 +85,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path to write a file or folder to; move it to `path` when the block ends well."""
     path = Path(path)
     begin = f".new-{path.name}-"
-    with system_errors(f"writing {path}"), lock(f"write-{short(os.path.abspath(path))}"):
+    with system_errors(f"writing {path}"), lock(f"{path.name}-{short(os.path.abspath(path))}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         for left in path.parent.glob(f"{glob.escape(begin)}*"):  # of a writer that was killed: we hold its lock
             shutil.rmtree(left, ignore_errors=True)
@@ -189,7 +189,10 @@ def arrays_in(content: bytes) -> dict[str, np.ndarray]:
     """
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            return {name: np.asarray(file[name]) for name in file.files}
+            found = {name: file[name] for name in file.files}
+            if other := [name for name, value in found.items() if not isinstance(value, np.ndarray)]:
+                raise ValueError(f"{other[0]} is no array")
+            return found
     except Exception as error:  # a damaged archive raises many kinds
         raise ValueError(f"expected arrays, got an unreadable archive: {error}") from error
 

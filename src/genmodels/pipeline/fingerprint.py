@@ -4,11 +4,17 @@ A lead is "models.vae:VAE" for a name of a module, "metrics" for a whole module,
 """
 
 import ast
+import hashlib
 import inspect
+import linecache
+import re
+import symtable
 import textwrap
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
+
+import numpy as np
 
 from genmodels import _EXPORTS
 from genmodels.pipeline.files import short
@@ -53,8 +59,19 @@ def reached(*leads: str, but: Iterable[str] = (), texts: Callable[[str], str] | 
 
 def edited(*leads: str, but: Iterable[str] = ()) -> list[str]:
     """Return the files in which code that leads reach differs from that of this process's start."""
-    then, now = code(*leads, but=but, texts=_AT_START.__getitem__), code(*leads, but=but)
+    then = code(*leads, but=but, texts=_AT_START.__getitem__)
+    try:
+        now = code(*leads, but=but)
+    except (SyntaxError, ValueError):  # in the middle of an edit
+        return sorted(_file(module) for module in _AT_START if _file(module) in then and _is_rewritten(module))
     return sorted(file for file in {*then, *now} if then.get(file) != now.get(file))
+
+
+def _is_rewritten(module):
+    try:
+        return _text(module) != _AT_START[module]
+    except ValueError:  # gone, or no text
+        return True
 
 
 @lru_cache
@@ -97,63 +114,98 @@ def normalised(text: str) -> str:
         return text  # it will fail when it is run
 
 
+_RUN_TEXT = ("eval", "exec", "run_line_magic", "run_cell_magic")  # functions that take text and run it
+
+
 def used_by(texts: Iterable[str]) -> set[str]:
     """Return the leads that normalised code, of a notebook's cells or of local modules, uses.
 
-    Text that names the package, as for `importlib`, `%run` or a shell line, may use all of it.
+    Text that names the package, as for `importlib`, `%run` or a shell line, may use all of it. What a magic, `eval` or
+    `exec` runs may use all of each import that it names.
     """
-    statements, whole = [], False
+    statements, unread = [], []
     for text in texts:
         try:
             statements += ast.parse(text).body
         except (SyntaxError, ValueError, RecursionError, MemoryError):
-            whole |= "genmodels" in text
-    nodes = (node for statement in statements for node in ast.walk(statement))
-    strings = (node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
-    leads = {lead if _is_defined(lead) else lead.partition(":")[0] for lead in _uses(statements, {})}
-    return leads | ({""} if whole or any("genmodels" in each for each in strings) else set())
+            unread.append(text)
+    nodes = [node for statement in statements for node in ast.walk(statement)]
+    strings = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    calls = [node for node in nodes if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(_RUN_TEXT)]
+    run = [node.value for call in calls for node in ast.walk(call) if isinstance(node, ast.Constant)]
+    words = set(re.findall(r"\w+", "\n".join(map(str, unread + run))))
+    named = {lead for node in nodes for name, lead in _imports([node]).items() if name in words}
+    whole = {""} if any("genmodels" in text for text in strings + unread) else set()
+    return whole | {_known(lead) for lead in _uses(statements, {}) | named}
 
 
-def _is_defined(lead):
+def _known(lead):
+    """Return a lead; that of its module where the module does not define the name."""
     module, _, name = lead.partition(":")
-    return not name or name in _definitions(module, _text(module))
+    return lead if not name or name in _definitions(module, _text(module)) else module
 
 
 def of_function(function: Callable) -> dict[str, str]:
     """Return checksums of a function's code, as `code` does; a function of the user's own counts by its source.
 
-    Of its own module count the functions, classes and plain values that it uses in turn.
+    Of its own module count the functions, classes, arrays and plain values that it uses in turn.
     """
     if function.__module__.startswith("genmodels."):
         return code(f"{function.__module__.removeprefix('genmodels.')}:{function.__name__}")
-    sources, leads, waiting, seen = {}, set(), [function], set()
+    sources, leads, waiting, seen = {}, set(), [function], {function}
     while waiting:
         each = waiting.pop()
         sources[each.__qualname__] = text = normalised(_source(each))
-        leads |= used_by([text])
-        for name in sorted({node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}):
+        known = {}
+        for name in sorted(_globals_of(text)):
             value = function.__globals__.get(name)
             origin = value.__name__ if inspect.ismodule(value) else getattr(value, "__module__", None) or ""
-            if origin.split(".")[0] == "genmodels":
+            if origin.split(".")[0] == "genmodels" and hasattr(value, "__name__"):
                 module = origin.removeprefix("genmodels").removeprefix(".")
-                leads.add(module if inspect.ismodule(value) else f"{module}:{value.__name__}")
+                known[name] = module if inspect.ismodule(value) else f"{module}:{value.__name__}"
             elif (inspect.isfunction(value) or inspect.isclass(value)) and origin == function.__module__:
                 waiting += [] if value in seen else [value]
                 seen.add(value)
-            elif isinstance(value, (int, float, str, bool, tuple)):
-                sources[name] = repr(value)
+            elif name in function.__globals__ and (plain := _as_plain(value)) is not None:
+                sources[name] = plain
+        leads |= used_by([text]) | {_known(lead) for lead in _uses(ast.parse(text).body, known)}
     return {"its builder": short(sources), **code(*leads)}
 
 
+def _globals_of(text):
+    """Return the names that a function or class takes from its module."""
+    tables = [symtable.symtable(text, "", "exec")]
+    for table in tables:  # grows
+        tables += table.get_children()
+    inner = {each.get_name() for table in tables[1:] for each in table.get_symbols() if each.is_global()}
+    return inner | {each.get_name() for each in tables[0].get_symbols() if each.is_referenced()}
+
+
+def _as_plain(value):
+    """Return text that tells a plain value, or an array, from any other; None for anything else."""
+    if isinstance(value, (np.ndarray, np.generic)) and not value.dtype.hasobject:
+        return f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
+    if isinstance(value, (tuple, list, set, frozenset, dict)):
+        parts = [_as_plain(part) for part in (value.items() if isinstance(value, dict) else value)]
+        if None in parts:
+            return None
+        return f"{type(value).__name__} {sorted(parts) if isinstance(value, (set, frozenset)) else parts}"
+    return repr(value) if value is None or isinstance(value, (int, float, complex, str, bytes, range)) else None
+
+
 def _source(thing):
-    """Return the source of a function or class; of a class in a notebook, which `inspect` cannot find, its methods'."""
+    """Return the source of a function or class; that of a class in a notebook, unknown to `inspect`, from its cell."""
     try:
         return textwrap.dedent(inspect.getsource(thing))
     except (OSError, TypeError):
         if not inspect.isclass(thing):
             raise
-    methods = [textwrap.dedent(inspect.getsource(each)) for each in vars(thing).values() if inspect.isfunction(each)]
-    return "\n".join([*(base.__name__ for base in thing.__bases__), *methods])
+    for method in filter(inspect.isfunction, vars(thing).values()):
+        for node in ast.walk(ast.parse("".join(linecache.getlines(method.__code__.co_filename)))):
+            if isinstance(node, ast.ClassDef) and node.name == thing.__name__:
+                return ast.unparse(node)
+    values = {name: _as_plain(value) for name, value in vars(thing).items() if name[:2] != "__"}
+    return "\n".join([*(base.__name__ for base in thing.__bases__), repr(values)])
 
 
 @lru_cache(maxsize=512)
@@ -220,13 +272,16 @@ def _attribute(lead, name):
 def _uses(statements, known):
     """Return the leads that statements use, given {name: lead} of the names around them."""
     nodes = [node for statement in statements for node in ast.walk(statement)]
-    stars = {lead for node in nodes for name, lead in _imports([node]).items() if name == "*"}
-    known = known | _imports(nodes)
-    around = {id(node.value): node for node in nodes if isinstance(node, ast.Attribute)}
-    found = set(stars)
+    imported = {}  # a name may be imported twice, as different things
     for node in nodes:
-        if isinstance(node, ast.Name) and node.id in known:
-            lead = known[node.id]
+        for name, lead in _imports([node]).items():
+            imported.setdefault(name, set()).add(lead)
+    known = {name: {lead} for name, lead in known.items()} | imported
+    around = {id(node.value): node for node in nodes if isinstance(node, ast.Attribute)}
+    found = set(imported.get("*", ()))
+    for name in (node for node in nodes if isinstance(node, ast.Name)):
+        for lead in known.get(name.id, ()):
+            node = name
             while ":" not in lead and (node := around.get(id(node))):  # a.b.c, from the left
                 lead = _attribute(lead, node.attr)
             found.add(lead)

@@ -1,7 +1,7 @@
 """The Jupyter kernel of this environment, for the pipeline, for nbval and for JupyterLab, whatever a notebook names.
 
-VS Code, Colab and conda write kernel names of their own into a notebook, and a folder on JUPYTER_PATH may hold a foreign
-kernel under the usual name; neither has our libraries.
+VS Code, Colab and conda write kernel names of their own into a notebook. A folder on JUPYTER_PATH may hold a foreign
+kernel under the usual name. Neither has our libraries.
 """
 
 import sys
@@ -20,7 +20,3 @@ class OwnKernel(KernelSpecManager):
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         about = {"display_name": "Python 3", "language": "python", "metadata": {"debugger": True}}
         return KernelSpec(argv=command, resource_dir=RESOURCES, **about)
-
-    def get_all_specs(self):
-        spec = self.get_kernel_spec(NATIVE_KERNEL_NAME)
-        return {NATIVE_KERNEL_NAME: {"resource_dir": RESOURCES, "spec": spec.to_dict()}}

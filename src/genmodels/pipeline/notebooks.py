@@ -1,11 +1,10 @@
 """Notebooks: found in notebooks/, run from top to bottom by a kernel of this environment, and fresh or stale.
 
-A notebook is fresh while its code cells, the package's code that it uses, the local modules and files that it reads, the
-runs that it loads, the data and the libraries are the same; otherwise all of it runs again. Comments and Markdown do
-not count.
+A notebook is fresh while its code cells, the package's code that it uses, the local modules and files that it reads,
+the runs that it loads, the data and the libraries are the same. Otherwise all of it runs again. Comments and Markdown
+do not count.
 """
 
-import ast
 import os
 import re
 import sys
@@ -21,6 +20,7 @@ from genmodels.pipeline.experiments import RUNS, Run
 from genmodels.pipeline.records import Record, ReportError
 from genmodels.setups import BUILDERS
 
+_FILE = "file "  # before the name of a file, in a notebook's inputs
 CHECKED = "nbval-check-output"  # the tag of cells whose outputs nbval compares
 # Modules that find and load what counts in another way; of the pipeline, what `save` puts into a figure counts.
 NOT_FOLLOWED = [name for name in fingerprint.modules(fingerprint.PACKAGE) if name.startswith("pipeline")]
@@ -67,16 +67,8 @@ def code(name: str) -> list[str]:
 
 def runs_named_in(cells: Iterable[str]) -> list[str]:
     """Return the runs of the report that code asks for by a plain string, so that they can be trained side by side."""
-    found = []
-    for cell in cells:
-        try:
-            nodes = list(ast.walk(ast.parse(cell)))
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            continue
-        calls = [node for node in nodes if isinstance(node, ast.Call) and node.args]
-        asked = [call.args[0] for call in calls if ast.unparse(call.func).rpartition(".")[2] == "trained"]
-        found += [node.value for node in asked if isinstance(node, ast.Constant)]
-    return [name for name in RUNS if name in found]
+    asked = re.findall(r"\btrained\(['\"](\w+)['\"]", "\n".join(cells))
+    return [name for name in RUNS if name in asked]
 
 
 def inputs(name: str, record: Record | None = None) -> dict:
@@ -86,34 +78,16 @@ def inputs(name: str, record: Record | None = None) -> dict:
         record: of its last run, for the files that it read and the runs that it loaded.
     """
     cells, recorded = code(name), record or Record({}, {})
-    read_files = [file for file in recorded.inputs if file.startswith(_FILE)]
-    local = [text for file in read_files if file.endswith(".py") for text in [_content(file)] if text]
+    paths = {file: records.root() / Path(file[len(_FILE) :]).expanduser() for file in recorded.inputs if _FILE in file}
+    modules = {file: path for file, path in paths.items() if path.suffix == ".py" and path.is_file()}
+    local = {file: fingerprint.normalised(path.read_text(encoding="utf-8")) for file, path in modules.items()}
     return {
         "the notebook's code": files.short(cells),
-        **fingerprint.code(*fingerprint.used_by([*cells, *local]), but=NOT_FOLLOWED),
+        **fingerprint.code(*fingerprint.used_by([*cells, *local.values()]), but=NOT_FOLLOWED),
         **records.environment(),
         **keys(recorded),
-        **{file: _content_sum(file) for file in read_files},
+        **{file: files.short(local[file]) if file in local else files.checksum(path) for file, path in paths.items()},
     }
-
-
-_FILE = "file "
-
-
-def _content(file):
-    """Return the code of a local module without comments; None for another file, or where there is none."""
-    found = _found(file)
-    return (
-        fingerprint.normalised(found.read_text(encoding="utf-8")) if file.endswith(".py") and found.is_file() else None
-    )
-
-
-def _content_sum(file):
-    return files.short(text) if (text := _content(file)) is not None else files.checksum(_found(file))
-
-
-def _found(file):
-    return records.root() / Path(file.removeprefix(_FILE)).expanduser()
 
 
 def keys(record: Record) -> dict:
@@ -153,28 +127,20 @@ def why_stale(name: str, *, here: bool = True) -> str:
         return "not made yet"
     if here and files.load_json(stamp) != record.as_json():
         return "not made here yet"
-    outputs = {what: value for result in record.results for what, value in results.checksums(result).items()}
     moment = files.when(stamp) if here else records.since(record)
-    return record.why_stale(inputs(name, record), outputs, "the notebook", moment)
+    return record.why_stale(inputs(name, record), results.outputs(record.results), "the notebook", moment)
 
 
-def leftovers() -> dict[str, str]:
-    """Return {figure or section: why} of results in the output folder that nothing makes any more."""
-    provenance, present = records.provenance(), names()
-    gone = {
-        result: f"{maker}.ipynb is gone"
-        for maker, of in provenance.items()
-        for result in of.results
-        if not (maker in present or maker in results.RESERVED)
+def leftovers() -> list[str]:
+    """Return the figures and sections in the output folder that nothing makes any more."""
+    provenance, folder = records.provenance(), records.output()
+    made = {
+        result for name in (*names(), *results.RESERVED) if name in provenance for result in provenance[name].results
     }
-    made = {result for maker, of in provenance.items() for result in of.results if result not in gone}
-    figures = (path.name for path in sorted(records.output().glob("*.png")) if results.checksums(path.name))
-    saved = [name for name in figures if results.data_path(name).is_file()]  # a picture without data is not ours
-    return {
-        result: gone.get(result, "no notebook makes it")
-        for result in [*saved, *results.metrics()]
-        if result not in made
-    }
+    # A picture without the data that it shows is not ours.
+    figures = [path.name for path in sorted(folder.glob("*.png")) if path.with_suffix(".npz").is_file()]
+    noted = [result for record in provenance.values() for result in record.results]
+    return [result for result in dict.fromkeys([*figures, *results.metrics(), *noted]) if result not in made]
 
 
 def remove(leftover: Iterable[str]) -> None:
@@ -218,15 +184,16 @@ def run(wanted: Iterable[str], jobs: int) -> None:
 def _run(name, kernels):
     start = time.monotonic()
     print(f"{name}: running", file=sys.stderr, flush=True)
-    origin, before = records.origin(), code(name)
+    origin, before = records.origin(), inputs(name)
     journal = _execute(name, kernels)
-    labels = {label: {"name": of["name"], "settings": of["settings"]} for label, of in journal["runs"].items()}
-    read_files = {_FILE + file: None for file in journal["files"]}
-    seen = Record({**read_files, **{f"run {label}": None for label in labels}}, {}, runs=labels)
-    if code(name) != before:
-        raise ReportError(f"notebooks/{name}.ipynb changed while it ran; start again")
-    outputs = {what: value for result in journal["results"] for what, value in results.checksums(result).items()}
-    record = Record(inputs(name, seen), outputs, origin, journal["results"], labels)
+    runs = {label: {"name": of["name"], "settings": of["settings"]} for label, of in journal["runs"].items()}
+    made_from = inputs(name, Record({_FILE + file: None for file in journal["files"]}, {}, runs=runs))
+    loaded = {f"run {label}": of["key"] for label, of in journal["runs"].items() if of["key"]}
+    if changed := records.changes(
+        {**before, **loaded}, {name: made_from.get(name) for name in (*before, *loaded)}, "then"
+    ):
+        raise ReportError(f"notebooks/{name}.ipynb was run, but {changed}; start again")
+    record = Record(made_from, results.outputs(journal["results"]), origin, journal["results"], runs)
     records.note(name, record)
     files.save_json(stamp_path(name), record.as_json())
     print(f"{name}: done in {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
@@ -234,10 +201,12 @@ def _run(name, kernels):
 
 def _refuse_two_makers():
     makers = {}
-    for maker, record in records.provenance().items():
-        for result in record.results if maker in names() else ():
-            if other := makers.setdefault(result, maker) != maker and makers[result]:
-                raise ReportError(f"{result}: expected one notebook to make it, found {other}.ipynb and {maker}.ipynb")
+    for maker in (name for name in names() if name in (provenance := records.provenance())):
+        for result in provenance[maker].results:
+            makers.setdefault(result, []).append(f"{maker}.ipynb")
+    for result, several in makers.items():
+        if len(several) > 1:
+            raise ReportError(f"{result}: expected one notebook to make it, found {' and '.join(several)}")
 
 
 def executed_path(name: str) -> Path:

@@ -52,9 +52,10 @@ def run_all(work: Callable, tasks: Iterable, *, jobs: int | None = None, tolerat
         waiting = {pool.submit(_do, work, task): task for task in tasks}
         try:
             for future in as_completed(waiting):
-                if not isinstance(future.exception(), tolerate or ()):
+                error = future.exception()
+                if isinstance(error, BrokenProcessPool) or not isinstance(error, tolerate):
                     future.result()
-                yield waiting[future], future.exception()
+                yield waiting[future], error
         except BrokenProcessPool as error:
             gone = (future for future in waiting if isinstance(future.exception(), BrokenProcessPool))
             left = [str(waiting[future]) for future in gone]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from genmodels import config
 from genmodels.datasets import SHA256
-from genmodels.pipeline.files import differing, put, read_json, short
+from genmodels.pipeline.files import FileError, differing, put, read_json, short
 
 LIBRARIES = ("keras", "matplotlib", "numpy", "pillow", "scikit-learn", "scipy", "tensorflow")
 SOURCES = ("src", "notebooks", "data/mnist", "pyproject.toml", "requirements.lock")  # a commit of these names a state
@@ -50,18 +50,12 @@ class Record:
         """Return the record for a JSON file; its key is the digest of the inputs."""
         return {"key": short(self.inputs), **asdict(self)}
 
-    def outputs_of(self, result: str) -> dict:
-        """Return the outputs of one figure, its file and its data, or of one section, its numbers."""
-        figure = result.endswith(".png")
-        begin = result.removesuffix("png") if figure else f"{result}."
-        return {name: value for name, value in self.outputs.items() if name.startswith(begin)}
-
 
 _DICT = {"type": "object"}
 _RESULT = {**_DICT, "required": ["cell", "runs"], "properties": {"runs": _DICT}}
 _PARTS = {"inputs": _DICT, "outputs": _DICT, "origin": _DICT, "runs": _DICT}
 _PARTS["results"] = {**_DICT, "additionalProperties": _RESULT}
-_RECORD = {**_DICT, "required": ["inputs", "outputs", "origin"], "properties": _PARTS}
+_RECORD = {**_DICT, "required": ["inputs", "key", "outputs", "origin"], "properties": _PARTS}
 SCHEMA = {**_DICT, "additionalProperties": _RECORD}  # of provenance.json
 
 
@@ -102,9 +96,14 @@ def provenance(folder: Path | None = None) -> dict[str, Record]:
     """Return {maker: Record} of provenance.json in a folder, by default that of `output`.
 
     Raises:
-        FileError: the file holds something else.
+        FileError: the file holds something else, or was changed by hand.
     """
-    found = read_json((folder or output()) / "provenance.json", {}, SCHEMA)
+    path = (folder or output()) / "provenance.json"
+    found = read_json(path, {}, SCHEMA)
+    for maker, of in found.items():
+        if of["key"] != (key := short(of["inputs"])):
+            wrong = f"expected {key} as the key of {maker}'s inputs, got {of['key']!r}"
+            raise FileError(f"{path.name}: {wrong}; restore or delete {path}")
     names = Record.__dataclass_fields__
     return {maker: Record(**{name: of[name] for name in names if name in of}) for maker, of in found.items()}
 

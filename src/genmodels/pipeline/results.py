@@ -1,8 +1,8 @@
 """What notebooks leave for the report: figures with the data they show, and numbers; with what made them.
 
-`save` and `record` write only where the pipeline runs the notebook: then GENMODELS_JOURNAL names a file, to which the
-kernel writes which results each cell left, and which runs, files and local modules it used up to there. Anywhere else,
-as in JupyterLab, they show and check the result, and leave data/report/ as it is.
+`save` and `record` write only where the pipeline runs the notebook. There the kernel keeps a journal: which results
+each cell left, and which runs, files and local modules were used up to there. Anywhere else, as in JupyterLab, they
+show and check the result, and leave data/report/ as it is.
 """
 
 import io
@@ -11,13 +11,16 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from genmodels import config
+from genmodels.pipeline.experiments import RUNS
 from genmodels.pipeline.files import checksum, put, read_json, replacing, short
-from genmodels.pipeline.records import ReportError, output, root
+from genmodels.pipeline.records import output, root
 
 RESERVED = ("study", "benchmark")  # sections that no notebook writes
 _NUMBERS = {"type": "object", "additionalProperties": {"type": "object"}}
@@ -25,35 +28,27 @@ METRICS = {  # the structure of metrics.json: {section: {name: anything}}
     "type": "object",
     "additionalProperties": {"type": "object", "properties": {"scores": _NUMBERS}},
 }
-_journal = {"results": {}, "runs": {}, "files": []}  # of this process, where it is a kernel of the pipeline
-_read = set()  # paths of the files that it opened for reading
+# Of this process; path: set in a kernel of the pipeline alone, cell: the number of the present one.
+_journal = {"path": None, "cell": 0, "results": {}, "runs": {}, "files": []}
+_read = set()  # paths of files that this process opened for reading
 _told = []
-_SYSTEM = ("/usr", "/lib", "/lib64", "/proc", "/sys", "/dev", "/etc", "/var", "/run")  # no notebook depends on these
+_SYSTEM = ("/usr/", "/lib", "/proc/", "/sys/", "/dev/", "/etc/", "/var/", "/run/")  # no notebook depends on these
 
 
-class SavedFigure:
-    """A saved figure, which a notebook shows as the picture that it is."""
-
-    def __init__(self, name: str, picture: bytes):
-        self.name, self.picture = name, picture
-
-    def _repr_png_(self):
-        return self.picture
-
-    def __repr__(self):
-        return f"SavedFigure({self.name!r})"
-
-
-def save(figure, name: str) -> SavedFigure:
-    """Save a figure for the report, with the data that it shows, and return it for the notebook to show.
+def save(figure, name: str):
+    """Save a figure for the report, with the data that it shows.
 
     Args:
         figure: a matplotlib Figure.
         name: a plain file name that ends in .png; the report cites it as ../data/report/NAME.
 
+    Returns:
+        The picture, an IPython.display.Image, for the notebook to show.
+
     Raises:
         ValueError: the name is no such file name, or the figure is none.
     """
+    from IPython.display import Image
     from matplotlib.figure import Figure
 
     from genmodels.figures import shown_in
@@ -62,16 +57,16 @@ def save(figure, name: str) -> SavedFigure:
         raise ValueError(f"figure must be a matplotlib Figure, such as plt.gcf() or axes.figure, got {figure!r:.80}")
     if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*\.png", name):
         raise ValueError(f"name must be a plain file name that ends in .png, such as my_figure.png, got {name!r:.80}")
-    shown, saved = shown_in(figure), SavedFigure(name, _picture(figure))
+    shown, drawn = shown_in(figure), picture(figure)
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close(figure)  # or the notebook would show it twice
     if _is_recording():
-        write_figure(name, saved.picture, shown)
+        write_figure(name, drawn, shown)
         _note(name)
-    return saved
+    return Image(data=drawn)
 
 
-def _picture(figure):
+def picture(figure) -> bytes:
     """Return a figure as PNG; in the quick mode it is marked as a draft."""
     import matplotlib.style
 
@@ -79,18 +74,18 @@ def _picture(figure):
 
     if config.quick_mode():
         mark_as_draft(figure)
-    picture = io.BytesIO()
+    drawn = io.BytesIO()
     with matplotlib.style.context("default"):
-        figure.savefig(picture, format="png", dpi=200, metadata={"Software": None})
-    return picture.getvalue()
+        figure.savefig(drawn, format="png", dpi=200, metadata={"Software": None})
+    return drawn.getvalue()
 
 
-def write_figure(name: str, picture: bytes, shown: dict[str, np.ndarray]) -> None:
+def write_figure(name: str, drawn: bytes, shown: dict[str, np.ndarray]) -> None:
     """Write a figure's picture, and beside it the data that it shows."""
     with replacing(data_path(name)) as temporary:
         np.savez_compressed(temporary, **shown)
     with replacing(output() / name) as temporary:
-        temporary.write_bytes(picture)
+        temporary.write_bytes(drawn)
 
 
 def record(section: str, numbers: dict) -> None:
@@ -146,9 +141,14 @@ def checksums(result: str) -> dict:
     return {f"{result}.{name}": short(value) for name, value in metrics().get(result, {}).items()}
 
 
+def outputs(made: Iterable[str]) -> dict:
+    """Return the checksums of several results together, as a record has them."""
+    return {what: value for result in made for what, value in checksums(result).items()}
+
+
 def _is_recording():
     """Return whether the pipeline runs this notebook; elsewhere say once that nothing is written."""
-    if os.environ.get("GENMODELS_JOURNAL"):
+    if _journal["path"]:
         return True
     if not _told:
         print("shown, not saved: figures and numbers of data/report/ are written by `make report` alone")
@@ -156,64 +156,62 @@ def _is_recording():
     return False
 
 
-def loaded(run) -> None:
-    """Note that this process has loaded a run: it is behind all results that follow."""
-    from genmodels.pipeline.experiments import RUNS
-
+def loaded(run, key: str | None) -> None:
+    """Note that this process has loaded a run, with its key: it is behind all results that follow."""
     known = RUNS.get(run.name) == run
     label = str(run) if known else f"{run} ({short(run.settings())[:6]})"
-    _journal["runs"].setdefault(label, {"name": run.name, "seed": run.seed, "settings": None if known else vars(run)})
+    settings = {} if known else {"settings": vars(run)}
+    _journal["runs"].setdefault(label, {"name": run.name, "seed": run.seed, "key": key, "settings": None, **settings})
 
 
 def begin() -> None:
     """Start the journal in a kernel of the pipeline; called before its first cell."""
     from IPython import get_ipython
 
+    _journal["path"] = os.environ.pop("GENMODELS_JOURNAL")  # processes that a cell starts have none
     sys.addaudithook(_note_reading)
+    get_ipython().events.register("pre_run_cell", lambda info: _journal.update(cell=_journal["cell"] + 1))
     get_ipython().events.register("post_run_cell", lambda result: _write())
     _write()
 
 
 def _note_reading(event, arguments):
-    if event != "open" or not isinstance(arguments[0], str):
-        return
-    _, mode, flags = arguments
-    if "r" in mode if isinstance(mode, str) else flags & 3 in (os.O_RDONLY, os.O_RDWR):
-        _read.add(os.path.abspath(arguments[0]))
+    if event == "open" and isinstance(path := arguments[0], str):
+        _, mode, flags = arguments
+        if "r" in mode if isinstance(mode, str) else flags & 3 in (os.O_RDONLY, os.O_RDWR):
+            _read.add(os.path.abspath(path))
 
 
 def _note(result):
-    from IPython import get_ipython
-
-    if result in _journal["results"]:
-        raise ReportError(f"{result}: expected to be made once in this notebook, it is made twice")
     runs = {}
     for run in _journal["runs"].values():
         runs.setdefault(run["name"], []).append(run["seed"])
-    _journal["results"][result] = {"cell": get_ipython().execution_count, "runs": runs}
-    _write()
+    _journal["results"][result] = {"cell": _journal["cell"], "runs": runs}
 
 
 def _write():
-    modules = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
-    paths = {*_read, *(os.path.abspath(path) for path in modules if isinstance(path, str) and path.endswith(".py"))}
-    _journal["files"] = sorted(filter(None, map(_own_file, paths)))
-    path = Path(os.environ["GENMODELS_JOURNAL"])
-    with replacing(path) as temporary:
+    """Write the journal, with the user's files that were read and the local modules that were imported."""
+    modules = (vars(module).get("__file__") for module in list(sys.modules.values()) if hasattr(module, "__dict__"))
+    paths = _read.union(path for path in modules if isinstance(path, str) and path.endswith(".py"))
+    _journal["files"] = sorted(set(map(_own_file, paths)) - {None})
+    with replacing(Path(_journal["path"])) as temporary:
         temporary.write_text(json.dumps(_journal), encoding="utf-8")
 
 
+@cache
 def _own_file(path):
     """Return the name of a file that a notebook may depend on; None for those of the system, of Python and our own."""
-    path = Path(path)
-    here, home = root(), Path.home()
-    place = next((place for place in (here, home) if path.is_relative_to(place)), None)
-    inner = path.relative_to(place) if place else path
-    if place == here:
-        system = (output(), here / "src")
-    else:
-        system = (sys.prefix, sys.base_prefix, tempfile.gettempdir(), config.cache_folder(), *_SYSTEM)
-    hidden = any(part[0] == "." for part in inner.parts) or path.suffix == ".pyc"
-    if hidden or not path.is_file() or any(path.is_relative_to(each) for each in system):
+    ours = (output(), root() / "src", sys.prefix, sys.base_prefix, config.cache_folder())
+    if path.endswith(".pyc") or path.startswith(tuple(f"{each}{os.sep}" for each in ours)):
         return None
-    return f"~/{inner.as_posix()}" if place == home and place != here else inner.as_posix()
+    path = Path(path)
+    if path.is_relative_to(root()):
+        inner, name = path.relative_to(root()), path.relative_to(root()).as_posix()
+    elif path.is_relative_to(tempfile.gettempdir()) or path.as_posix().startswith(_SYSTEM):
+        return None
+    elif path.is_relative_to(Path.home()):
+        inner = path.relative_to(Path.home())
+        name = f"~/{inner.as_posix()}"
+    else:
+        inner, name = path, path.as_posix()
+    return name if path.is_file() and not any(part[0] == "." for part in inner.parts) else None

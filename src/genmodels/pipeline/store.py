@@ -41,6 +41,7 @@ class Trained:
 
 
 TRAIN = "pipeline.store:train"  # what every run's weights depend on, see `fingerprint`
+_RECORD = {"type": "object", "required": ["inputs", "outputs"]}  # the structure of record.json
 
 
 def inputs(run: Run | str) -> dict:
@@ -97,7 +98,7 @@ def why_stale(run: Run | str) -> str:
     if home.is_dir():
         return f"damaged: {damage}" if (damage := _damage(home)) else ""
     saved = config.cache_folder().glob(f"runs/{run.name}-*/record.json")
-    before = {path: files.read_json(path, schema={"required": ["inputs"]})["inputs"] for path in saved}
+    before = {path: files.read_json(path, schema=_RECORD)["inputs"] for path in saved}
     same = ("setting seed", "budget")
     mine = [path for path, old in before.items() if all(old.get(name) == now[name] for name in same)]
     if not mine:
@@ -135,7 +136,8 @@ def trained(run: Run | str, *, latent_dim: int | None = None, position: int = 0)
             f"run {run.name}: expected latent_dim={latent_dim}, which what is drawn here needs, got {found}; set it in "
             "the run's options, or leave out what needs it"
         )
-    results.loaded(run)
+    # The key of a builder of the user's own is known in their notebook alone.
+    results.loaded(run, key(run)[:16] if _builder(run).__module__.startswith("genmodels.") else None)
     return done
 
 
@@ -203,7 +205,7 @@ def _checksums(home):
 def _damage(home):
     """Return the names of missing or altered files of a folder; the record is checked by the folder's name."""
     try:
-        record = files.read_json(home / "record.json", {}, {"required": ["inputs", "outputs"]})
+        record = files.read_json(home / "record.json", {}, _RECORD)
     except files.FileError:
         record = {}
     if not home.name.endswith(files.short(record.get("inputs"))):
@@ -218,6 +220,8 @@ def _saved(run, home):
     if not (why := _damage(home)):
         try:
             return _load(run, home)
+        except TrainingError:
+            raise
         except Exception as error:  # of many kinds, where libraries changed what they read
             if isinstance(error, MemoryError) or getattr(error, "errno", None):
                 raise
@@ -228,8 +232,20 @@ def _saved(run, home):
 def _load(run, home):
     import keras
 
+    import_module("genmodels.optimizers")  # makes FusedAdam known to Keras
     with zipfile.ZipFile(home / "model.keras") as archive:
-        module = json.loads(archive.read("config.json"))["module"]
+        module = json.loads(archive.read("config.json"))["module"] or ""
     if module.startswith("genmodels."):
-        import_module(module)  # makes the class known to Keras; that of a model of the user's own is known already
-    return Trained(run, keras.models.load_model(home / "model.keras"), **files.read_json(home / "training.json"))
+        import_module(module)  # makes the class known to Keras
+    build = _builder(run)
+    classes = {name: value for name, value in build.__globals__.items() if isinstance(value, type)}
+    try:
+        model = keras.models.load_model(home / "model.keras", custom_objects=classes)
+    except (TypeError, ValueError) as error:
+        if build.__module__.startswith("genmodels."):
+            raise
+        raise TrainingError(
+            f"run {run}: expected a model that Keras can load again, got: {str(error).partition(chr(10))[0]:.200}; its "
+            "classes need a get_config, and those of another module @keras.saving.register_keras_serializable()"
+        ) from error
+    return Trained(run, model, **files.read_json(home / "training.json"))

@@ -1,8 +1,8 @@
-"""Kills at random moments: the next call finishes what was interrupted, with the same bits, and nothing stays behind.
+"""Crash test: kills at random moments. The next call finishes the work with the same bits, and nothing stays behind.
 
-`make torture` (`python -m benchmarks.torture 120`, so many kills) works on a copy of the checkout, in the quick mode.
-Every other kill hits only the process that was called, as the system does when memory runs out, and the processes that
-it started have to end by themselves; the rest hit all at once, as when the power fails.
+`make crash-test` (`python -m benchmarks.crash_test 120`, for 120 kills) works on a copy of the checkout, in the quick
+mode. Every other kill hits only the process that was called, as the system does when memory runs out; the processes it
+started have to end by themselves. The rest hit all at once, as in a power failure.
 """
 
 import dataclasses
@@ -16,36 +16,44 @@ import sys
 import tempfile
 import time
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 
-from genmodels import data
+from genmodels import config
 
-# Every kind of model, small, for several epochs, which the quick mode does not give them.
+# One small model of each kind, for several epochs; the quick mode alone would give them one.
 MODELS = """
 import sys
-from genmodels import experiments, watch
+from genmodels import trained, training
+from genmodels.pipeline.experiments import RUNS, Run
 
-class Longer(experiments.Run):
+class Longer(Run):
     def settings(self):
         return {**super().settings(), "epochs": 3}
 
-watch.EPOCHS = 99
-small = {"ae": {"hidden_units": (32,)}, "vae_kl": {"hidden_units": (32,)}, "gan": {"channels": 4}, "judge": {}}
+training.PATIENCE = 99
+small = {"ae": {"hidden_units": (32,)}, "vae_kl": {"hidden_units": (32,)}, "gan": {"channels": 4}, "reference": {}}
 small["cvae_2"] = {"latent_dim": 2, "hidden_units": (32,), "classifier_weight": 80.0}
 for name in sys.argv[1:] or small:
-    experiments.trained(Longer(**{**vars(experiments.RUNS[name]), "options": small[name]}))
+    trained(Longer(**{**vars(RUNS[name]), "options": small[name]}))
 """
 
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
-    """What is killed. command: arguments of Python. fresh: files and folders of the copy that it makes."""
+    """A command to kill.
+
+    Attributes:
+        name: Name in the table.
+        command: Arguments of Python.
+        fresh: Files and folders of the copy that the command makes; removed before it begins anew.
+    """
 
     name: str
-    command: tuple
-    fresh: tuple
+    command: tuple[str, ...]
+    fresh: tuple[str, ...]
 
 
 CACHE, DOCUMENTS = ".cache/genmodels", ("draft/generative_models.pdf", "draft/generative_models.html")
@@ -58,23 +66,34 @@ PHASES = (
 )
 
 
-def copy_to(root):
-    """Copies of the checkout what a report is made from to `root`."""
+def copy_to(root: Path) -> None:
+    """Copy the parts of the checkout that a report is made from to `root`."""
     built = shutil.ignore_patterns("__pycache__", "generative_models.pdf", "generative_models.html", ".*")
     for part in ("src", "notebooks", "report", "data"):
-        shutil.copytree(data.checkout() / part, root / part, ignore=built)
-    shutil.copy(data.checkout() / "pyproject.toml", root)
+        shutil.copytree(config.checkout() / part, root / part, ignore=built)
+    shutil.copy(config.checkout() / "pyproject.toml", root)
 
 
-def start(root, command):
-    """Starts Python in a copy of the checkout, in the quick mode."""
+def start(root: Path, command: Sequence[str]) -> subprocess.Popen:
+    """Start Python in a copy of the checkout, in the quick mode."""
     quick = {"GENMODELS_BUDGET": "smoke", "GENMODELS_CACHE": str(root / CACHE), "PYTHONPATH": str(root / "src")}
     options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": {**os.environ, **quick}}
     return subprocess.Popen([sys.executable, *command], cwd=root, **options)
 
 
-def finish(root, command):
-    """Runs Python in a copy of the checkout to its end; returns the seconds. Raises CalledProcessError if it fails."""
+def finish(root: Path, command: Sequence[str]) -> float:
+    """Run Python in a copy of the checkout to its end.
+
+    Args:
+        root: The copy.
+        command: Arguments of Python.
+
+    Returns:
+        Duration in seconds.
+
+    Raises:
+        subprocess.CalledProcessError: The command fails.
+    """
     begun = time.monotonic()
     with start(root, command) as process:
         process.wait()
@@ -83,8 +102,8 @@ def finish(root, command):
     return time.monotonic() - begun
 
 
-def results(root):
-    """{what: checksum} of weights, histories, numbers, figures with their data, and documents of a copy."""
+def results(root: Path) -> dict[str, str]:
+    """Return {result: checksum} of weights, histories, numbers, figures with their data, and documents of a copy."""
     found = {}
     for home in (root / CACHE / "runs").glob("[!.]*"):
         with zipfile.ZipFile(home / "model.keras") as archive:
@@ -96,14 +115,23 @@ def results(root):
     return {name: hashlib.sha256(content).hexdigest() for name, content in found.items()}
 
 
-def left_behind(root):
-    """Temporary and half-finished files in a copy, and what was taken for damaged."""
+def left_behind(root: Path) -> list[str]:
+    """Return the temporary and half-finished files of a copy, and those that were taken for damaged."""
     found = [*root.rglob(".new-*"), *(root / CACHE / "unfinished").glob("*"), *(root / CACHE / "damaged").glob("*")]
     return [str(path.relative_to(root)) for path in found]
 
 
-def kill(process, *, alone, patience=30):
-    """Kills a process, alone or with all that it started; returns how many of those still run after `patience` s."""
+def kill(process: subprocess.Popen, *, alone: bool, patience: float = 30) -> int:
+    """Kill a process.
+
+    Args:
+        process: The process.
+        alone: Leave the processes that it started; otherwise kill them too.
+        patience: Seconds that these have to end.
+
+    Returns:
+        Number of them that still run.
+    """
     started = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.wait()
@@ -115,10 +143,20 @@ def kill(process, *, alone, patience=30):
     return len(psutil.wait_procs(started, timeout=patience)[1])
 
 
-def torture(root, phase, kills, chance, *, within=1.0):
-    """Kills a phase so often, beginning anew when it gets to its end; returns a row of the table and its findings.
+def crash_test(
+    root: Path, phase: Phase, kills: int, rng: random.Random, *, within: float = 1.0
+) -> tuple[tuple, list[str]]:
+    """Kill a phase many times at random moments; begin anew whenever it reaches its end.
 
-    within: the share of the undisturbed time after which it is killed at the latest.
+    Args:
+        root: A copy of the checkout, see `copy_to`.
+        phase: The command to kill.
+        kills: How many times.
+        rng: Source of the moments.
+        within: Latest moment, as a share of the undisturbed duration.
+
+    Returns:
+        A row of the table, see `main`, and the findings, one text each.
     """
 
     def begin():
@@ -127,19 +165,19 @@ def torture(root, phase, kills, chance, *, within=1.0):
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def compare():
-        again = results(root)
-        wrong = sorted(name for name in {*right, *again} if right.get(name) != again.get(name))
+        found = results(root)
+        wrong = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
         findings.extend(f"{phase.name}: {name} differs from the undisturbed run" for name in wrong)
         findings.extend(f"{phase.name}: {name} is left behind" for name in left_behind(root))
 
     begin()
-    seconds, right = finish(root, phase.command), results(root)
+    seconds, expected = finish(root, phase.command), results(root)
     done, ends, orphans, findings = 0, 0, 0, []
     begin()
     while done < kills:
         process = start(root, phase.command)
         try:
-            process.wait(timeout=chance.uniform(0, within * seconds))
+            process.wait(timeout=rng.uniform(0, within * seconds))
             ends += 1
             compare()
             begin()
@@ -150,18 +188,26 @@ def torture(root, phase, kills, chance, *, within=1.0):
     compare()
     if orphans:
         findings.append(f"{phase.name}: {orphans} processes outlived the one that had started them")
-    return (phase.name, f"{seconds:.0f}", done, ends + 1, len(right), len(findings)), findings
+    return (phase.name, f"{seconds:.0f}", done, ends + 1, len(expected), len(findings)), findings
 
 
-def main(kills=120, seed=0):
-    """Prints the table; returns what was found wrong."""
-    chance, rows, findings = random.Random(seed), [], []
+def main(kills: int = 120, seed: int = 0) -> list[str]:
+    """Kill all phases, and print a table and the findings.
+
+    Args:
+        kills: Number of kills, shared among the phases.
+        seed: Seed of the moments.
+
+    Returns:
+        The findings.
+    """
+    rng, rows, findings = random.Random(seed), [], []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "kopia źródeł"
         copy_to(root)
         for place, phase in enumerate(PHASES):
             share = kills // len(PHASES) + (place < kills % len(PHASES))
-            row, found = torture(root, phase, share, chance)
+            row, found = crash_test(root, phase, share, rng)
             rows, findings = [*rows, row], [*findings, *found]
             print(f"{phase.name}: {row[2]} kills, {len(found)} findings", file=sys.stderr, flush=True)
     head = ("phase", "s undisturbed", "kills", "finished", "results compared", "findings")

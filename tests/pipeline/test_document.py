@@ -1,21 +1,32 @@
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from pypdf import PdfReader
 
 from conftest import OTHER_TRAININGS, build_copy, numbers_of, record_numbers, replace_in
-from genmodels import cache, data, document, report
+from genmodels import config
+from genmodels.pipeline import document, files, notebooks, records, results, study
 
 HEAD = "title: Próba\nauthor: Ktoś\nprogramme: P\ncourse: C\nlang: pl\ncover-alt: Okładka z cyfr"
 
 
+NINETEEN = """latent_space_AE.png grid_ae.png 2_pairs_ae.png phase_change_ae.png training_result_vae.png
+latent_space_VAE.png grid_Vae.png 2_pairs_quantized_vae.png phase_change_vae.png kld_formulas.png
+training_result_vae_special_loss.png cond_vae_2.png cond_vae_25.png cond_vae_100.png cond_representation.png
+cond_rep_all_positions.png cond_rep_normal.png gan_results.png gan_examples.png""".split()  # in their order
+FURTHER = """learning_ae.png kl_forms.png learning_vae.png vae_before_after.png learning_cvae.png cvae_accuracy_map.png
+gan_progress.png gan_neighbours.png time_to_quality.png""".split()
+
+
 @pytest.fixture
 def source(checkout):
-    """Replaces the text of the report; returns a function that builds the PDF alone and gives its text."""
+    """A function that replaces the text of the report, builds the PDF alone and returns its text."""
 
     def build(body):
         markdown = checkout / "report" / "generative_models.md"
@@ -44,16 +55,14 @@ def test_the_real_report_has_nineteen_figures_in_their_order(built):
     assert all(f"Rysunek {number}:" in text for number in range(1, 20)) and "Rysunek 20" not in text
     assert all(f"Rysunek A{number}:" in text for number in range(1, 10)) and "Rysunek A10" not in text
     markdown = (built / "report" / "generative_models.md").read_text(encoding="utf-8")
-    names = [name for files in report.FIGURES.values() for name in files][:-1]
-    extra = [name for files in report.EXTRA.values() for name in files]
-    for group in (names, extra):
-        places = [markdown.index(f"../data/report/{name}") for name in group]
-        assert places == sorted(places)
+    cited = re.findall(r"\]\(\.\./data/report/([^)]+)\)\{([^}]+)\}", markdown)
+    assert [name for name, attributes in cited if ".dodatkowy" not in attributes] == NINETEEN
+    assert [name for name, attributes in cited if ".dodatkowy" in attributes] == FURTHER
     assert "{{" not in text and "Zadanie 3.3" in text and "Bibliografia" in text and "Spis rysunków" in text
 
 
 def test_every_answer_makes_a_claim(checkout):
-    """Sections that answer a task: each holds at least one checked sentence."""
+    """Each section that answers a task holds at least one checked sentence."""
     text = (checkout / "report" / "generative_models.md").read_text(encoding="utf-8")
     sections = {section.partition("\n")[0]: section for section in text.replace("\n# ", "\n## ").split("\n## ")[1:]}
     answers = [name for name in sections if name.startswith(("Zadanie 1.", "Zadanie 2.", "Zadanie 3.", "Zadanie 4"))]
@@ -67,7 +76,7 @@ def test_the_report_holds_for_the_numbers_of_other_trainings(checkout, training)
 
     The numbers were measured on an Intel Xeon (6/207/2): all runs trained and all notebooks run, for AVX2 with
     ONEDNN_MAX_CPU_ISA=AVX2 and OPENBLAS_CORETYPE=Haswell in place of its AVX-512, and with two more seeds of all models
-    but the judges, which stand for processors that nobody has tried.
+    but the reference classifiers, which stand for processors that nobody has tried.
     """
     record_numbers(**numbers_of(training))
     document._write_pdf(document.path())
@@ -118,7 +127,7 @@ def test_digits_follow_the_spread(source, numbers, written, expected):
 def test_a_failed_build_leaves_the_last_good_documents(checkout):
     good = [path.read_bytes() for path in document.build()]
     replace_in(checkout / "report" / "generative_models.md", "@fig-wzory", "@fig-wzor")
-    with pytest.raises(report.ReportError, match=r'line \d+: no figure "fig-wzor"; did you mean "fig-wzory"\?'):
+    with pytest.raises(records.ReportError, match=r'line \d+: no figure "fig-wzor"; did you mean "fig-wzory"\?'):
         document.build()
     assert [document.path(kind).read_bytes() for kind in ("pdf", "html")] == good
     assert "generative_models.md changed since" in document.why_stale("pdf")
@@ -149,13 +158,13 @@ def test_constants_of_the_task_may_be_typed(source):
 )
 def test_a_result_that_is_typed_or_a_claim_that_is_not_one_is_named(source, body, message):
     record_numbers(a={"x": 0.5, "y": -0.25, "name": "tekst"})
-    with pytest.raises(report.ReportError, match=message):
+    with pytest.raises(records.ReportError, match=message):
         source(body)
 
 
 def test_all_claims_that_are_false_are_named_at_once(source):
     record_numbers(a={"x": 0.5})
-    with pytest.raises(report.ReportError) as stopped:
+    with pytest.raises(records.ReportError) as stopped:
         source("[Raz.]{claim='a.x > 1'} [Dwa.]{claim='a.x > 0'}\n\n[Trzy.]{claim='a.x < 0'}")
     first, second = str(stopped.value).splitlines()
     assert "line 10: „Raz.” is no longer true: a.x > 1 (a.x = 0.5)" in first
@@ -189,9 +198,9 @@ def test_the_pdf_is_for_archives_and_for_reading_aloud(source):
 
 def test_the_pdf_carries_what_it_was_made_from(built):
     reader = PdfReader(built / "report" / "generative_models.pdf")
-    attached = {name: json.loads(files[0]) for name, files in reader.attachments.items()}
+    attached = {name: json.loads(contents[0]) for name, contents in reader.attachments.items()}
     for name in ("metrics.json", "study.json", "provenance.json"):
-        assert attached[name] == cache.read_json(built / "data" / "report" / name)
+        assert attached[name] == files.read_json(built / "data" / "report" / name)
     assert attached["figures.json"][0] == "cover.png" and len(attached["figures.json"]) == 29
     assert len(attached["claims.json"]) >= 40 and set(attached["claims.json"][0]) == {"sentence", "claim", "values"}
     text = text_of(built / "report" / "generative_models.pdf")
@@ -228,15 +237,15 @@ def test_the_html_is_one_file_with_the_same_text(built):
 
 def test_numbers_of_the_study_are_quoted_beside_those_of_the_run(source):
     record_numbers(a={"x": 1.5})
-    study = {"test": {"gan": {"label": {"mean": 0.99651}}}, "machine": {"processor": "Szybki 3000"}}
-    cache.write_json(report.study_path(), study)
+    studied = {"test": {"gan": {"label": {"mean": 0.99651}}}, "machine": {"processor": "Szybki 3000"}}
+    files.write_json(study.path(), studied)
     text = source("A{{a.x:.1f}}B {{study.test.gan.label.mean:.2%}}C {{study.machine.processor}}D")
     assert "A1,5B" in text and "99,65 %C" in text and "Szybki 3000D" in text
 
 
 def test_the_universitys_mark_takes_the_cover_where_it_exists(checkout):
     document.build()
-    shutil.copy(report.output() / "2_pairs_ae.png", document.logo())
+    shutil.copy(records.output() / "2_pairs_ae.png", records.output() / "Znak_graficzny_AGH.svg.png")
     assert "Znak_graficzny_AGH.svg.png changed since" in document.why_stale("pdf")
     document.build()
     attached = PdfReader(document.path()).attachments["figures.json"][0]
@@ -244,7 +253,7 @@ def test_the_universitys_mark_takes_the_cover_where_it_exists(checkout):
 
 
 def test_documents_are_stale_after_any_of_their_sources_changes(built, monkeypatch):
-    monkeypatch.setattr(data, "checkout", lambda: built)
+    monkeypatch.setattr(config, "checkout", lambda: built)
     monkeypatch.setenv("GENMODELS_CACHE", str(built / ".cache"))
     assert document.why_stale("pdf") == ""
     sources = [f"report/{name}" for name in document.SOURCES]
@@ -256,15 +265,38 @@ def test_documents_are_stale_after_any_of_their_sources_changes(built, monkeypat
         assert document.why_stale("pdf") == ""
     html = document.path("html").read_bytes()
     document.path("html").write_bytes(b"broken")
-    assert document.why_stale("html") == "changed after it was built" and document.why_stale("pdf") == ""
+    assert document.why_stale("html") == "html changed after the build wrote it" and document.why_stale("pdf") == ""
     document.path("html").write_bytes(html)
+
+
+@pytest.mark.parametrize("names", [["zadanie_1_autoenkoder"], ["zadanie_1_autoenkoder", "moje"]])
+def test_documents_are_stale_once_a_notebook_is_gone_or_new(built, monkeypatch, names):
+    monkeypatch.setattr(config, "checkout", lambda: built)
+    monkeypatch.setenv("GENMODELS_CACHE", str(built / ".cache"))
+    monkeypatch.setattr(notebooks, "names", lambda: names)
+    assert document.why_stale("pdf").startswith("the list of notebooks changed since ")
+
+
+def test_a_figure_may_be_named_like_a_section_or_begin_like_another_figure(checkout):
+    name = "zadanie_1_autoenkoder"
+    record = records.provenance()[name]
+    copies = {"zadanie_1.png": "grid_ae.png", "grid_ae.v2.png": "grid_ae.png"}
+    for copy, figure in copies.items():
+        shutil.copy(records.output() / figure, records.output() / copy)
+        shutil.copy(results.data_path(figure), results.data_path(copy))
+    made = record.results | {copy: record.results[figure] for copy, figure in copies.items()}
+    records.note(name, replace(record, results=made, outputs=results.outputs(made)))
+    assert list(document.unverified()) == []
 
 
 def test_a_draft_goes_to_its_own_folder_and_says_so(checkout, smoke):
     shutil.copytree(checkout / "data" / "report", checkout / "draft")
-    drafts = cache.read_json(checkout / "draft" / "provenance.json")
-    del drafts["study"]
-    cache.write_json(checkout / "draft" / "provenance.json", drafts)
+    for name, parts in (("provenance", ("study", "benchmark")), ("metrics", ("benchmark",))):  # which it has not made
+        drafts = files.read_json(checkout / "draft" / f"{name}.json")
+        left = {part: value for part, value in drafts.items() if part not in parts}
+        files.write_json(checkout / "draft" / f"{name}.json", left)
+    for ending in ("png", "npz"):
+        (checkout / "draft" / f"time_to_quality.{ending}").unlink()
     pdf, html = document.build()
     assert (pdf, html) == tuple(checkout / "draft" / f"generative_models.{kind}" for kind in ("pdf", "html"))
     assert "SZKIC" in PdfReader(pdf).pages[2].extract_text() and "SZKIC" in html.read_text(encoding="utf-8")
@@ -279,8 +311,9 @@ def audit(event, arguments):
         raise SystemExit(f"{event} {arguments}")
 
 sys.addaudithook(audit)
-from genmodels import data, document
-data.checkout = lambda: Path(sys.argv[1])
+from genmodels import config
+from genmodels.pipeline import document
+config.checkout = lambda: Path(sys.argv[1])
 print(*document.build())
 """
 
@@ -293,19 +326,17 @@ def test_building_opens_no_socket(built, tmp_path):
     assert done.returncode == 0 and "generative_models.pdf" in done.stdout, done.stderr
 
 
-def test_what_a_killed_build_left_in_the_sources_is_swept(source):
-    dead = report.root() / "report" / ".new-process-00000000-report.typ"
-    dead.touch()
-    (cache.directory() / "locks").mkdir(parents=True, exist_ok=True)
-    (cache.directory() / "locks" / "process-00000000.lock").touch()  # which nobody holds
-    source("Tekst.")
+def test_what_a_killed_build_left_in_the_sources_is_cleaned_up(source):
+    dead = records.root() / "report" / ".new-report.typ"
+    dead.write_text("#killed")
+    assert "Tekst." in source("Tekst.")
     assert not dead.exists()
 
 
 def test_a_text_that_pandoc_cannot_read_in_time_stops_the_build(source, monkeypatch):
-    """Found by benchmarks/fuzz.py: its time doubles with every bracket that is opened and not closed."""
+    """Its time doubles with every bracket that is opened and not closed."""
     monkeypatch.setattr(document, "PATIENCE", 3)
-    with pytest.raises(report.ReportError, match="expected pandoc to read it within 3 s, it did not; brackets"):
+    with pytest.raises(records.ReportError, match="expected pandoc to read it within 3 s, it did not; brackets"):
         source("[" * 3_000)
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from genmodels.gan import ConditionalGAN
+from genmodels.models.gan import ConditionalGAN, discriminator, generator
 
 
 @pytest.fixture
@@ -18,6 +18,17 @@ def snapshot(network):
     return [keras.ops.convert_to_numpy(weight) for weight in network.trainable_variables]
 
 
+def test_generator_gives_an_image_for_noise_and_label(rng):
+    labels = np.eye(10, dtype="float32")[[1, 2, 3]]
+    assert generator(5, 8)([rng.random((3, 5)), labels]).shape == (3, 28, 28, 1)
+
+
+def test_discriminator_gives_a_logit_and_label_logits_for_image_and_label(rng):
+    labels = np.eye(10, dtype="float32")[[1, 2, 3]]
+    logit, label_logits = discriminator(8)([rng.random((3, 28, 28, 1), "float32"), labels])
+    assert (logit.shape, label_logits.shape) == ((3,), (3, 10))
+
+
 def test_a_step_changes_both_networks_and_the_average(gan, digits):
     networks = gan.generator, gan.discriminator, gan.averaged_generator
     before = [[keras.ops.convert_to_numpy(weight) for weight in network.variables] for network in networks]
@@ -27,8 +38,8 @@ def test_a_step_changes_both_networks_and_the_average(gan, digits):
 
 
 @pytest.mark.parametrize("frozen", ["generator", "discriminator"])
-def test_each_optimiser_leaves_the_other_network_alone(digits, frozen):
-    """With a learning rate of 0 for one network, a step must not move it: nobody else may."""
+def test_each_optimizer_leaves_the_other_network_alone(digits, frozen):
+    """Train with a rate of 0 for one network: the optimizer of the other must not move it."""
     keras.utils.set_random_seed(3)
     model = ConditionalGAN(noise_dim=6, channels=8, seed=5)
     rates = [0.0 if frozen == name else 1e-3 for name in ("generator", "discriminator")]
@@ -78,3 +89,7 @@ def test_saved_gan_draws_the_same_and_can_go_on_training(gan, digits, tmp_path):
     loaded = keras.models.load_model(tmp_path / "gan.keras")
     assert np.array_equal(loaded.generate([3, 4], seed=0), gan.generate([3, 4], seed=0))
     loaded.fit(digits.images, digits.labels, verbose=0)
+
+
+def test_draw_generates_images_of_one_label(gan):
+    assert np.array_equal(gan.draw(2, seed=1, label=5), gan.generate([5, 5], seed=1))

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from genmodels.autoencoder import AE
+from genmodels.models.autoencoder import AE
 
 
 @pytest.fixture

@@ -9,29 +9,46 @@ from pypdf import PdfWriter
 from pypdf.generic import ArrayObject, NameObject, TextStringObject
 
 from conftest import build_copy, replace_in
-from genmodels import cache, document, report
+from genmodels.pipeline import document, files, records, study, verify
 
 MARKDOWN, METRICS, STUDY = "report/generative_models.md", "data/report/metrics.json", "data/report/study.json"
 PROVENANCE = "data/report/provenance.json"
-AE = report.study()["test"]["ae"]
+AE = study.read()["test"]["ae"]
 MSE = f"{AE['mse']['mean']:.5f}".replace(".", ",")
-RECOGNISED = f"{100 * AE['recognised']['mean']:.1f}".replace(".", ",")
+RECOGNISED = f"{100 * AE['reconstruction_accuracy']['mean']:.1f}".replace(".", ",")
 
 
 def text(path, old, new):
-    """Replaces a text in a file."""
+    """Replace a text in a file."""
     return lambda root: replace_in(root / path, old, new)
 
 
 def number(path, change):
-    """Changes what a JSON file holds."""
+    """Change the contents of a JSON file."""
 
     def mutate(root):
-        value = cache.read_json(root / path)
+        value = files.read_json(root / path)
         change(value)
-        cache.write_json(root / path, value)
+        files.write_json(root / path, value)
 
     return mutate
+
+
+def made_from(record, inputs):
+    """Make a record say that its results were made from other inputs."""
+    record["inputs"] |= inputs
+    record["key"] = files.short(record["inputs"])
+
+
+def forget(record, figure):
+    """Take a figure out of a record, as if its notebook had never made it."""
+    del record["results"][f"{figure}.png"], record["outputs"][f"{figure}.png"], record["outputs"][f"{figure}.npz"]
+
+
+def split(record, section):
+    """Take a section out of a record; return a record of it alone."""
+    outputs = {name: record["outputs"].pop(name) for name in [*record["outputs"]] if name.startswith(f"{section}.")}
+    return {**record, "outputs": outputs, "results": {section: record["results"].pop(section)}}
 
 
 def file(path, action):
@@ -61,9 +78,12 @@ CAUGHT_BY_THE_BUILD = (
         "zadanie_4.epochs: changed after the notebook wrote it",
     ),
     (
-        "a section that no notebook wrote",
-        number(METRICS, lambda m: m.update(zadanie_5={"x": 1})),
-        "zadanie_5: no notebook is on record as having made it",
+        "a cited section that no notebook wrote",
+        lambda root: (
+            number(METRICS, lambda m: m.update(zadanie_5={"x": 1}))(root),
+            replace_in(root / MARKDOWN, "{{zadanie_1.epochs}}", "{{zadanie_5.x}}"),
+        ),
+        "no notebook is on record as having made zadanie_5",
     ),
     ("no numbers", file(METRICS, lambda path: path.unlink()), "zadanie_1.mse"),
     (
@@ -79,11 +99,40 @@ CAUGHT_BY_THE_BUILD = (
     ),
     ("a figure deleted", file("data/report/cover.png", lambda path: path.unlink()), "cover.png: changed after"),
     (
-        "a figure that no notebook is known to have made",
-        number(PROVENANCE, lambda p: p["zadanie_4_gan"]["results"].pop("cover.png")),
-        "cover.png: no notebook is on record as having made it",
+        "a result taken out of a record",
+        number(PROVENANCE, lambda p: p["zadanie_4_gan"]["results"].pop("gan_results.png")),
+        "gan_results.npz, gan_results.png: changed after the notebook wrote it",
     ),
-    ("no provenance", file(PROVENANCE, lambda path: path.unlink()), "learning_ae.png: no notebook is on record"),
+    (
+        "a figure that no notebook is known to have made",
+        number(PROVENANCE, lambda p: forget(p["zadanie_4_gan"], "gan_results")),
+        "no notebook is on record as having made ../data/report/gan_results.png",
+    ),
+    (
+        "a cover that no notebook is known to have made",
+        number(PROVENANCE, lambda p: forget(p["zadanie_4_gan"], "cover")),
+        "no notebook is on record as having made ../data/report/cover.png",
+    ),
+    (
+        "figures of a notebook that is gone",
+        file("notebooks/zadanie_2_vae.ipynb", lambda path: path.unlink()),
+        "no notebook is on record as having made ../data/report/training_result_vae.png",
+    ),
+    (
+        "numbers of a notebook that is gone",
+        number(PROVENANCE, lambda p: p.update(gone=split(p["zadanie_1_autoenkoder"], "zadanie_1"))),
+        "no notebook is on record as having made zadanie_1",
+    ),
+    (
+        "no provenance",
+        file(PROVENANCE, lambda path: path.unlink()),
+        "provenance.json: expected the record of study.json",
+    ),
+    (
+        "a record changed by hand",
+        number(PROVENANCE, lambda p: p["zadanie_4_gan"]["inputs"].update(keras="3.0")),
+        "as the key of zadanie_4_gan's inputs, got",
+    ),
     (
         "a claim reversed",
         text(MARKDOWN, "zadanie_2.kl_deviation.monte_carlo > zadanie", "zadanie_2.kl_deviation.monte_carlo < zadanie"),
@@ -104,11 +153,7 @@ CAUGHT_BY_THE_BUILD = (
         text(MARKDOWN, "zadanie_3.threes.both > 0.99", "zadanie_3.threes.both"),
         "expected comparisons of numbers joined by and, or, not",
     ),
-    (
-        "code in a claim",
-        text(MARKDOWN, "zadanie_3.threes.both > 0.99", "os.exit(0) > 1"),
-        'no number "os.exit"',
-    ),
+    ("code in a claim", text(MARKDOWN, "zadanie_3.threes.both > 0.99", "os.exit(0) > 1"), 'no number "os.exit"'),
     (
         "a claim misspelt",
         text(MARKDOWN, 'claim="zadanie_3.threes', 'clam="zadanie_3.threes'),
@@ -127,7 +172,7 @@ CAUGHT_BY_THE_BUILD = (
     ),
     (
         "a typed percentage",
-        text(MARKDOWN, "{{study.test.ae.recognised:.1%}}", "84 %"),
+        text(MARKDOWN, "{{study.test.ae.reconstruction_accuracy:.1%}}", "84 %"),
         'typed number "84 %": a result is written {{',
     ),
     (
@@ -189,18 +234,18 @@ CAUGHT_BY_THE_BUILD = (
     ),
     (
         "a decimal with a point",
-        text(MARKDOWN, "{{study.test.ae.recognised:.1%}}", "0.8397"),
+        text(MARKDOWN, "{{study.test.ae.reconstruction_accuracy:.1%}}", "0.8397"),
         'typed number "0.8397": a result is written {{key:format}}',
     ),
     (
         "a percentage in words",
-        text(MARKDOWN, "{{study.test.ae.recognised:.1%}}", "84 procent"),
+        text(MARKDOWN, "{{study.test.ae.reconstruction_accuracy:.1%}}", "84 procent"),
         'typed number "84 procent": a result is written',
     ),
     (
         "a result in bold type",
-        text(MARKDOWN, "{{study.test.ae.recognised:.1%}}", f"**{RECOGNISED}**\\ %"),
-        f'typed number "{RECOGNISED} %": a result is written {{{{study.test.ae.recognised.mean:.1%}}}}',
+        text(MARKDOWN, "{{study.test.ae.reconstruction_accuracy:.1%}}", f"**{RECOGNISED}**\\ %"),
+        f'typed number "{RECOGNISED} %": a result is written {{{{study.test.ae.reconstruction_accuracy.mean:.1%}}}}',
     ),
     (
         "a sentence marked as a constant",
@@ -273,38 +318,36 @@ CAUGHT_IN_THE_TREE = (
     (
         "a cell changed",
         text("notebooks/zadanie_4_gan.ipynb", "gan.generate(rows, seed=4)", "gan.generate(rows, seed=5)"),
-        "gan_results.png: stale, the notebook's code changed since commit",
+        "zadanie_4_gan: stale, the notebook's code changed since commit",
     ),
     (
         "a figure of another code",
-        number(
-            PROVENANCE, lambda p: p["zadanie_1_autoenkoder"]["results"]["grid_ae.png"]["parts"].update({"run ae": "0"})
-        ),
-        "grid_ae.png: stale, run ae changed since commit",
+        number(PROVENANCE, lambda p: made_from(p["zadanie_1_autoenkoder"], {"run ae": "0"})),
+        "zadanie_1_autoenkoder: stale, run ae changed since commit",
     ),
     (
         "a figure of other libraries",
-        number(PROVENANCE, lambda p: p["zadanie_4_gan"]["results"]["cover.png"]["parts"].update(keras="3.0")),
-        "cover.png: stale, keras changed since commit",
+        number(PROVENANCE, lambda p: made_from(p["zadanie_4_gan"], {"keras": "3.0"})),
+        "zadanie_4_gan: stale, keras changed since commit",
     ),
     (
         "another machine claimed",
-        number(PROVENANCE, lambda p: p["zadanie_4_gan"]["machine"].update(processor="Szybki")),
-        "provenance.json, zadanie_4_gan.machine.processor: ",
+        number(PROVENANCE, lambda p: p["zadanie_4_gan"]["origin"]["machine"].update(processor="Szybki")),
+        "provenance.json, zadanie_4_gan.origin.machine.processor: ",
     ),
     (
         "a record of another cell",
         number(PROVENANCE, lambda p: p["zadanie_4_gan"]["results"]["cover.png"].update(cell=1)),
-        "cover.png: stale, cell in provenance.json is not what the notebook says",
+        "provenance.json, zadanie_4_gan.results.cover.png.cell: 10 in the PDF, 1 in the tree",
     ),
     (
         "another seed claimed",
-        number(PROVENANCE, lambda p: p["zadanie_1_autoenkoder"]["results"]["grid_ae.png"]["runs"].update(ae=7)),
-        "grid_ae.png: stale, runs in provenance.json is not what the notebook says",
+        number(PROVENANCE, lambda p: p["zadanie_1_autoenkoder"]["results"]["grid_ae.png"]["runs"].update(ae=[7])),
+        "provenance.json, zadanie_1_autoenkoder.results.grid_ae.png.runs.ae.0: 1 in the PDF, 7 in the tree",
     ),
     (
         "a study of other code",
-        number(PROVENANCE, lambda p: p["study"]["parts"].update({"run vae_kl": "0"})),
+        number(PROVENANCE, lambda p: made_from(p["study"], {"run vae_kl": "0"})),
         "study.json: stale, run vae_kl changed since the study was made",
     ),
     (
@@ -410,7 +453,7 @@ def tree(tmp_path_factory):
         yield root
 
 
-READ = document._contents
+READ = verify._contents  # before a test replaces it
 
 
 @pytest.fixture(scope="module")
@@ -427,6 +470,8 @@ def restored(tree):
     for path, content in before.items():
         if not path.is_file() or path.read_bytes() != content:
             path.write_bytes(content)
+    for path in {*(tree / "data" / "report").iterdir()} - {*before}:
+        path.unlink()
 
 
 def test_the_table_is_long_enough():
@@ -435,7 +480,7 @@ def test_the_table_is_long_enough():
 
 
 def test_nothing_is_found_where_nothing_is_wrong(restored):
-    assert list(document.differences(document.path())) == []
+    assert list(verify.differences(document.path())) == []
 
 
 @pytest.mark.parametrize(
@@ -445,7 +490,7 @@ def test_the_build_stops_and_names_the_culprit(restored, monkeypatch, mutate, me
     monkeypatch.setattr(document, "_write_html", lambda target: None)  # the same filter would say the same once more
     good = document.path().read_bytes()
     mutate(restored)
-    with pytest.raises((report.ReportError, cache.CacheError)) as stopped:
+    with pytest.raises((records.ReportError, files.FileError)) as stopped:
         document.build()
     said = str(stopped.value)
     assert message in said
@@ -454,13 +499,19 @@ def test_the_build_stops_and_names_the_culprit(restored, monkeypatch, mutate, me
     assert document.path().read_bytes() == good
 
 
+def test_results_that_nothing_makes_and_nothing_cites_do_not_stop_the_build(restored):
+    swap("other.png", "cover.png")(restored)
+    number(METRICS, lambda m: m.update(zadanie_5={"x": 1}))(restored)
+    assert document.build() == [document.path("pdf"), document.path("html")]
+
+
 @pytest.mark.parametrize(
     ("mutate", "message"), [row[1:] for row in CAUGHT_IN_THE_TREE], ids=[row[0] for row in CAUGHT_IN_THE_TREE]
 )
 def test_verify_names_what_changed_in_the_tree(restored, contents, monkeypatch, mutate, message):
     mutate(restored)
-    monkeypatch.setattr(document, "_contents", lambda pdf: contents if pdf == document.path() else READ(pdf))
-    assert any(message in found for found in document.differences(document.path()))
+    monkeypatch.setattr(verify, "_contents", lambda pdf: contents if pdf == document.path() else READ(pdf))
+    assert any(message in found for found in verify.differences(document.path()))
 
 
 @pytest.mark.parametrize(
@@ -471,9 +522,9 @@ def test_verify_names_what_is_wrong_with_the_pdf(restored, contents, monkeypatch
     mutate(document.path())
     for kind, content in good.items():  # what the tree makes: see the test where nothing is wrong
         monkeypatch.setattr(document, f"_write_{kind}", lambda target, content=content: target.write_bytes(content))
-    monkeypatch.setattr(document, "_contents", lambda pdf: contents if pdf.name == "built.pdf" else READ(pdf))
+    monkeypatch.setattr(verify, "_contents", lambda pdf: contents if pdf.name == "built.pdf" else READ(pdf))
     try:
-        found = list(document.differences(document.path()))
-    except report.ReportError as error:
+        found = list(verify.differences(document.path()))
+    except records.ReportError as error:
         found = [str(error)]
     assert any(message in text for text in found)

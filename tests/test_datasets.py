@@ -4,14 +4,12 @@ import types
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from genmodels import data
+from genmodels import datasets
 
 
 def test_splits_have_the_documented_sizes_ranges_and_types():
-    mnist = data.load()
+    mnist = datasets.load_mnist()
     assert [len(split) for split in (mnist.train, mnist.validation, mnist.test)] == [55_000, 5_000, 10_000]
     for split in (mnist.train, mnist.validation, mnist.test):
         assert split.images.shape == (len(split), 28, 28, 1) and split.images.dtype == np.float32
@@ -20,43 +18,43 @@ def test_splits_have_the_documented_sizes_ranges_and_types():
 
 
 def test_validation_is_the_end_of_the_training_set():
-    mnist, raw = data.load(), data.read(data.find())
+    mnist, raw = datasets.load_mnist(), datasets.read(datasets.find())
     joined = np.concatenate([mnist.train.labels, mnist.validation.labels])
     assert np.array_equal(joined, raw["y_train"])
 
 
 def test_quick_mode_gives_the_first_images_of_each_split(smoke):
-    quick = data.load()
-    assert np.array_equal(quick.train.labels, data.read(data.find())["y_train"][: len(quick.train)])
-    assert len(quick.test) == data.SMOKE_SIZES["test"]
+    quick = datasets.load_mnist()
+    assert np.array_equal(quick.train.labels, datasets.read(datasets.find())["y_train"][: len(quick.train)])
+    assert len(quick.test) == datasets.QUICK_SIZES["test"]
 
 
 def test_unknown_budget_is_refused(monkeypatch):
     monkeypatch.setenv("GENMODELS_BUDGET", "tiny")
     with pytest.raises(ValueError, match=r"must be 'full' or 'smoke', got 'tiny'"):
-        data.load()
+        datasets.load_mnist()
 
 
 def test_missing_file_is_named_with_a_remedy(tmp_path):
-    with pytest.raises(data.DataError, match=r"gone\.npz: expected the MNIST file.*git checkout"):
-        data.read(tmp_path / "gone.npz")
+    with pytest.raises(datasets.DatasetError, match=r"gone\.npz: expected the MNIST file.*git checkout"):
+        datasets.read(tmp_path / "gone.npz")
 
 
 @pytest.mark.parametrize("keep", [0, 10, 1000, 5_000_000, 11_000_000])
 def test_truncated_file_is_refused(tmp_path, keep):
     path = tmp_path / "mnist.npz"
-    path.write_bytes(data.find().read_bytes()[:keep])
+    path.write_bytes(datasets.find().read_bytes()[:keep])
     with pytest.raises(ValueError, match=r"mnist\.npz: expected an \.npz archive"):
-        data.read(path)
+        datasets.read(path)
 
 
 def test_altered_pixel_is_found(tmp_path):
-    arrays = data.read(data.find())
+    arrays = datasets.read(datasets.find())
     arrays["x_test"] = arrays["x_test"].copy()
     arrays["x_test"][5, 5, 5] ^= 1
     np.savez(tmp_path / "altered.npz", **arrays)
     with pytest.raises(ValueError, match=r"altered\.npz: x_test expected SHA-256 6d87418d.*got"):
-        data.read(tmp_path / "altered.npz")
+        datasets.read(tmp_path / "altered.npz")
 
 
 @pytest.mark.parametrize(
@@ -65,38 +63,40 @@ def test_altered_pixel_is_found(tmp_path):
     ids=["unknown version", "encrypted", "unknown compression", "another compression"],
 )
 def test_an_archive_of_another_kind_is_refused(tmp_path, place, value):
-    """Found by benchmarks/fuzz.py; `place`: in the first entry of the archive's directory."""
-    content = bytearray(data.find().read_bytes())
+    """Set one byte in the first entry of the archive's directory. A fuzzer found these cases."""
+    content = bytearray(datasets.find().read_bytes())
     content[content.index(b"PK\x01\x02") + place] = value
     path = tmp_path / "mnist.npz"
     path.write_bytes(content)
-    with pytest.raises(data.DataError, match=r"mnist\.npz: expected an \.npz archive with .*, got an unreadable one"):
-        data.read(path)
+    with pytest.raises(
+        datasets.DatasetError, match=r"mnist\.npz: expected an \.npz archive with .*, got an unreadable one"
+    ):
+        datasets.read(path)
 
 
-def test_a_split_takes_memory_once_it_is_asked_for():
-    arrays = data.read(data.find())
-    mnist = data.Dataset(arrays, {"train": None, "validation": None, "test": 10})
+def test_a_split_takes_memory_only_after_its_first_use():
+    arrays = datasets.read(datasets.find())
+    mnist = datasets.Dataset(arrays, {"train": None, "validation": None, "test": 10})
     assert len(mnist.test) == 10 and sorted(vars(mnist)) == ["_arrays", "_sizes", "test"]
     assert np.array_equal(mnist.test.images[..., 0], arrays["x_test"][:10].astype("float32") / 255)
     assert mnist.train is mnist.train and not mnist._arrays  # scaled once, and not kept twice
 
 
 def test_pickled_arrays_are_refused(tmp_path):
-    np.savez(tmp_path / "objects.npz", **{name: np.array([{}], dtype=object) for name in data.SHA256})
+    np.savez(tmp_path / "objects.npz", **{name: np.array([{}], dtype=object) for name in datasets.SHA256})
     with pytest.raises(ValueError, match=r"expected an \.npz archive"):
-        data.read(tmp_path / "objects.npz")
+        datasets.read(tmp_path / "objects.npz")
 
 
 def test_outside_a_checkout_keras_supplies_the_data_and_it_is_verified(monkeypatch):
-    arrays = data.read(data.find())
+    arrays = datasets.read(datasets.find())
     pairs = (arrays["x_train"], arrays["y_train"]), (arrays["x_test"], arrays["y_test"])
     source = types.SimpleNamespace(load_data=lambda: pairs)
     monkeypatch.setitem(sys.modules, "keras.datasets", types.SimpleNamespace(mnist=source))
-    assert hashlib.sha256(data.download()["y_test"].tobytes()).hexdigest() == data.SHA256["y_test"]
+    assert hashlib.sha256(datasets.download()["y_test"].tobytes()).hexdigest() == datasets.SHA256["y_test"]
     pairs[1][1][0] += 1
     with pytest.raises(ValueError, match=r"keras\.datasets\.mnist: y_test"):
-        data.download()
+        datasets.download()
 
 
 def test_no_network_outside_a_checkout_is_one_clear_error(monkeypatch):
@@ -106,62 +106,40 @@ def test_no_network_outside_a_checkout_is_one_clear_error(monkeypatch):
     monkeypatch.setitem(
         sys.modules, "keras.datasets", types.SimpleNamespace(mnist=types.SimpleNamespace(load_data=fail))
     )
-    with pytest.raises(data.DataError, match=r"keras\.datasets\.mnist: expected to load MNIST, got: URL fetch failure"):
-        data.download()
+    with pytest.raises(
+        datasets.DatasetError, match=r"keras\.datasets\.mnist: expected to load MNIST, got: URL fetch failure"
+    ):
+        datasets.download()
 
 
-def test_quantise_splits_at_a_half():
-    assert data.quantise([0.0, 0.49, 0.5, 1.0]).tolist() == [0, 0, 1, 1]
+def test_binarize_splits_at_a_half():
+    assert datasets.binarize([0.0, 0.49, 0.5, 1.0]).tolist() == [0, 0, 1, 1]
 
 
 def test_typical_is_the_image_nearest_to_its_digits_mean():
     images = np.full((5, 28, 28, 1), 0.5, "float32") * np.array([0, 1, 2, 0.9, 1]).reshape(5, 1, 1, 1)
-    split = data.Split(images, np.array([3, 3, 3, 3, 4]))
+    split = datasets.Split(images, np.array([3, 3, 3, 3, 4]))
     assert np.array_equal(split.typical(3), images[1])  # the mean of 0, 0.5, 1 and 0.45 is 0.4875
     with pytest.raises(ValueError, match="expected a digit that occurs"):
         split.typical(5)
 
 
-def test_quantised_split_keeps_its_labels(digits):
-    binary = digits.quantised()
+def test_binarized_split_keeps_its_labels(digits):
+    binary = digits.binarized()
     assert set(np.unique(binary.images)) == {0, 1} and np.array_equal(binary.labels, digits.labels)
 
 
-def test_shift_moves_by_whole_pixels_and_fills_with_nothing(digits):
+def test_translate_moves_by_whole_pixels_and_fills_with_nothing(digits):
     images, right, down = digits.images[:3], [2, -1, 0], [0, 2, -2]
-    moved = data.shift(images, right, down)
+    moved = datasets.translate(images, right, down)
     for image, was, x, y in zip(moved, images, right, down):
         expected = np.roll(was, (y, x), axis=(0, 1))  # the digits leave at least two empty pixels on each side
         assert np.array_equal(image, expected)
     full = np.ones((1, 28, 28, 1), "float32")
-    assert data.shift(full, [2], [-1]).sum() == 27 * 26
+    assert datasets.translate(full, [2], [-1]).sum() == 27 * 26
 
 
-def test_varied_images_are_half_quantised_and_keep_their_ink_in_the_frame(digits, rng):
-    seen = data.varied(np.repeat(digits.images, 4, axis=0), rng)
+def test_augmented_images_are_half_binarized_and_keep_their_ink_in_the_frame(digits, rng):
+    seen = datasets.augment(np.repeat(digits.images, 4, axis=0), rng)
     binary = np.isin(seen, (0, 1)).all(axis=(1, 2, 3))
     assert seen.shape == (512, 28, 28, 1) and 0.4 < binary.mean() < 0.6
-
-
-@given(st.integers(0, 2), st.integers(0, 2))
-def test_placed_digit_is_found_at_its_offset_and_nothing_elsewhere(pos_x, pos_y):
-    digit = np.random.default_rng(0).random((1, 28, 28, 1), "float32")
-    canvas = data.place(digit, [[pos_x, pos_y]])
-    assert canvas.shape == (1, 56, 56, 1)
-    assert np.array_equal(canvas[:, 14 * pos_y : 14 * pos_y + 28, 14 * pos_x : 14 * pos_x + 28], digit)
-    assert np.count_nonzero(canvas) == np.count_nonzero(digit)
-
-
-def test_conditions_broadcast():
-    assert data.conditions(3, [0, 1, 2], 1).tolist() == [[3, 0, 1], [3, 1, 1], [3, 2, 1]]
-
-
-def test_all_positions_are_the_nine_cells_row_by_row():
-    assert data.all_positions()[:4].tolist() == [[0, 0], [1, 0], [2, 0], [0, 1]]
-    assert len({tuple(cell) for cell in data.all_positions()}) == 9
-
-
-def test_on_canvas_puts_each_digit_in_the_cell_that_its_condition_names(digits, rng):
-    canvases, conditions = data.on_canvas(digits, np.arange(20), rng)
-    assert np.array_equal(canvases, data.place(digits.images[:20], conditions[:, 1:]))
-    assert np.array_equal(conditions[:, 0], digits.labels[:20])

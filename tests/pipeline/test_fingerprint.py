@@ -1,0 +1,437 @@
+"""Which code a result depends on; tests/pipeline/test_store.py compares it with the code that training runs."""
+
+import importlib.util
+import itertools
+import os
+import subprocess
+import sys
+
+import pytest
+
+from conftest import replace_in
+from genmodels import setups
+from genmodels.pipeline import experiments, fingerprint, store
+
+VAES = {"vae_mc", "vae_kl", "vae_before"}
+CVAES = {"cvae_2", "cvae_25", "cvae_100"}
+CLASSIFIERS = {"reference", "reference_2", "gan_train"}
+GANS = {"gan", "gan_train"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"""The variational', '"""# The well-known variational'),
+        ("import keras\n", "import keras  # a comment\n\n"),
+        ('"""Encode images, sample z', '"""Encode, then sample z'),
+        ("count: int, seed: int) -> np.ndarray:", "count: float, seed) -> list:"),
+    ],
+    ids=["a docstring", "a comment", "the docstring of a method", "annotations"],
+)
+def test_comments_docstrings_and_annotations_of_functions_do_not_count(package, old, new):
+    before = fingerprint.code("models.vae")
+    replace_in(package / "models" / "vae.py", old, new)
+    assert fingerprint.code("models.vae") == before
+
+
+def test_code_counts(package):
+    before = fingerprint.code("models.vae")
+    replace_in(package / "models" / "vae.py", "self.beta * kl", "self.beta * 2 * kl")
+    after = fingerprint.code("models.vae")
+    assert after["models/vae.py"] != before["models/vae.py"]
+    assert {**after, "models/vae.py": None} == {**before, "models/vae.py": None}
+
+
+def test_fields_of_a_dataclass_count(package):
+    before = fingerprint.code("datasets:Split")
+    replace_in(package / "datasets.py", "    images: np.ndarray\n", "    images: list\n")
+    assert fingerprint.code("datasets:Split") != before
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "changed"),
+    [
+        ("models/vae.py", "kl - logpx_z)", "kl - 2 * logpx_z)", VAES | CVAES),
+        ("models/gan.py", "1 - self.average_decay", "2 - self.average_decay", GANS),
+        ("models/classifier.py", "Dropout(0.5 if", "Dropout(0.6 if", CLASSIFIERS),
+        ("models/classifier.py", "(64, 2), (64, 1)", "(64, 2), (96, 1)", CLASSIFIERS),
+        ("models/autoencoder.py", "ops.square(x - y_pred)", "ops.square(y_pred - x)", {"ae"}),
+        ("models/conditional_vae.py", "loss + real", "loss + 2 * real", CVAES),
+        ("setups.py", "count=60_000", "count=50_000", {"gan_train"}),
+        ("setups.py", "beta_1=0.5", "beta_1=0.6", GANS),
+        ("setups.py", "datasets.augment(train.images[chosen], rng)", "train.images[chosen]", CLASSIFIERS),
+        ("layers.py", "SETTLED = 0.9", "SETTLED = 0.8", CVAES),
+        ("layers.py", "depth_to_space(channels, 2)", "depth_to_space(channels, 2) + 0", GANS),
+        ("distributions.py", "logqz_x - logpz", "logqz_x - 2 * logpz", VAES | CVAES),
+        ("canvas.py", "STRIDE * pos_y,", "2 * STRIDE * pos_y,", CVAES),
+        ("training.py", "MIN_DIVERSITY = 0.35", "MIN_DIVERSITY = 0.3", GANS),
+        ("training.py", "STEPS = 10", "STEPS = 11", set(experiments.RUNS)),
+        ("pipeline/store.py", "prepare(run.seed)", "prepare(run.seed + 1)", set(experiments.RUNS)),
+        ("pipeline/store.py", '/ "unfinished" /', '/ "half" /', set()),
+        ("figures.py", "LIMIT = 4", "LIMIT = 5", set()),
+        ("metrics.py", "values.mean()", "values.sum()", set()),
+    ],
+)
+def test_an_edit_retrains_exactly_the_runs_that_use_it(package, module, old, new, changed):
+    before = {name: store.key(name) for name in experiments.RUNS}
+    replace_in(package / module, old, new)
+    after = {name: store.key(name) for name in experiments.RUNS}
+    assert {name for name in before if before[name] != after[name]} == changed
+
+
+def test_code_is_followed_into_other_modules(package):
+    before = fingerprint.code("models.vae")
+    replace_in(package / "distributions.py", "-0.5 *", "-0.25 *")
+    assert fingerprint.code("models.vae") != before
+
+
+def test_modules_that_count_in_another_way_are_not_followed():
+    found = fingerprint.code("pipeline.study:compute", but=["pipeline.store"])
+    assert {"pipeline/study.py", "evaluation.py"} <= set(found) and "pipeline/store.py" not in found
+
+
+def test_the_whole_package_is_every_module():
+    found = fingerprint.reached("")
+    assert {"cli", "metrics", "models.vae", "pipeline.store"} <= set(found)
+
+
+def test_unknown_modules_and_names_are_refused():
+    with pytest.raises(ValueError, match="expected a module of genmodels, got 'vea'"):
+        fingerprint.code("vea")
+    with pytest.raises(ValueError, match=r"expected a name of genmodels\.setups, got 'nothing'"):
+        fingerprint.code("setups:nothing")
+
+
+def test_edits_after_the_start_of_the_process_are_noticed(package):
+    assert fingerprint.edited("models.vae:VAE") == []
+    replace_in(package / "models" / "vae.py", "self.beta * kl", "self.beta * 2 * kl")
+    replace_in(package / "distributions.py", "-0.5 *", "-0.25 *")
+    assert fingerprint.edited("models.vae:VAE") == ["distributions.py", "models/vae.py"]
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        ("models/vae.py", "import keras\n", "import keras  # a comment\n"),
+        ("models/gan.py", "1 - self.average_decay", "2 - self.average_decay"),
+        ("models/gan.py", "1 - self.average_decay", "1 - ("),
+    ],
+    ids=["a comment", "another module", "half of another module"],
+)
+def test_edits_of_other_code_do_not_count(package, module, old, new):
+    replace_in(package / module, old, new)
+    assert fingerprint.edited("models.vae:VAE") == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("self.beta * kl", "self.beta * ("), ("def as_floats", "def as_float"), ('"""Encode images', '""Encode images')],
+    ids=["half a sentence", "a name that is gone", "an open string"],
+)
+def test_an_edit_that_is_under_way_is_noticed(package, old, new):
+    replace_in(package / "models" / "vae.py", old, new)
+    assert fingerprint.edited("models.vae:VAE") == ["models/vae.py"]
+
+
+def test_a_file_that_is_gone_is_noticed(package):
+    (package / "models" / "vae.py").unlink()
+    assert fingerprint.edited("models.conditional_vae:ConditionalVAE") == ["models/vae.py"]
+
+
+def test_comments_and_layout_of_a_cell_do_not_count():
+    assert fingerprint.normalised("x = (1 +\n  2)  # three\n") == fingerprint.normalised("x = 1 + 2")
+
+
+def test_magics_and_shell_lines_of_a_cell_count():
+    found = {fingerprint.normalised(f"{line}\nx = 1") for line in ("%matplotlib inline", "%run mine.py", "!ls", "")}
+    assert len(found) == 4
+
+
+@pytest.mark.parametrize("text", ["%%bash\nls  # all\n", "%%time\nx = 1  # one\n", "x = (\n"])
+def test_text_that_something_else_reads_counts_as_it_is(text):
+    assert fingerprint.normalised(text) == text
+
+
+def used_by(*cells):
+    return fingerprint.used_by(map(fingerprint.normalised, cells))
+
+
+# The cells of a notebook, and what of the package they use.
+CELLS = {
+    "nothing": (["import numpy as np\nnp.zeros(3)"], set()),
+    "a function of a module": (["from genmodels import metrics\nmetrics.crop(x)"], {"metrics:crop"}),
+    "a function by its name": (["from genmodels.metrics import crop as f\nf(x)"], {"metrics:crop"}),
+    "a module by another name": (["import genmodels.metrics as m\nm.crop(x)"], {"metrics:crop"}),
+    "a function by its full name": (["import genmodels\ngenmodels.metrics.crop(x)"], {"metrics:crop"}),
+    "a module by its full name": (["import genmodels.metrics\ngenmodels.metrics.crop(x)"], {"metrics:crop"}),
+    "a package by another name": (["import genmodels as g\ng.metrics.crop(x)"], {"metrics:crop"}),
+    "a module in a folder": (["from genmodels.models import vae\nvae.VAE()"], {"models.vae:VAE"}),
+    "a class by its full name": (["import genmodels\ngenmodels.models.vae.VAE().encode(x)"], {"models.vae:VAE"}),
+    "a public name": (["from genmodels import VAE\nVAE()"], {"models.vae:VAE"}),
+    "a public name by its full name": (["import genmodels\ngenmodels.trained('ae').model"], {"pipeline.store:trained"}),
+    "two things by one name": (
+        ["from genmodels.metrics import crop as f\nf(x)", "from genmodels.figures import plot_digits as f\nf(x)"],
+        {"metrics:crop", "figures:plot_digits"},
+    ),
+    "names of another cell": (["metrics.crop(x)", "from genmodels import metrics"], {"metrics:crop"}),
+    "an import in a function": (
+        ["def f():\n    from genmodels import metrics\n    return metrics.crop(x)"],
+        {"metrics:crop"},
+    ),
+    "an import that nothing uses": (["from genmodels import metrics"], set()),
+    "all public names": (["from genmodels import *\nVAE()"], {""}),
+    "all names of a module": (["from genmodels.metrics import *\ncrop(x)"], {"metrics"}),
+    "all names of two modules": (
+        ["from genmodels.metrics import *", "from genmodels.figures import *"],
+        {"metrics", "figures"},
+    ),
+    "a module as a value": (["from genmodels import metrics\nm = metrics\nm.crop(x)"], {"metrics"}),
+    "an attribute by a string": (["from genmodels import metrics\ngetattr(metrics, name)(x)"], {"metrics"}),
+    "a package as a value": (["import genmodels\ng = genmodels"], {""}),
+    "a module by a string": (["import importlib\nimportlib.import_module('genmodels.metrics')"], {""}),
+    "a magic line": (["%run -m genmodels.cli"], {""}),
+    "a shell line": (["!python -m genmodels status"], {""}),
+    "a cell magic": (["%%bash\npython -m genmodels status"], {""}),
+    "a magic line of something else": (["%matplotlib inline"], set()),
+    "an attribute that is not there": (["from genmodels import metrics\nmetrics.nothing(x)"], {"metrics"}),
+    "a name that is not there": (["from genmodels.metrics import nothing\nnothing(x)"], {"metrics"}),
+    "a public name that is not there": (["import genmodels\ngenmodels.nothing(x)"], {""}),
+    "a module under a cell magic": (["from genmodels import metrics", "%%time\nmetrics.crop(x)"], {"metrics"}),
+    "a function under a cell magic": (["from genmodels.metrics import crop as f", "%%time\nf(x)"], {"metrics:crop"}),
+    "an import under a cell magic": (["%%time\nfrom genmodels import metrics", "metrics.crop(x)"], {""}),
+    "a module under a line magic": (["from genmodels import metrics", "%time y = metrics.crop(x)"], {"metrics"}),
+    "a module inside a string that is run": (["from genmodels import metrics", "eval('metrics.crop(x)')"], {"metrics"}),
+    "a module inside another string": (["from genmodels import metrics", "print('metrics of the VAE')"], set()),
+    "a cell that is no Python": (["from genmodels import metrics", "metrics.crop(x"], {"metrics"}),
+}
+
+
+@pytest.mark.parametrize("how", CELLS)
+def test_a_notebook_uses_the_code_that_it_names(how):
+    cells, leads = CELLS[how]
+    assert used_by(*cells) == leads
+
+
+@pytest.mark.parametrize("how", CELLS)
+def test_what_a_notebook_uses_can_be_followed(how):
+    assert fingerprint.reached(*used_by(*CELLS[how][0])).keys() >= CELLS[how][1] - {""}
+
+
+BUILDER = '''
+import keras
+import numpy as np
+
+import genmodels
+from genmodels import Setup, metrics
+from genmodels.models.vae import VAE
+
+splits = genmodels.load_mnist()
+WIDTHS = [64, 32]
+OPTIONS = {"latent_dim": 2, "kl": "closed_form"}
+DIGITS = {3, 5}
+MASK = np.eye(28)
+images = np.zeros(3)
+UNUSED = 1
+
+
+class Base(VAE):
+    strength = 2.0
+
+    @property
+    def name_of(self):
+        return "base"
+
+
+class Small(Base):
+    """A small model."""
+
+    def encode(self, images):
+        return super().encode(images * MASK) * self.strength
+
+
+def widths():
+    return WIDTHS  # of the hidden layers
+
+
+def unused():
+    return UNUSED
+
+
+def build(settings, splits):
+    """Set up the small model."""
+    model = Small(hidden_units=widths(), **OPTIONS)
+    model.compile("adam")  # as it is
+    images = splits.train.images[np.isin(splits.train.labels, list(DIGITS))]
+    return genmodels.Setup(model, len(images), lambda chosen, rng: (images[chosen],))
+
+
+def build_anew(settings, splits):
+    return build_anew(settings, splits)
+'''
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    """Call it with the text of a user's module to import it."""
+
+    def load(text):
+        path = tmp_path / f"{next(number)}" / "mine.py"
+        path.parent.mkdir()
+        path.write_text(text, encoding="utf-8")
+        spec = importlib.util.spec_from_file_location("mine", path)
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, "mine", module)
+        spec.loader.exec_module(module)
+        return module
+
+    number = itertools.count()
+    return load
+
+
+def changed(old, new):
+    assert BUILDER.count(old) == 1
+    return BUILDER.replace(old, new)
+
+
+def test_a_builder_of_the_package_counts_as_its_code():
+    assert fingerprint.of_function(setups.build_vae) == fingerprint.code("setups:build_vae")
+
+
+def test_a_builder_of_ones_own_counts_by_its_source_and_what_it_uses_of_the_package(load):
+    found = fingerprint.of_function(load(BUILDER).build)
+    assert {"its builder", "setups.py", "models/vae.py", "distributions.py"} <= set(found)
+    assert not {"metrics.py", "cli.py", "models/gan.py", "pipeline/store.py"} & set(found)
+
+
+def test_a_builder_counts_the_same_in_every_process(load):
+    first, second = (fingerprint.of_function(load(BUILDER).build) for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('compile("adam")', 'compile("sgd")'),
+        ("return WIDTHS", "return WIDTHS[1:]"),
+        ("[64, 32]", "[64, 33]"),
+        ('"latent_dim": 2', '"latent_dim": 3'),
+        ("{3, 5}", "{3, 6}"),
+        ("np.eye(28)", "np.ones((28, 28))"),
+        ("* self.strength", "+ self.strength"),
+        ("strength = 2.0", "strength = 3.0"),
+        ('return "base"', 'return "bottom"'),
+        ("class Small(Base)", "class Small(VAE)"),
+    ],
+    ids=[
+        "its own code",
+        "a helper",
+        "a list that a helper uses",
+        "a dict",
+        "a set",
+        "an array that a class uses",
+        "a method of a class",
+        "an attribute of a base class",
+        "a property of a base class",
+        "the base of a class",
+    ],
+)
+def test_a_change_of_what_a_builder_uses_counts(load, old, new):
+    before = fingerprint.of_function(load(BUILDER).build)
+    after = fingerprint.of_function(load(changed(old, new)).build)
+    assert after["its builder"] != before["its builder"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("  # as it is", "  # always"),
+        ("  # of the hidden layers", ""),
+        ("UNUSED = 1", "UNUSED = 2"),
+        ("return UNUSED", "return 7"),
+        ("images = np.zeros(3)", "images = np.ones(3)"),
+        ("splits = genmodels.load_mnist()", "splits = None"),
+    ],
+    ids=[
+        "a comment",
+        "a comment in a helper",
+        "a constant of something else",
+        "a function of something else",
+        "a value with the name of its variable",
+        "a value with the name of its argument",
+    ],
+)
+def test_a_change_of_something_else_does_not_count(load, old, new):
+    before = fingerprint.of_function(load(BUILDER).build)
+    assert fingerprint.of_function(load(changed(old, new)).build) == before
+
+
+def test_package_code_that_a_builder_uses_counts(load, package):
+    module = load(BUILDER)
+    before = fingerprint.of_function(module.build)
+    replace_in(package / "models" / "vae.py", "self.beta * kl", "self.beta * 2 * kl")
+    after = fingerprint.of_function(module.build)
+    assert {file for file in before if before[file] != after[file]} == {"models/vae.py"}
+
+
+def test_package_code_that_a_builder_does_not_use_does_not_count(load, package):
+    module = load(BUILDER)
+    before = fingerprint.of_function(module.build)
+    replace_in(package / "models" / "gan.py", "1 - self.average_decay", "2 - self.average_decay")
+    replace_in(package / "metrics.py", "values.mean()", "values.sum()")
+    assert fingerprint.of_function(module.build) == before
+
+
+def test_a_builder_that_names_itself_is_read_once(load):
+    assert fingerprint.of_function(load(BUILDER).build_anew).keys() == {"its builder"}
+
+
+# Runs cells in one IPython shell, as a notebook does, and prints what counts of the function `build` after each.
+SHELL = """
+import sys
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell()
+for cell in sys.argv[1:]:
+    shell.run_cell(cell).raise_error()
+    shell.run_cell(
+        "from genmodels.pipeline import fingerprint; print(fingerprint.of_function(build)['its builder'])"
+    ).raise_error()
+"""
+NOTEBOOK = """
+class Options:
+    width = 32
+
+class Base:
+    strength = 2.0
+    @property
+    def name(self):
+        return "base"
+    @staticmethod
+    def scale(x):
+        return x
+    def double(self, x):
+        return 2 * x
+
+def build(settings, splits):
+    return Base().double(Options.width)
+"""
+
+
+def test_classes_in_a_notebook_count_with_all_that_they_hold(tmp_path):
+    edits = [
+        ("return 2 * x", "return 3 * x"),
+        ("strength = 2.0", "strength = 3.0"),
+        ('return "base"', 'return "bottom"'),
+        ("return x", "return -x"),
+        ("width = 32", "width = 64"),
+        ("Base().double", "-Base().double"),
+    ]
+    cells = [NOTEBOOK, *(NOTEBOOK.replace(old, new) for old, new in edits), f"# again\n{NOTEBOOK}"]
+    done = subprocess.run(
+        [sys.executable, "-c", SHELL, *cells],
+        env={**os.environ, "IPYTHONDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    first, *others, again = done.stdout.split()
+    assert first == again and len({first, *others}) == len(edits) + 1

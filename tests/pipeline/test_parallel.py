@@ -1,0 +1,132 @@
+import dataclasses
+import gc
+import multiprocessing
+import os
+import re
+import signal
+import weakref
+from pathlib import Path
+
+import pytest
+
+from genmodels import config
+from genmodels.pipeline import experiments, files, parallel, store
+
+
+def small():
+    return dataclasses.replace(experiments.RUNS["vae_kl"], options={"hidden_units": (16,)})
+
+
+def test_a_worker_forgets_the_images_of_the_run_that_it_has_trained(smoke, graphs, monkeypatch):
+    from genmodels import training  # not above: workers import this file, and not all of them need TensorFlow
+
+    kept = weakref.WeakSet()
+
+    class Batches(training.Batches):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            kept.add(self)
+
+    monkeypatch.setattr(training, "Batches", Batches)
+    parallel._train(small())
+    gc.collect()
+    assert store.is_trained(small())
+    assert not kept
+
+
+def test_a_run_that_diverges_is_named_and_others_go_on_where_that_is_asked(smoke, capfd):
+    wild = dataclasses.replace(small(), name="wild", learning_rate=1e30)
+    assert parallel.train_all([wild, small()], jobs=1, tolerant=True) == [wild]
+    assert re.search(r"wild: stopped in epoch 1, by step \d+ of 8: .* got .*nan", capfd.readouterr().err)
+    assert store.is_trained(small()) and not store.is_trained(wild)
+
+
+class Doomed(experiments.Run):
+    """Its worker is killed, or gives it up, before it has begun."""
+
+    def settings(self):
+        if multiprocessing.parent_process() and self.summary == "killed":
+            os.kill(os.getpid(), signal.SIGTERM)
+        elif multiprocessing.parent_process():
+            raise store.TrainingError(f"{self.name}: given up")
+        return super().settings()
+
+
+def doomed(how, name="doomed"):
+    return Doomed(**{**vars(experiments.RUNS["ae"]), "name": name, "summary": how})
+
+
+def test_the_error_of_a_run_is_raised_where_nothing_else_is_asked(smoke):
+    with pytest.raises(store.TrainingError, match="doomed: given up"):
+        parallel.train_all([doomed("given up")], jobs=1)
+
+
+def test_a_run_whose_worker_is_killed_is_named(smoke):
+    with pytest.raises(files.ResourceError, match=r"^doomed: its process was killed, by the system"):
+        parallel.train_all([doomed("given up", name="other"), doomed("killed")], jobs=1, tolerant=True)
+    assert not list((config.cache_folder() / "runs").glob("*"))
+
+
+def test_what_the_cache_has_is_not_trained_again(monkeypatch):
+    monkeypatch.setattr(store, "is_trained", lambda run: run.name != "ae")
+    asked = []
+    monkeypatch.setattr(parallel, "run_all", lambda work, tasks, **_: asked.extend(tasks) or ())
+    assert parallel.train_all(["vae_kl", "ae"]) == [] and asked == [experiments.RUNS["ae"]]
+
+
+def test_runs_that_depend_on_others_are_started_last(monkeypatch):
+    monkeypatch.setattr(store, "is_trained", lambda run: False)
+    asked = []
+    monkeypatch.setattr(parallel, "run_all", lambda work, tasks, **_: asked.extend(tasks) or ())
+    parallel.train_all(["gan_train", "vae_kl", "gan"])
+    assert [run.name for run in asked] == ["vae_kl", "gan", "gan_train"]
+
+
+def work(path):
+    """Leave a file, or fail as the name of the file says."""
+    path = Path(path)
+    if path.name == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if path.name == "stopped":
+        os.kill(os.getpid(), signal.SIGTERM)
+    if path.name.startswith("wrong"):
+        raise ValueError(path.name)
+    path.write_text(f"made in {os.getpid()}")
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_tasks_are_given_back_with_no_error_in_any_order(tmp_path, jobs):
+    tasks = [str(tmp_path / name) for name in "dacb"]
+    assert sorted(parallel.run_all(work, tasks, jobs=jobs)) == [(task, None) for task in sorted(tasks)]
+    assert all(Path(task).is_file() for task in tasks)
+
+
+def test_tasks_run_in_other_processes(tmp_path):
+    list(parallel.run_all(work, [tmp_path / "a"], jobs=1))
+    assert (tmp_path / "a").read_text() != f"made in {os.getpid()}"
+
+
+def test_nothing_to_do_starts_nothing():
+    assert list(parallel.run_all(work, [])) == []
+
+
+def test_a_tolerated_error_is_given_back_and_the_rest_is_done(tmp_path):
+    tasks = [tmp_path / "wrong", tmp_path / "a"]
+    found = dict(parallel.run_all(work, tasks, jobs=1, tolerate=(ValueError,)))
+    assert repr(found[tmp_path / "wrong"]) == "ValueError('wrong')" and found[tmp_path / "a"] is None
+
+
+@pytest.mark.parametrize("tolerate", [(), (KeyError,)])
+def test_any_other_error_is_raised_and_what_has_not_started_does_not(tmp_path, tolerate):
+    tasks = [tmp_path / "wrong", *(tmp_path / f"{number}" for number in range(50))]
+    with pytest.raises(ValueError, match=r"^wrong$"):
+        list(parallel.run_all(work, tasks, jobs=1, tolerate=tolerate))
+    assert len(list(tmp_path.iterdir())) < 50
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+def test_a_task_whose_worker_is_killed_is_named_with_the_remedy(tmp_path, how):
+    message = rf"^{tmp_path}/{how}: its process was killed, by the system as a rule: out of memory; "
+    with pytest.raises(files.ResourceError, match=message):
+        list(parallel.run_all(work, [tmp_path / "a", tmp_path / how], jobs=1, tolerate=(Exception,)))
+    assert (tmp_path / "a").is_file()
