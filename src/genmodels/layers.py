@@ -112,7 +112,7 @@ def dense_decoder(
 
 @keras.saving.register_keras_serializable("genmodels")
 class FourierFeatures(layers.Layer):
-    """Append the sine and cosine of each axis of z at `num_frequencies` frequencies: (B, d) -> (B, d + 2 * d * num_frequencies).
+    """Append the sine and cosine of each axis of z at several frequencies: (B, d) -> (B, d + 2 * d * num_frequencies).
 
     The frequencies are pi / 8 * 2^k for k = 0, 1, ... The longest wave covers [-8, 8]. They help a network with very
     few inputs to learn fine detail sooner.

@@ -217,6 +217,9 @@ class ConditionalVAE(VAE):
 
     def draw(self, count: int, seed: int, *, label: int, position: Sequence[int]) -> np.ndarray:
         """Return `count` canvases (count, 56, 56, 1) with one label and one position (pos_x, pos_y), see `sample`."""
+        validation.number("count", count, 1, whole=True)
+        validation.number("label", label, 0, LABELS - 1, whole=True)
+        position = validation.array("position", position, (2,), 0, GRID - 1, whole=True)
         return self.sample([[label, *position]] * count, seed)
 
     def get_config(self) -> dict:

@@ -250,7 +250,7 @@ class ConditionalGAN(keras.Model):
 
     def draw(self, count: int, seed: int, *, label: int) -> np.ndarray:
         """Return `count` images (count, 28, 28, 1) with one label, see `generate`."""
-        return self.generate([label] * count, seed)
+        return self.generate([label] * validation.number("count", count, 1, whole=True), seed)
 
     def get_config(self) -> dict:
         """Return the options that rebuild the model."""
