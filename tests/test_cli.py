@@ -1,15 +1,23 @@
 import errno
+import shutil
 import subprocess
 import sys
 import time
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from pathlib import Path
 
 import matplotlib.image
+import nbformat
 import pytest
 from click.testing import CliRunner
 
 from conftest import replace_in
-from genmodels import cache, cli, data, document, drift, experiments, notebooks, report, study, workers
+from genmodels import cli
+from genmodels.datasets import load_mnist
+from genmodels.pipeline import document, files, notebooks, parallel, records, results, store, study, verify
+from genmodels.pipeline.experiments import RUNS
+from genmodels.setups import BUILDERS
 
 HEAVY = ("tensorflow", "keras", "matplotlib")
 
@@ -19,14 +27,19 @@ def run(*arguments):
 
 
 def imported_by(code):
-    """Top-level modules that a fresh interpreter has imported after `code`."""
+    """The names of all modules that a fresh interpreter has imported after `code`."""
     command = [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"]
     return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
 
 
 @pytest.mark.parametrize(
     "code",
-    ["import genmodels", "import genmodels.cli", "from genmodels import document, drift, experiments, notebooks"],
+    [
+        "import genmodels",
+        "import genmodels.cli",
+        "from genmodels.pipeline import document, experiments, notebooks, results, study, verify",
+        "from genmodels import save, record, trained, load_mnist, Run, Setup, model_builder",
+    ],
 )
 def test_nothing_heavy_is_imported_before_a_model_is_needed(code):
     assert imported_by(code).isdisjoint(HEAVY)
@@ -41,31 +54,32 @@ def test_help_names_every_command():
     result = run("--help")
     assert result.exit_code == 0
     commands = "train", "sample", "report", "figures", "runs", "notebooks", "study", "status", "verify", "diff"
+    commands += "strip", "prune"
     assert all(f"  {name} " in result.output for name in commands)
 
 
 def test_runs_are_listed_with_their_state():
     lines = run("runs").output.splitlines()
-    assert [line.split()[0] for line in lines] == list(experiments.RUNS)
+    assert [line.split()[0] for line in lines] == list(RUNS)
     assert all("to train" in line for line in lines)
 
 
 @pytest.fixture
 def untrained(smoke, monkeypatch):
-    """Models as they begin, for what only draws them."""
+    """Models as they begin, for commands that only draw with them."""
 
     def train(run, *_, **__):
-        return getattr(experiments, run.build)(run.settings(), data.load()).model, {"loss": [1.0]}
+        return BUILDERS[run.builder](run.settings(), load_mnist()).model, {"loss": [1.0]}
 
-    monkeypatch.setattr(experiments, "train", train)
+    monkeypatch.setattr(store, "train", train)
 
 
 @pytest.mark.parametrize(
     ("arguments", "shape"),
     [
         (["sample", "gan", "--label", "3", "-n", "5"], (2, 3, 28)),
-        (["sample", "vae", "--kl", "mc", "-n", "4"], (2, 2, 28)),
-        (["sample", "cvae", "--label", "7", "--position", "2", "0", "--latent-dim", "2", "-n", "1"], (1, 1, 56)),
+        (["sample", "vae_mc", "-n", "4"], (2, 2, 28)),
+        (["sample", "cvae_2", "--label", "7", "--position", "2", "0", "-n", "1"], (1, 1, 56)),
     ],
 )
 def test_samples_are_drawn_into_a_picture(arguments, shape, untrained, tmp_path):
@@ -80,10 +94,37 @@ def test_samples_are_drawn_into_a_picture(arguments, shape, untrained, tmp_path)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["gan"], "gan takes --label"),
+        (["gan", "--label", "3", "--position", "0", "0"], "gan takes no --position"),
+        (["vae_kl", "--label", "3"], "vae_kl takes no --label"),
+        (["vae_kl", "--position", "0", "0"], "vae_kl takes no --position"),
+        (["cvae_2", "--label", "3"], "cvae_2 takes --position"),
+        (["cvae_2", "--position", "1", "1"], "cvae_2 takes --label"),
+        (["ae"], "ae: expected a run that draws images from noise"),
+        (["reference"], "reference: expected a run that draws images from noise"),
+    ],
+)
+def test_sample_says_in_one_line_which_conditions_a_run_takes(arguments, message, untrained, tmp_path):
+    result = run("sample", *arguments, "-o", str(tmp_path / "x.png"))
+    said = result.output.partition("Error: ")[2]
+    assert result.exit_code == 2 and said.startswith(message) and len(said.splitlines()) == 1
+    assert not (tmp_path / "x.png").exists() and "Usage: main sample" in result.output
+
+
+def test_the_same_seed_draws_the_same_picture_and_another_seed_another(untrained, tmp_path):
+    drawn = []
+    for seed in ("1", "1", "2"):
+        run("sample", "vae_kl", "--seed", seed, "-o", str(tmp_path / "x.png"))
+        drawn.append((tmp_path / "x.png").read_bytes())
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         (["sample", "gan", "--label", "10", "-o", "x.png"], "10 is not in the range 0<=x<=9"),
         (["sample", "gan", "--label", "3", "-n", "0", "-o", "x.png"], "0 is not in the range"),
-        (["sample", "cvae", "--label", "3", "--position", "0", "3", "-o", "x.png"], "3 is not in the range 0<=x<=2"),
-        (["sample", "cvae", "--label", "3", "-o", "x.png"], "Missing option '--position'"),
+        (["sample", "cvae_2", "--label", "3", "--position", "0", "3", "-o", "x.png"], "3 is not in the range 0<=x<=2"),
         (["sample", "gan", "--label", "3"], "Missing option '-o'"),
         (["train", "--jobs", "0"], "0 is not in the range"),
         (["train", "gam"], "'gam' is not one of 'gan',"),
@@ -102,8 +143,8 @@ def test_samples_are_drawn_into_a_picture(arguments, shape, untrained, tmp_path)
         (["study", "--jobs", "nan"], "'nan' is not a valid integer range"),
         (["runs", "ae"], "unexpected extra argument"),
         (["status", "--all"], "No such option"),
-        (["sample"], "Usage:"),
-        (["sample", "ae"], "No such command 'ae'"),
+        (["sample", "cvae", "-o", "x.png"], "'cvae' is not one of"),
+        (["sample", "gan", "vae_mc", "-o", "x.png"], "unexpected extra argument"),
         (["sample", "gan", "--label", "-1", "-o", "x.png"], "-1 is not in the range"),
         (["sample", "gan", "--label", "3.0", "-o", "x.png"], "'3.0' is not a valid integer range"),
         (["sample", "gan", "--label", "3", "--seed", "-1", "-o", "x.png"], "-1 is not in the range"),
@@ -111,15 +152,11 @@ def test_samples_are_drawn_into_a_picture(arguments, shape, untrained, tmp_path)
         (["sample", "gan", "--label", "3", "-n", "10001", "-o", "x.png"], "10001 is not in the range"),
         (["sample", "gan", "--label", "3", "--kl", "mc", "-o", "x.png"], "No such option"),
         (["sample", "gan", "--label", "3", "-o", "."], "is a directory"),
-        (["sample", "vae", "--kl", "exact", "-o", "x.png"], "'exact' is not one of 'mc', 'kl'"),
-        (["sample", "vae", "--label", "3", "-o", "x.png"], "No such option"),
-        (["sample", "cvae", "--label", "3", "--position", "1", "-o", "x.png"], "'-o' is not a valid integer"),
-        (["sample", "cvae", "--label", "3", "--position", "1", "x", "-o", "x.png"], "'x' is not a valid integer"),
-        (["sample", "cvae", "--position", "1", "1", "-o", "x.png"], "Missing option '--label'"),
-        (
-            ["sample", "cvae", "--label", "3", "--position", "1", "1", "--latent-dim", "3", "-o", "x"],
-            "'3' is not one of",
-        ),
+        (["sample", "cvae_2", "--label", "3", "--position", "1", "-o", "x.png"], "'-o' is not a valid integer"),
+        (["sample", "cvae_2", "--label", "3", "--position", "1", "x", "-o", "x.png"], "'x' is not a valid integer"),
+        (["sample", "cvae_2", "--label", "3", "--latent-dim", "3", "-o", "x.png"], "No such option"),
+        (["prune", "old.png"], "unexpected extra argument"),
+        (["strip", "--all"], "No such option"),
         (["verify", "."], "is a directory"),
         (["verify", "a.pdf", "b.pdf"], "unexpected extra argument"),
         (["verify", "missing.pdf"], "missing.pdf: expected a PDF to verify, found nothing"),
@@ -136,6 +173,12 @@ def test_bad_options_end_with_status_2_and_one_message(arguments, message):
     assert len(result.output.partition("Error: ")[2].splitlines()) <= 1 and isinstance(result.exception, SystemExit)
 
 
+def test_sample_without_a_run_lists_the_runs():
+    result = run("sample", "-o", "x.png")
+    assert result.exit_code == 2 and "Missing argument" in result.output
+    assert all(f"\t{name}" in result.output for name in RUNS)
+
+
 def is_plain(result, message):
     """Whether a command ended with status 2, one line that holds the message, and no trace."""
     lines = result.output.splitlines()
@@ -150,22 +193,19 @@ def is_plain(result, message):
         ("verify", "data/report/metrics.json", b"\xff", "metrics.json: expected JSON, got something else"),
         ("status", "data/report/provenance.json", b"{}[", "provenance.json: expected JSON, got something else"),
         ("status", "data/report/study.json", b"[" * 100_000, "study.json: expected JSON, got something else"),
-        ("verify", "data/report/study.json", b"[]", "study.json: expected another structure, got JSON where it is []"),
-        ("report", "data/report/provenance.json", b'{"zadanie_2_vae": []}', "where zadanie_2_vae is []; restore or"),
-        ("report", "notebooks/zadanie_2_vae.ipynb", b"\xff", "zadanie_2_vae.ipynb: expected JSON"),
-        ("report", "notebooks/zadanie_2_vae.ipynb", b"{}", "zadanie_2_vae.ipynb: expected another structure"),
-        ("report", "notebooks/zadanie_2_vae.ipynb", None, "zadanie_2_vae.ipynb: expected the notebook, found nothing"),
-        (
-            "figures",
-            "data/report/metrics.json",
-            b"7",
-            "metrics.json: expected another structure, got JSON where it is 7",
-        ),
+        ("verify", "data/report/study.json", b"[]", "study.json: expected another structure, got JSON where data must"),
+        ("report", "data/report/provenance.json", b'{"zadanie_2": []}', "where data.zadanie_2 must be object; restore"),
+        ("status", "data/report/provenance.json", b'{"a": {}}', "where data.a must contain ['inputs', 'key', "),
+        ("report", "notebooks/zadanie_2_vae.ipynb", b"\xff", "notebooks/zadanie_2_vae.ipynb: expected a notebook, got"),
+        ("report", "notebooks/zadanie_2_vae.ipynb", b"{}", "notebooks/zadanie_2_vae.ipynb: expected a notebook, got"),
+        ("strip", "notebooks/zadanie_2_vae.ipynb", b"[1]", "notebooks/zadanie_2_vae.ipynb: expected a notebook, got"),
+        ("figures", "data/report/metrics.json", b"7", "metrics.json: expected another structure, got JSON where data"),
+        ("prune", "data/report/metrics.json", b'{"a": 1}', "where data.a must be object; restore or delete"),
     ],
 )
 def test_a_file_that_is_not_what_it_should_be_is_one_line(checkout, command, file, content, message):
     document.path().write_bytes(b"%PDF")
-    (checkout / file).unlink() if content is None else (checkout / file).write_bytes(content)
+    (checkout / file).write_bytes(content)
     assert is_plain(run(command), message)
 
 
@@ -179,57 +219,57 @@ def test_a_file_that_is_not_what_it_should_be_is_one_line(checkout, command, fil
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "Cannot allocate memory; out of memory; free some"),
         (MemoryError(), "out of memory; free some, raise its limit, or take --jobs 1"),
         (BrokenProcessPool("a worker died"), "its process was killed, by the system as a rule: out of memory"),
-        (experiments.TrainingError("gan: stopped"), "gan: stopped"),
+        (store.TrainingError("gan: stopped"), "gan: stopped"),
     ],
 )
 def test_a_fault_of_the_system_is_one_line_with_a_remedy(monkeypatch, error, message):
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(workers, "train_all", fail)
+    monkeypatch.setattr(parallel, "train_all", fail)
     assert is_plain(run("train", "ae"), message)
 
 
 def test_a_mistake_in_the_code_keeps_its_trace(monkeypatch):
-    monkeypatch.setattr(workers, "train_all", lambda *_, **__: {}["lost"])
+    monkeypatch.setattr(parallel, "train_all", lambda *_, **__: {}["lost"])
     assert isinstance(run("train", "ae").exception, KeyError)
 
 
 def test_a_cache_that_is_no_folder_is_one_line(smoke, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("GENMODELS_CACHE", str(tmp_path / "file"))
-    assert is_plain(
-        run("sample", "vae", "-o", str(tmp_path / "x.png")), "file/locks); change the rights to it, or choose"
-    )
+    result = run("sample", "vae_mc", "-o", str(tmp_path / "x.png"))
+    assert is_plain(result, "file/locks); change the rights to it, or choose")
 
 
 def test_little_memory_is_said_before_tensorflow_meets_it(smoke, monkeypatch, tmp_path):
     resource = pytest.importorskip("resource")
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (10**9, 10**9))
     message = "expected at least 3072 MiB of memory, got a limit of 953; raise it with ulimit -v"
-    assert is_plain(run("sample", "vae", "-o", str(tmp_path / "x.png")), message)
+    assert is_plain(run("sample", "vae_mc", "-o", str(tmp_path / "x.png")), message)
 
 
 LONG = """
 import sys, time
 from concurrent.futures import ProcessPoolExecutor
 import multiprocessing
-from genmodels import cache, cli, workers
+from genmodels import cli, config
+from genmodels.pipeline import files, parallel
 
 def work():
-    with cache.replacing(cache.directory() / "numbers.json"):
+    with files.replacing(config.cache_folder() / "numbers.json"):
         print("at work", flush=True)
         for _ in range(600):  # not one long sleep: a signal that comes as it begins is heard when it ends
             time.sleep(0.1)
 
 def train_all(*_, **__):
     context = multiprocessing.get_context("spawn")
-    bars = {"initializer": workers._begin, "initargs": (context.RLock(), context.Value("i"))}
+    bars = {"initializer": parallel._begin, "initargs": (context.RLock(), context.Value("i"))}
     with ProcessPoolExecutor(1, mp_context=context, **bars) as pool:
         pool.submit(work).result()
 
 if __name__ == "__main__":
-    workers.train_all = train_all
+    parallel.train_all = train_all
     cli.main(["train", "ae"])
 """
 
@@ -251,7 +291,7 @@ def test_sigterm_stops_the_workers_and_leaves_nothing(tmp_path):
 @pytest.fixture
 def fresh(monkeypatch):
     """Figures and numbers that are as they should be."""
-    monkeypatch.setattr(notebooks, "stale", lambda *_, **__: {})
+    monkeypatch.setattr(notebooks, "why_stale", lambda *_, **__: "")
 
 
 def test_report_says_when_nothing_has_changed(fresh, monkeypatch):
@@ -264,17 +304,20 @@ def test_report_says_when_nothing_has_changed(fresh, monkeypatch):
 def test_report_says_which_scores_lie_outside_the_study(fresh, checkout, monkeypatch):
     rows = [("gan", "label", 0.9, 0.99, 0.01), ("ae", "mse", 0.033, 0.033, 0.001)]
     monkeypatch.setattr(document, "build", lambda: [document.path("pdf"), document.path("html")])
-    monkeypatch.setattr(drift, "beside_the_study", lambda: rows)
+    monkeypatch.setattr(verify, "beside_the_study", lambda: rows)
+    monkeypatch.setattr(document, "benchmark_stale", lambda: "")
     lines = run("report").output.splitlines()
     assert lines[1] == "1 of 2 scores lie within 3 standard deviations of the study's mean over seeds."
     assert lines[2] == "  gan label: 0.9, in the study 0.99 (standard deviation 0.01)" and len(lines) == 3
     monkeypatch.setattr(study, "why_stale", lambda: "run ae changed since the study was made")
     assert "study.json is stale: run ae changed since the study was made; `make study`" in run("report").output
+    monkeypatch.setattr(document, "benchmark_stale", lambda: "run gan changed since commit 0123456789")
+    assert "benchmark is stale: run gan changed since commit 0123456789; `make bench`" in run("report").output
 
 
 def test_a_failed_report_is_an_error_not_a_trace(fresh, monkeypatch):
     def fail():
-        raise report.ReportError("report/generative_models.md: no such figure")
+        raise records.ReportError("report/generative_models.md: no such figure")
 
     monkeypatch.setattr(document, "why_stale", lambda kind: "not built yet")
     monkeypatch.setattr(document, "build", fail)
@@ -282,50 +325,203 @@ def test_a_failed_report_is_an_error_not_a_trace(fresh, monkeypatch):
     assert result.exit_code == 2 and result.output == "Error: report/generative_models.md: no such figure\n"
 
 
-def test_status_names_every_run_result_and_document_with_the_reason(checkout):
-    lines = run("status").output.splitlines()
-    names = [line.split()[1] for line in lines]
-    results = [result for name in report.NOTEBOOKS for result in notebooks.results(name)]
+def rows_of_status():
+    """{name: the rest of its line} of the status, in order."""
+    lines = [line for line in run("status").output.splitlines() if not line.startswith("`")]
+    return {name: rest for _, name, rest in (line.split(maxsplit=2) for line in lines)}
+
+
+def test_status_names_every_run_notebook_result_and_document_with_the_reason(checkout):
+    rows = rows_of_status()
+    made = records.provenance()
+    names = [name for notebook in notebooks.names() for name in (f"{notebook}.ipynb", *made[notebook].results)]
     documents = ["generative_models.pdf", "generative_models.html"]
-    assert names == [*experiments.RUNS, *results, "study", "benchmark", *documents]
-    assert "stale: not trained yet" in lines[0] and "stale: not made here yet" in lines[-5] and "fresh" in lines[-4]
-    assert "stale: not built yet" in lines[-1]
+    assert list(rows) == [*RUNS, *names, "study", "benchmark", *documents]
+    assert {rows[name] for name in RUNS} == {"stale: not trained yet"}
+    assert {rows[name] for name in names} == {"stale: not made here yet"}
+    assert rows["study"] == "fresh" and {rows[name] for name in documents} == {"stale: not built yet"}
+
+
+def test_status_says_of_what_kind_each_thing_is(checkout):
+    kinds = {line.split()[1]: line.split()[0] for line in run("status").output.splitlines()}
+    expected = {"gan": "run", "zadanie_4_gan.ipynb": "notebook", "gan_results.png": "figure", "zadanie_4": "numbers"}
+    expected |= {"study": "numbers", "benchmark": "numbers", "generative_models.pdf": "document"}
+    assert {name: kinds[name] for name in expected} == expected
+
+
+@pytest.fixture
+def made_here(checkout):
+    """A checkout whose notebooks were run here."""
+    for name, record in records.provenance().items():
+        if name in notebooks.names():
+            files.save_json(notebooks.stamp_path(name), record.as_json())
+    return checkout
+
+
+def test_status_says_why_the_results_of_a_notebook_are_stale(made_here):
+    assert {rows_of_status()[name] for name in ("zadanie_4_gan.ipynb", "gan_results.png", "zadanie_4")} == {"fresh"}
+    replace_in(made_here / "notebooks" / "zadanie_4_gan.ipynb", "gan.generate(rows, seed=4)", "gan.generate(rows, 5)")
+    results.data_path("grid_ae.png").write_bytes(b"")
+    rows = rows_of_status()
+    for name in ("zadanie_4_gan.ipynb", "gan_results.png", "zadanie_4"):
+        assert rows[name].startswith("stale: the notebook's code changed since "), name
+    assert rows["grid_ae.png"] == rows["zadanie_1"] == "stale: grid_ae.npz changed after the notebook wrote it"
+    assert rows["zadanie_2"] == rows["zadanie_3"] == "fresh"
+
+
+def test_a_new_notebook_is_listed_before_it_has_made_anything(checkout):
+    shutil.copy(notebooks.path("zadanie_4_gan"), notebooks.path("moje"))
+    assert rows_of_status()["moje.ipynb"] == "stale: not made yet"
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def add_leftovers():
+    """Put a figure and a section that no notebook makes among the results."""
+    for ending in ("png", "npz"):
+        shutil.copy(records.output() / f"grid_ae.{ending}", records.output() / f"old_grid.{ending}")
+    files.put(records.output() / "metrics.json", "old", {"x": 1})
+
+
+def test_leftovers_are_listed_and_prune_removes_these_and_nothing_else(checkout):
+    shutil.copy(records.output() / "cover.png", records.output() / "Znak_graficzny_AGH.svg.png")  # not ours: no data
+    before = contents(checkout)
+    assert "left over" not in run("status").output
+    add_leftovers()
+    lines = run("status").output.splitlines()
+    assert [line.split() for line in lines[-3:-1]] == [
+        ["figure", "old_grid.png", "left", "over:", "no", "notebook", "makes", "it"],
+        ["numbers", "old", "left", "over:", "no", "notebook", "makes", "it"],
+    ]
+    assert lines[-1] == "`genmodels prune` removes what is left over."
+    assert run("prune").output.splitlines() == ["Removed old_grid.png", "Removed old"]
+    assert contents(checkout) == before
+    assert run("prune").output == "Nothing is left over.\n" and contents(checkout) == before
+
+
+def test_results_of_a_notebook_that_is_gone_are_left_over(checkout):
+    before, provenance = contents(records.output()), records.provenance()
+    made = [*provenance.pop("zadanie_4_gan").results]
+    numbers = results.metrics()
+    notebooks.path("zadanie_4_gan").unlink()
+    rows = rows_of_status()
+    assert {name for name, rest in rows.items() if "left over" in rest} == {*made}
+    assert run("prune").exit_code == 0
+    del numbers["zadanie_4"]
+    assert results.metrics() == numbers and records.provenance() == provenance
+    pictures = {name for name in made if name.endswith(".png")}
+    gone = {Path(name).with_suffix(ending) for name in pictures for ending in (".png", ".npz")}
+    assert before.keys() - contents(records.output()).keys() == gone
+
+
+def test_results_that_a_renamed_notebook_makes_are_not_left_over(checkout):
+    shutil.move(notebooks.path("zadanie_4_gan"), notebooks.path("gan"))
+    records.note("gan", records.provenance()["zadanie_4_gan"])
+    figures = contents(records.output())
+    assert run("prune").output == "Nothing is left over.\n"
+    assert contents(records.output()).keys() == figures.keys() and "zadanie_4" in results.metrics()
+
+
+def test_prune_removes_nothing_outside_the_results(checkout):
+    """A provenance.json that was handed in may say anything."""
+    (checkout / "report" / "mine.png").write_bytes(b"")
+    made = {"../../report/mine.png": {"cell": 1, "runs": {}}}
+    records.note("gone", records.Record({}, {}, {}, made))
+    run("prune")
+    assert (checkout / "report" / "mine.png").exists()
 
 
 def test_a_benchmark_of_other_code_is_said_to_be_stale(checkout):
-    def benchmark():
-        return next(line for line in run("status").output.splitlines() if line.split()[1] == "benchmark")
+    measured = records.provenance()["benchmark"]
+    now = {**measured.inputs, **records.environment(), **notebooks.keys(measured)}
+    records.note("benchmark", replace(measured, inputs=now))
+    assert rows_of_status()["benchmark"] == "fresh"
+    records.note("benchmark", replace(measured, inputs=now | {"run gan": "0"}))
+    commit = measured.origin["commit"][:10]
+    assert rows_of_status()["benchmark"] == f"stale: run gan changed since commit {commit}"
+    replace_in(records.output() / "metrics.json", '"seconds": ', '"seconds": 1')
+    assert "changed after `make bench` wrote it" in rows_of_status()["benchmark"]
 
-    noted = notebooks.provenance_now()
-    measured = noted["benchmark"]["results"]["benchmark"]
-    measured["parts"] = notebooks.parts(notebooks.Made(1, (), (), tuple(measured["runs"])))
-    cache.write_json(notebooks.provenance_path(), noted)
-    assert benchmark().endswith("fresh")
-    measured["parts"]["run gan"] = "0"
-    cache.write_json(notebooks.provenance_path(), noted)
-    assert f"stale: run gan changed since commit {noted['benchmark']['commit'][:10]}" in benchmark()
-    replace_in(report.output() / "metrics.json", '"seconds": ', '"seconds": 1')
-    assert "changed after `make bench` wrote it" in benchmark()
+
+def dirty(name, *, kernel):
+    """Leave a notebook as an editor does that ran it: outputs, counts, times, a kernel of its own."""
+    notebook = nbformat.read(notebooks.path(name), as_version=4)
+    for number, cell in enumerate(notebook.cells):
+        if cell.cell_type == "code":
+            picture = nbformat.v4.new_output("display_data", {"image/png": "iVBORw0KGgo="})
+            said = nbformat.v4.new_output("stream", name="stderr", text="a warning")
+            cell.outputs = [*cell.outputs, said, picture]
+            cell.execution_count = 40 + number
+            cell.metadata["execution"] = {"iopub.execute_input": "2025-01-01T00:00:00Z"}
+    notebook.metadata |= kernel
+    nbformat.write(notebook, notebooks.path(name))
+
+
+KERNELS = {
+    "VS Code": {
+        "kernelspec": {"display_name": ".venv (3.11.7)", "language": "python", "name": "python3"},
+        "language_info": {"name": "python", "version": "3.11.7", "file_extension": ".py"},
+    },
+    "Colab": {"kernelspec": {"display_name": "Python 3", "name": "python3"}, "language_info": {"name": "python"}},
+    "conda": {"kernelspec": {"display_name": "ml", "language": "python", "name": "conda-env-ml-py"}},
+}
+
+
+@pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
+def test_strip_brings_notebooks_back_to_their_stored_form(checkout, kernel):
+    stored = contents(checkout)
+    for name in notebooks.names():
+        dirty(name, kernel=kernel)
+    lines = run("strip").output.splitlines()
+    assert contents(checkout) == stored
+    assert [line.rpartition("/")[2] for line in lines] == [f"{name}.ipynb" for name in notebooks.names()]
+    assert all(line.startswith("Stripped ") for line in lines)
+    assert run("strip").output == ""
+
+
+@pytest.mark.parametrize("named", ["zadanie_4_gan", "notebooks/zadanie_4_gan.ipynb"])
+def test_strip_changes_the_named_notebook_alone(checkout, named):
+    stored = contents(checkout)
+    dirty("zadanie_4_gan", kernel=KERNELS["conda"])
+    dirty("zadanie_2_vae", kernel=KERNELS["conda"])
+    kept = notebooks.path("zadanie_2_vae").read_bytes()
+    run("strip", named)
+    assert contents(checkout) == stored | {Path("notebooks/zadanie_2_vae.ipynb"): kept}
+
+
+def test_strip_keeps_the_code_the_texts_and_the_tags(checkout):
+    replace_in(notebooks.path("zadanie_4_gan"), "gan.generate(rows, seed=4)", "gan.generate(rows, seed=5)")
+    edited = notebooks.path("zadanie_4_gan").read_bytes()
+    dirty("zadanie_4_gan", kernel=KERNELS["VS Code"])
+    run("strip")
+    assert notebooks.path("zadanie_4_gan").read_bytes() == edited
+
+
+def test_an_unknown_notebook_is_one_line(checkout):
+    result = run("strip", "zadanie_9")
+    assert is_plain(result, "notebooks/zadanie_9.ipynb") and not notebooks.path("zadanie_9").exists()
 
 
 def test_verify_says_what_differs_and_fails(checkout, monkeypatch):
     missing = run("verify")
     assert missing.exit_code == 2 and "expected a PDF to verify, found nothing" in missing.output
     document.path().write_bytes(b"%PDF")
-    monkeypatch.setattr(document, "differences", lambda pdf: ["grid_ae.png: stale"])
+    monkeypatch.setattr(verify, "differences", lambda pdf: ["grid_ae.png: stale"])
     result = run("verify", str(document.path()))
     assert result.exit_code == 1 and result.output.splitlines()[0] == "grid_ae.png: stale"
-    monkeypatch.setattr(document, "differences", lambda pdf: [])
+    monkeypatch.setattr(verify, "differences", lambda pdf: [])
     result = run("verify")
     assert result.exit_code == 0 and "holds what is in this checkout" in result.output
 
 
 def test_diff_marks_what_was_not_to_be_expected(monkeypatch):
     rows = [("a.png", "", False), ("b.png", "only rendering changed", False), ("c.png", "the result changed", True)]
-    monkeypatch.setattr(drift, "compare", lambda against: rows)
+    monkeypatch.setattr(verify, "compare", lambda against: rows)
     result = run("diff")
     assert result.exit_code == 1 and [line[0] for line in result.output.splitlines()] == [" ", "!", "1"]
-    monkeypatch.setattr(drift, "compare", lambda against: rows[:2])
+    monkeypatch.setattr(verify, "compare", lambda against: rows[:2])
     assert run("diff").exit_code == 0
 
 

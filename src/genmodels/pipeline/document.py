@@ -70,7 +70,7 @@ def unverified() -> Iterator[str]:
 
 
 def benchmark_stale() -> str:
-    """Return why the benchmark, which `make bench` alone measures, is not one of the present code; empty where it is."""
+    """Return why `make bench` has to measure the present code, now or again; empty where the benchmark is fresh."""
     if config.quick_mode():  # the benchmark is of full runs
         return ""
     if not (record := records.provenance().get(BENCHMARK)):

@@ -56,7 +56,7 @@ def differences(pdf: Path) -> Iterator[str]:
 
 
 def _contents(pdf):
-    """Return what a PDF holds: attachments {name: bytes}, pictures {file: bytes}, alternative texts, lines, and metadata."""
+    """Return the contents of a PDF: attachments and pictures as {name: bytes}, metadata, alternative texts, lines."""
     from pypdf import PdfReader
 
     try:
@@ -231,7 +231,7 @@ def beside_the_study() -> list[tuple]:
 
 
 def _studied():
-    """Yield (section, run, score, value, spread) of the scores in metrics.json whose spread over seeds the study knows."""
+    """Yield (section, run, score, value, spread) of each score in metrics.json whose spread the study knows."""
     studied = study.read().get("test", {})
     for section, numbers in results.metrics().items():
         for run, scores in numbers.get("scores", {}).items():
@@ -242,16 +242,16 @@ def _studied():
 
 
 def outside(comparison: list[tuple], *, deviations: float = 3) -> list[tuple]:
-    """Return the rows of a comparison whose value is more than `deviations` standard deviations from the study's mean."""
+    """Return the rows whose value is more than `deviations` standard deviations from the study's mean."""
     return [row for row in comparison if abs(row[2] - row[3]) > deviations * row[4]]
 
 
 def tolerances() -> dict[str, float]:
     """Return {number of metrics.json: by how much two trainings with different seeds may differ, at CONFIDENCE}.
 
-    Three seeds may agree by accident. Of a score that both classifiers give, or that was taken of the GAN's last weights
-    as well, the largest relative spread therefore counts for all; where all seeds agree, as at 100 %, LEAST of the mean. A
-    whole number may move by 1, and a share of few images by one of STEPS.
+    Three seeds may agree by accident. The largest relative spread of a measure therefore counts for both classifiers
+    and for the GAN's last weights too; where all seeds agree, as at 100 %, LEAST of the mean counts. A whole number
+    may move by 1, and a share of few images by one of STEPS.
     """
     from scipy.stats import t
 
