@@ -36,7 +36,7 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(items):
     """The longest files first, so that two workers, which take a file at a time, finish together."""
-    longest = ("kill", "mutations", "experiments", "document", "damage", "training", "notebooks")
+    longest = ("notebooks", "mutations", "store", "crash", "document", "damage", "training", "parallel", "cli")
     first = {f"test_{name}.py": place for place, name in enumerate(longest)}
     items.sort(key=lambda item: (item.path.suffix != ".ipynb", first.get(item.path.name, len(first))))
 

@@ -10,8 +10,8 @@ import sys
 from check_report import APART
 
 from genmodels import load_mnist, metrics, trained
+from genmodels.experiments import find
 from genmodels.pipeline import parallel, study
-from genmodels.pipeline.experiments import find
 
 LOSSES = ("vae_mc", "vae_kl")
 

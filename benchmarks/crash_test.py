@@ -27,7 +27,7 @@ from genmodels import config
 MODELS = """
 import sys
 from genmodels import trained, training
-from genmodels.pipeline.experiments import RUNS, Run
+from genmodels.experiments import RUNS, Run
 
 class Longer(Run):
     def settings(self):

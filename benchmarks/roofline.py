@@ -15,8 +15,7 @@ import keras
 import tensorflow as tf
 
 from genmodels import config, load_mnist, trained, training
-from genmodels.pipeline.experiments import RUNS, Run, dependencies, find
-from genmodels.setups import BUILDERS
+from genmodels.experiments import BUILDERS, RUNS, Run, dependencies, find
 
 
 def graph_of(model: keras.Model, batch: Any) -> tf.Graph:

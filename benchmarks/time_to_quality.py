@@ -23,11 +23,10 @@ import tensorflow as tf
 from benchmarks import recipes
 from genmodels import config, figures, load_mnist, trained, training
 from genmodels.datasets import LABELS, Dataset, binarize
+from genmodels.experiments import BUILDERS, find
 from genmodels.pipeline import files, fingerprint, notebooks, records, results
 from genmodels.pipeline.document import BENCHMARK
-from genmodels.pipeline.experiments import find
 from genmodels.pipeline.records import Record
-from genmodels.setups import BUILDERS
 
 SEEDS = 3
 GROWTH = 1.25  # of the number of steps from one measurement of the quality to the next

@@ -6,13 +6,12 @@ import keras
 import numpy as np
 import pytest
 
-from genmodels import canvas, datasets, distributions, metrics, optimizers, training
+from genmodels import canvas, datasets, distributions, experiments, metrics, optimizers, training
 from genmodels.models.autoencoder import AE
 from genmodels.models.classifier import Classifier
 from genmodels.models.conditional_vae import ConditionalVAE
 from genmodels.models.gan import ConditionalGAN
 from genmodels.models.vae import VAE
-from genmodels.pipeline import experiments
 
 
 def pictures(side):

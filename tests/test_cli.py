@@ -15,9 +15,8 @@ from click.testing import CliRunner
 from conftest import replace_in
 from genmodels import cli
 from genmodels.datasets import load_mnist
+from genmodels.experiments import BUILDERS, RUNS
 from genmodels.pipeline import document, files, notebooks, parallel, records, results, store, study, verify
-from genmodels.pipeline.experiments import RUNS
-from genmodels.setups import BUILDERS
 
 HEAVY = ("tensorflow", "keras", "matplotlib")
 
@@ -37,7 +36,7 @@ def imported_by(code):
     [
         "import genmodels",
         "import genmodels.cli",
-        "from genmodels.pipeline import document, experiments, notebooks, results, study, verify",
+        "from genmodels.pipeline import document, notebooks, results, study, verify",
         "from genmodels import save, record, trained, load_mnist, Run, Setup, model_builder",
     ],
 )

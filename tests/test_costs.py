@@ -11,11 +11,11 @@ import pytest
 import tensorflow as tf
 
 from benchmarks import recipes, roofline, scaling, time_to_quality
-from genmodels import config, datasets, training
+from genmodels import config, datasets, experiments, training
+from genmodels.experiments import BUILDERS
 from genmodels.models.vae import VAE
 from genmodels.optimizers import adam
-from genmodels.pipeline import experiments, files, records
-from genmodels.setups import BUILDERS
+from genmodels.pipeline import files, records
 
 
 @lru_cache

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from genmodels import canvas, datasets, evaluation, metrics, setups
+from genmodels import canvas, datasets, evaluation, experiments, metrics
 
 
 class Oracle:
@@ -99,4 +99,4 @@ def test_pairs_are_the_digits_of_the_task(digits):
 
 
 def test_every_kind_of_model_has_its_scores():
-    assert evaluation.EVALUATE.keys() == setups.BUILDERS.keys()
+    assert evaluation.EVALUATE.keys() == experiments.BUILDERS.keys()

@@ -5,10 +5,10 @@ import keras
 import numpy as np
 import pytest
 
-from genmodels import training
+from genmodels import experiments, training
+from genmodels.experiments import BUILDERS
 from genmodels.optimizers import adam
-from genmodels.pipeline import experiments, files
-from genmodels.setups import BUILDERS
+from genmodels.pipeline import files
 from genmodels.training import PATIENCE, STEPS, Batches, GANMonitor, diagnose, fit, prepare
 
 

@@ -1,6 +1,5 @@
 """The command line: `genmodels --help`. TensorFlow is imported only by the commands that need a model."""
 
-import inspect
 import multiprocessing
 import os
 import signal
@@ -12,8 +11,8 @@ import click
 
 from genmodels import config
 from genmodels.datasets import DatasetError
+from genmodels.experiments import BUILDERS, RUNS
 from genmodels.pipeline import document, files, fingerprint, notebooks, parallel, records, results, store, study
-from genmodels.pipeline.experiments import RUNS
 from genmodels.pipeline.records import ReportError
 
 # For the processes that it starts, one for each core: more threads of NumPy than cores wait for each other.
@@ -131,6 +130,7 @@ def verify(pdf):
     for text in checks.differences(pdf):
         click.echo(text)
         found += 1
+    _say_what_is_stale()
     click.echo(f"{_shown(pdf)}: {f'{found} differences from' if found else 'holds what is in'} this checkout")
     raise SystemExit(bool(found))
 
@@ -187,17 +187,20 @@ def _say_whether_within_the_study():
     comparison = checks.beside_the_study()
     if config.quick_mode() or not comparison:
         return
-    for name, why, renewal in (
-        ("study.json", study.why_stale(), "make study"),
-        ("benchmark", document.benchmark_stale(), "make bench"),
-    ):
-        if why:
-            click.echo(f"{name} is stale: {why}; `{renewal}` renews it.")
+    _say_what_is_stale()
     far = checks.outside(comparison)
     inside = len(comparison) - len(far)
     click.echo(f"{inside} of {len(comparison)} scores lie within 3 standard deviations of the study's mean over seeds.")
     for run, name, value, mean, deviation in far:
         click.echo(f"  {run} {name}: {value:.4g}, in the study {mean:.4g} (standard deviation {deviation:.2g})")
+
+
+def _say_what_is_stale():
+    """Say of the study and the benchmark, which take hours, that they are of other code; this stops nothing."""
+    if why := study.why_stale():
+        click.echo(f"study.json is stale: {why}; `make study` renews it.")
+    if why := document.benchmark_stale():
+        click.echo(f"the benchmark is stale: {why}; `make bench` renews it.")
 
 
 @main.command("notebooks")
@@ -245,8 +248,8 @@ def sample(run, output, count, label, position, seed):
 
     from genmodels.figures import mark_as_draft, plot_mosaic
 
-    model = store.trained(run).model
-    images = _draw(run, model, count, {"label": label, "position": position}, seed)
+    conditions = _conditions(run, {"label": label, "position": position})
+    images = store.trained(run).model.draw(count, seed, **conditions)
     width = int(np.ceil(len(images) ** 0.5))
     rows = -(-len(images) // width)
     padded = np.concatenate([images, np.zeros((rows * width - len(images), *images.shape[1:]))])
@@ -258,12 +261,11 @@ def sample(run, output, count, label, position, seed):
     click.echo(f"Wrote {output}")
 
 
-def _draw(run, model, count, asked, seed):
-    """Return images that a model draws, given what was asked for; refuse what it does not take."""
-    if not hasattr(model, "draw"):
+def _conditions(run, asked):
+    """Return the conditions under which the run's model draws; refuse what it does not take, or lacks."""
+    if (takes := BUILDERS[RUNS[run].builder].draws) is None:
         raise click.UsageError(f"{run}: expected a run that draws images from noise, such as a VAE or a GAN")
-    takes = inspect.signature(model.draw).parameters
     for name, value in asked.items():
         if (name in takes) != (value is not None):
             raise click.UsageError(f"{run} takes {'' if name in takes else 'no '}--{name}")
-    return model.draw(count, seed, **{name: value for name, value in asked.items() if name in takes})
+    return {name: asked[name] for name in takes}

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from conftest import replace_in
-from genmodels import config
-from genmodels.pipeline import document, experiments, files, notebooks, records, results, store, study, verify
+from genmodels import config, experiments
+from genmodels.pipeline import document, files, notebooks, records, results, store, study, verify
 
 
 def damaged(content, kind, rng, other=b"{}"):

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from conftest import replace_in
-from genmodels import setups
-from genmodels.pipeline import experiments, fingerprint, store
+from genmodels import experiments
+from genmodels.pipeline import fingerprint, store
 
 VAES = {"vae_mc", "vae_kl", "vae_before"}
 CVAES = {"cvae_2", "cvae_25", "cvae_100"}
@@ -57,9 +57,9 @@ def test_fields_of_a_dataclass_count(package):
         ("models/classifier.py", "(64, 2), (64, 1)", "(64, 2), (96, 1)", CLASSIFIERS),
         ("models/autoencoder.py", "ops.square(x - y_pred)", "ops.square(y_pred - x)", {"ae"}),
         ("models/conditional_vae.py", "loss + real", "loss + 2 * real", CVAES),
-        ("setups.py", "count=60_000", "count=50_000", {"gan_train"}),
-        ("setups.py", "beta_1=0.5", "beta_1=0.6", GANS),
-        ("setups.py", "datasets.augment(train.images[chosen], rng)", "train.images[chosen]", CLASSIFIERS),
+        ("experiments.py", "count=60_000", "count=50_000", {"gan_train"}),
+        ("experiments.py", "beta_1=0.5", "beta_1=0.6", GANS),
+        ("experiments.py", "datasets.augment(train.images[chosen], rng)", "train.images[chosen]", CLASSIFIERS),
         ("layers.py", "SETTLED = 0.9", "SETTLED = 0.8", CVAES),
         ("layers.py", "depth_to_space(channels, 2)", "depth_to_space(channels, 2) + 0", GANS),
         ("distributions.py", "logqz_x - logpz", "logqz_x - 2 * logpz", VAES | CVAES),
@@ -98,8 +98,8 @@ def test_the_whole_package_is_every_module():
 def test_unknown_modules_and_names_are_refused():
     with pytest.raises(ValueError, match="expected a module of genmodels, got 'vea'"):
         fingerprint.code("vea")
-    with pytest.raises(ValueError, match=r"expected a name of genmodels\.setups, got 'nothing'"):
-        fingerprint.code("setups:nothing")
+    with pytest.raises(ValueError, match=r"expected a name of genmodels\.experiments, got 'nothing'"):
+        fingerprint.code("experiments:nothing")
 
 
 def test_edits_after_the_start_of_the_process_are_noticed(package):
@@ -294,12 +294,12 @@ def changed(old, new):
 
 
 def test_a_builder_of_the_package_counts_as_its_code():
-    assert fingerprint.of_function(setups.build_vae) == fingerprint.code("setups:build_vae")
+    assert fingerprint.of_function(experiments.build_vae) == fingerprint.code("experiments:build_vae")
 
 
 def test_a_builder_of_ones_own_counts_by_its_source_and_what_it_uses_of_the_package(load):
     found = fingerprint.of_function(load(BUILDER).build)
-    assert {"its builder", "setups.py", "models/vae.py", "distributions.py"} <= set(found)
+    assert {"its builder", "experiments.py", "models/vae.py", "distributions.py"} <= set(found)
     assert not {"metrics.py", "cli.py", "models/gan.py", "pipeline/store.py"} & set(found)
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from conftest import executed, replace_in
+from genmodels.experiments import RUNS, find
 from genmodels.pipeline import files, fingerprint, notebooks, records, results, store
-from genmodels.pipeline.experiments import RUNS, find
 
 OURS = ("zadanie_1_autoenkoder", "zadanie_2_vae", "zadanie_3_cvae", "zadanie_4_gan")
 
@@ -245,7 +245,9 @@ def test_a_notebook_that_is_edited_while_it_runs_is_not_recorded(workshop, monke
         return journal
 
     monkeypatch.setattr(notebooks, "_execute", edit_meanwhile)
-    with pytest.raises(records.ReportError, match=r"was run, but .*the notebook's code changed since then; start again"):
+    with pytest.raises(
+        records.ReportError, match=r"was run, but .*the notebook's code changed since then; start again"
+    ):
         notebooks.run([name], jobs=1)
     assert name not in records.provenance()
 
@@ -473,7 +475,9 @@ def test_every_function_of_the_package_that_a_notebook_executes_counts(name, smo
     cells, shared = notebooks.code(name), {}
     _, ran = executed(lambda: [exec(cell, shared) for cell in cells])
     counted = fingerprint.reached(*fingerprint.used_by(cells), but=notebooks.NOT_FOLLOWED).keys()
-    counted |= {lead for run in notebooks.runs_named_in(cells) for lead in fingerprint.reached(*store._leads(find(run)))}
+    counted |= {
+        lead for run in notebooks.runs_named_in(cells) for lead in fingerprint.reached(*store._leads(find(run)))
+    }
     # These find and load what counts by the keys of the runs.
     left = {lead for lead in ran - counted if lead.split(":")[0] not in notebooks.NOT_FOLLOWED}
     assert len(ran & counted) > 30 and left == set()

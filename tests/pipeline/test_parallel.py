@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from genmodels import config
-from genmodels.pipeline import experiments, files, parallel, store
+from genmodels import config, experiments
+from genmodels.pipeline import files, parallel, store
 
 
 def small():

@@ -11,9 +11,9 @@ import pytest
 
 import genmodels
 from conftest import replace_in
-from genmodels import config, training
-from genmodels.pipeline import experiments, files, fingerprint, store
-from genmodels.setups import BUILDERS
+from genmodels import config, experiments, training
+from genmodels.experiments import BUILDERS
+from genmodels.pipeline import files, fingerprint, store
 
 
 @pytest.fixture
@@ -187,10 +187,10 @@ def test_every_kind_of_run_trains_with_code_that_counts_saves_and_loads_in_the_q
         run = experiments.find(run)
         done = store.trained(run)
         builders = [BUILDERS[each.builder] for each in (run, *experiments.dependencies(run))]
-        builds = [f"setups:{build.__name__}" for build in builders]
+        builds = [f"experiments:{build.__name__}" for build in builders]
         counted = fingerprint.reached(*builds, "pipeline.store:train").keys()
         assert len(ran[run.name]) > 20
-        assert ran[run.name] - counted == {"pipeline.experiments:Run"}  # whose settings count
+        assert ran[run.name] - counted == {"experiments:Run"}  # whose settings count
         assert done.model.count_params() > 0
         assert done.history and all(len(values) == 1 for values in done.history.values())
         assert all(np.isfinite(values).all() for values in done.history.values())

@@ -1,9 +1,9 @@
 import pytest
 
 from conftest import replace_in
-from genmodels import config
+from genmodels import config, experiments
 from genmodels.evaluation import EVALUATE
-from genmodels.pipeline import experiments, files, records, store, study
+from genmodels.pipeline import files, records, store, study
 
 
 def test_seeds_of_a_run_follow_its_own():

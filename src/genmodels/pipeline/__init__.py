@@ -1,1 +1,1 @@
-"""The pipeline turns the library into the report: runs, notebooks, the study, documents. The library never imports it."""
+"""The pipeline turns the library into the report; the library never imports it."""

@@ -4,17 +4,15 @@ A lead is "models.vae:VAE" for a name of a module, "metrics" for a whole module,
 """
 
 import ast
-import hashlib
 import inspect
+import json
 import linecache
 import re
-import symtable
 import textwrap
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-
-import numpy as np
 
 from genmodels import _EXPORTS
 from genmodels.pipeline.files import short
@@ -63,15 +61,8 @@ def edited(*leads: str, but: Iterable[str] = ()) -> list[str]:
     try:
         now = code(*leads, but=but)
     except (SyntaxError, ValueError):  # in the middle of an edit
-        return sorted(_file(module) for module in _AT_START if _file(module) in then and _is_rewritten(module))
+        return ["a file of the package"]
     return sorted(file for file in {*then, *now} if then.get(file) != now.get(file))
-
-
-def _is_rewritten(module):
-    try:
-        return _text(module) != _AT_START[module]
-    except ValueError:  # gone, or no text
-        return True
 
 
 @lru_cache
@@ -148,49 +139,30 @@ def _known(lead):
 def of_function(function: Callable) -> dict[str, str]:
     """Return checksums of a function's code, as `code` does; a function of the user's own counts by its source.
 
-    Of its own module count the functions, classes, arrays and plain values that it uses in turn.
+    Of its own module count the functions, classes and plain values that it uses in turn.
     """
     if function.__module__.startswith("genmodels."):
         return code(f"{function.__module__.removeprefix('genmodels.')}:{function.__name__}")
-    sources, leads, waiting, seen = {}, set(), [function], {function}
+    sources, leads, waiting = {}, set(), [function]
     while waiting:
         each = waiting.pop()
         sources[each.__qualname__] = text = normalised(_source(each))
-        known = {}
-        for name in sorted(_globals_of(text)):
+        tree, known = ast.parse(text), {}
+        for name in sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}):
             value = function.__globals__.get(name)
             origin = value.__name__ if inspect.ismodule(value) else getattr(value, "__module__", None) or ""
-            if origin.split(".")[0] == "genmodels" and hasattr(value, "__name__"):
-                module = origin.removeprefix("genmodels").removeprefix(".")
-                known[name] = module if inspect.ismodule(value) else f"{module}:{value.__name__}"
-            elif (inspect.isfunction(value) or inspect.isclass(value)) and origin == function.__module__:
-                waiting += [] if value in seen else [value]
-                seen.add(value)
-            elif name in function.__globals__ and (plain := _as_plain(value)) is not None:
-                sources[name] = plain
-        leads |= used_by([text]) | {_known(lead) for lead in _uses(ast.parse(text).body, known)}
+            if inspect.ismodule(value) and origin.split(".")[0] == "genmodels":
+                known[name] = origin.removeprefix("genmodels").removeprefix(".")
+            elif inspect.isfunction(value) or inspect.isclass(value):
+                if origin.startswith("genmodels."):
+                    known[name] = f"{origin.removeprefix('genmodels.')}:{value.__name__}"
+                elif origin == function.__module__ and value.__qualname__ not in sources:
+                    waiting.append(value)
+            else:
+                with suppress(TypeError, ValueError, AttributeError):  # neither a plain value nor an array
+                    sources[name] = json.dumps(value, default=lambda array: array.tolist(), sort_keys=True)
+        leads |= used_by([text]) | {_known(lead) for lead in _uses(tree.body, known)}
     return {"its builder": short(sources), **code(*leads)}
-
-
-def _globals_of(text):
-    """Return the names that a function or class takes from its module."""
-    tables = [symtable.symtable(text, "", "exec")]
-    for table in tables:  # grows
-        tables += table.get_children()
-    inner = {each.get_name() for table in tables[1:] for each in table.get_symbols() if each.is_global()}
-    return inner | {each.get_name() for each in tables[0].get_symbols() if each.is_referenced()}
-
-
-def _as_plain(value):
-    """Return text that tells a plain value, or an array, from any other; None for anything else."""
-    if isinstance(value, (np.ndarray, np.generic)) and not value.dtype.hasobject:
-        return f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
-    if isinstance(value, (tuple, list, set, frozenset, dict)):
-        parts = [_as_plain(part) for part in (value.items() if isinstance(value, dict) else value)]
-        if None in parts:
-            return None
-        return f"{type(value).__name__} {sorted(parts) if isinstance(value, (set, frozenset)) else parts}"
-    return repr(value) if value is None or isinstance(value, (int, float, complex, str, bytes, range)) else None
 
 
 def _source(thing):
@@ -198,14 +170,11 @@ def _source(thing):
     try:
         return textwrap.dedent(inspect.getsource(thing))
     except (OSError, TypeError):
-        if not inspect.isclass(thing):
-            raise
-    for method in filter(inspect.isfunction, vars(thing).values()):
-        for node in ast.walk(ast.parse("".join(linecache.getlines(method.__code__.co_filename)))):
-            if isinstance(node, ast.ClassDef) and node.name == thing.__name__:
-                return ast.unparse(node)
-    values = {name: _as_plain(value) for name, value in vars(thing).items() if name[:2] != "__"}
-    return "\n".join([*(base.__name__ for base in thing.__bases__), repr(values)])
+        for _, _, lines, name in reversed([entry for entry in linecache.cache.values() if len(entry) == 4]):
+            for node in ast.walk(ast.parse("".join(lines))) if "ipykernel" in name else ():
+                if isinstance(node, ast.ClassDef) and node.name == thing.__name__:
+                    return ast.unparse(node)
+        raise
 
 
 @lru_cache(maxsize=512)

@@ -15,15 +15,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from genmodels import config
+from genmodels.experiments import BUILDERS, RUNS, Run
 from genmodels.pipeline import files, fingerprint, parallel, records, results, store
-from genmodels.pipeline.experiments import RUNS, Run
 from genmodels.pipeline.records import Record, ReportError
-from genmodels.setups import BUILDERS
 
 _FILE = "file "  # before the name of a file, in a notebook's inputs
 CHECKED = "nbval-check-output"  # the tag of cells whose outputs nbval compares
 # Modules that find and load what counts in another way; of the pipeline, what `save` puts into a figure counts.
-NOT_FOLLOWED = [name for name in fingerprint.modules(fingerprint.PACKAGE) if name.startswith("pipeline")]
+_OTHERS = ("pipeline", "experiments")
+NOT_FOLLOWED = [name for name in fingerprint.modules(fingerprint.PACKAGE) if name.startswith(_OTHERS)]
 NOT_FOLLOWED.remove("pipeline.results")
 # Errors whose message says what to mend; for others a notebook shows where they come from.
 PLAIN = ("DatasetError", "FileError", "ReportError", "ResourceError", "TrainingError")
@@ -139,7 +139,7 @@ def leftovers() -> list[str]:
     }
     # A picture without the data that it shows is not ours.
     figures = [path.name for path in sorted(folder.glob("*.png")) if path.with_suffix(".npz").is_file()]
-    noted = [result for record in provenance.values() for result in record.results]
+    noted = [result for record in provenance.values() for result in record.results if results.checksums(result)]
     return [result for result in dict.fromkeys([*figures, *results.metrics(), *noted]) if result not in made]
 
 

@@ -11,8 +11,8 @@ from concurrent.futures.process import BrokenProcessPool
 
 from tqdm import tqdm
 
+from genmodels.experiments import Run, find
 from genmodels.pipeline import files, store
-from genmodels.pipeline.experiments import Run, find
 
 
 def train_all(runs: Iterable[Run | str], *, jobs: int | None = None, tolerant: bool = False) -> list[Run]:

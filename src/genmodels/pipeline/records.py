@@ -53,8 +53,10 @@ class Record:
 
 _DICT = {"type": "object"}
 _RESULT = {**_DICT, "required": ["cell", "runs"], "properties": {"runs": _DICT}}
-_PARTS = {"inputs": _DICT, "outputs": _DICT, "origin": _DICT, "runs": _DICT}
-_PARTS["results"] = {**_DICT, "additionalProperties": _RESULT}
+_SETTINGS = {"type": ["object", "null"], "required": ["name", "builder"]}
+_RUN = {**_DICT, "required": ["name", "settings"], "properties": {"settings": _SETTINGS}}
+_PARTS = {"inputs": _DICT, "outputs": _DICT, "origin": {**_DICT, "properties": {"machine": _DICT}}}
+_PARTS |= {"results": {**_DICT, "additionalProperties": _RESULT}, "runs": {**_DICT, "additionalProperties": _RUN}}
 _RECORD = {**_DICT, "required": ["inputs", "key", "outputs", "origin"], "properties": _PARTS}
 SCHEMA = {**_DICT, "additionalProperties": _RECORD}  # of provenance.json
 

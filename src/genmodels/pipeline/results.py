@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from genmodels import config
-from genmodels.pipeline.experiments import RUNS
+from genmodels.experiments import RUNS
 from genmodels.pipeline.files import checksum, put, read_json, replacing, short
 from genmodels.pipeline.records import output, root
 

@@ -6,6 +6,7 @@ A run has a folder of its own: the model, its history, and the record of inputs 
 import json
 import time
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -14,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from genmodels import config, datasets
+from genmodels.experiments import BUILDERS, Run, dependencies, find
 from genmodels.pipeline import files, fingerprint, records, results
-from genmodels.pipeline.experiments import Run, dependencies, find
-from genmodels.setups import BUILDERS
 
 
 class TrainingError(RuntimeError):
@@ -133,8 +133,8 @@ def trained(run: Run | str, *, latent_dim: int | None = None, position: int = 0)
         done = _saved(run, home) or _train_and_save(run, home, position)
     if latent_dim not in (None, found := getattr(done.model, "latent_dim", None)):
         raise TrainingError(
-            f"run {run.name}: expected latent_dim={latent_dim}, which what is drawn here needs, got {found}; set it in "
-            "the run's options, or leave out what needs it"
+            f"run {run.name}: expected latent_dim={latent_dim} for the pictures here, got {found}; set latent_dim in the "
+            "run's options, or take these pictures out"
         )
     # The key of a builder of the user's own is known in their notebook alone.
     results.loaded(run, key(run)[:16] if _builder(run).__module__.startswith("genmodels.") else None)
@@ -162,12 +162,12 @@ def _train_and_save(run, home, position):
     return _load(run, home)
 
 
-def refuse_edited_code(run: Run, *leads: str, step: str = "trained") -> None:
+def refuse_edited_code(run: Run, leads: Iterable[str] = (), but: Iterable[str] = (), *, step: str = "trained") -> None:
     """Raise TrainingError where code of the run, or of other leads, was edited after this process had started.
 
     The old code runs, so that the result would stand under the key of the new one.
     """
-    if edited := fingerprint.edited(*_leads(run), *leads):
+    if edited := fingerprint.edited(*_leads(run)) + fingerprint.edited(*leads, but=but):
         raise TrainingError(f"{', '.join(edited)} changed while {run.name} was {step}; start again")
 
 

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from genmodels import config, datasets
+from genmodels.experiments import ABLATIONS, RUNS, Run, find
 from genmodels.pipeline import files, fingerprint, parallel, records, store
-from genmodels.pipeline.experiments import ABLATIONS, RUNS, Run, find
 from genmodels.pipeline.records import Record
 
 SEEDS = (1, 2, 3)
@@ -46,7 +46,8 @@ def seeded(run: Run) -> list[Run]:
 
 _LEADS = ("evaluation", "pipeline.study:compute", "pipeline.study:real_baseline")
 # These count by the keys of the runs.
-_NOT_FOLLOWED = [f"pipeline.{name}" for name in ("experiments", "store", "parallel", "records", "files", "fingerprint")]
+_PIPELINE = ("store", "parallel", "records", "files", "fingerprint", "results")
+_NOT_FOLLOWED = ["experiments", *(f"pipeline.{name}" for name in _PIPELINE)]
 
 
 def _code():
@@ -60,7 +61,7 @@ def score(run: Run | str, split: str) -> dict:
     saved = config.cache_folder() / "scores" / f"{run.name}-{key[:16]}.json"
     if (found := files.load_json(saved)) is None:
         found = compute(run, split)
-        store.refuse_edited_code(run, *_LEADS, step="scored")
+        store.refuse_edited_code(run, _LEADS, _NOT_FOLLOWED, step="scored")
         files.save_json(saved, found)
     return found
 

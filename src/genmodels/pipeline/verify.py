@@ -38,8 +38,6 @@ def differences(pdf: Path) -> Iterator[str]:
     for name in notebooks.names():
         if why := notebooks.why_stale(name, here=False):
             yield f"{name}: stale, {why}"
-    if why := study.why_stale():
-        yield f"study.json: stale, {why}"
     with tempfile.TemporaryDirectory() as folder:
         built, html = Path(folder) / "built.pdf", Path(folder) / "built.html"
         try:

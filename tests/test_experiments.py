@@ -2,8 +2,10 @@ import dataclasses
 
 import pytest
 
-from genmodels.pipeline import experiments, store
-from genmodels.setups import BUILDERS
+from genmodels import experiments
+from genmodels.experiments import BUILDERS
+from genmodels.models.classifier import Classifier
+from genmodels.pipeline import store
 
 
 def test_settings_are_frozen():
@@ -54,3 +56,19 @@ def test_an_ablation_changes_the_run_and_names_something_else(ablation):
 
 def test_names_of_ablations_are_unique():
     assert len({ablation.name for ablation in experiments.ABLATIONS}) == len(experiments.ABLATIONS)
+
+
+def test_model_builder_registers_a_function_and_leaves_it_as_it_is(monkeypatch):
+    monkeypatch.setattr(experiments, "BUILDERS", {})
+
+    def build(settings, splits):
+        return settings, splits
+
+    assert experiments.model_builder("perceptron")(build) is build
+    assert experiments.BUILDERS == {"perceptron": build}
+
+
+def test_the_gan_train_classifier_is_built_like_the_second_reference_classifier():
+    names = ("gan_train", "reference", "reference_2")
+    gan_train, first, second = (Classifier(**experiments.RUNS[name].options) for name in names)
+    assert gan_train.architecture == second.architecture != first.architecture

@@ -1,0 +1,254 @@
+"""The named runs of the report and their ablations: frozen settings, and the builders that make models of them.
+
+TensorFlow is imported inside the builders, so that listing runs and their state stays instant.
+"""
+
+from collections.abc import Callable
+from dataclasses import KW_ONLY, asdict, dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from genmodels import canvas, config, datasets, validation
+
+
+@dataclass(frozen=True)
+class Run:
+    """The settings of one training run.
+
+    Attributes:
+        name: a word; with the seed it names the run in progress bars and in the report.
+        builder: the kind of model, a key of BUILDERS.
+        summary: what it is, for people.
+        options: keyword arguments of the model.
+        epochs, batch_size: whole numbers >= 1.
+        learning_rate: Adam's, at the start.
+        decay: of the learning rate, a key of `optimizers.DECAYS`.
+        depends_on: names of runs whose models it learns from, trained with the same seed.
+        seed: of the initial weights, the order of the images and all noise.
+    """
+
+    name: str
+    builder: str
+    summary: str = ""
+    _: KW_ONLY
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    options: dict = field(default_factory=dict)
+    decay: str = "cosine"
+    depends_on: tuple = ()
+    seed: int = 1
+
+    def settings(self) -> dict:
+        """Return what the trained weights depend on, as a plain dict; a quick run trains for one epoch."""
+        settings = asdict(replace(self, epochs=1) if config.quick_mode() else self)
+        del settings["summary"]
+        return settings
+
+    def __str__(self):
+        return self.name if self.seed == 1 else f"{self.name}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A run with one part changed: its model's options, or its other settings. what: in Polish, for the report."""
+
+    name: str
+    of: str
+    what: str
+    options: dict = field(default_factory=dict)
+    settings: dict = field(default_factory=dict)
+
+    def run(self) -> Run:
+        """Return the changed run."""
+        run = RUNS[self.of]
+        return replace(run, name=self.name, options={**run.options, **self.options}, **self.settings)
+
+
+_LATE = {"decay": "constant_then_linear"}
+_VAE = {"epochs": 9, "batch_size": 128, "learning_rate": 1.5e-3}
+_CVAE = {"epochs": 4, "batch_size": 128, "learning_rate": 3.5e-3, **_LATE}
+_CVAE_OPTIONS = {"hidden_units": (512, 256), "classifier_weight": 80.0}
+_CLASSIFIER = {"epochs": 5, "batch_size": 64, "learning_rate": 2e-3}
+_SMALL = {"hidden_units": (512,), "num_frequencies": 0, "normalise": False}
+_25, _100, _2 = ({"latent_dim": size, **_CVAE_OPTIONS} for size in (25, 100, 2))
+
+# In the order in which they are started: the longest first, so that two workers finish together.
+_RUNS = (
+    Run("gan", "gan", "conditional GAN", epochs=6, batch_size=64, learning_rate=2e-3, **_LATE),
+    Run("ae", "autoencoder", "autoencoder, 2-D", epochs=20, batch_size=256, learning_rate=8e-3, **_LATE),
+    Run("reference", "classifier", "scores the images", options={"architecture": "strided"}, **_CLASSIFIER),
+    Run("cvae_25", "conditional_vae", "conditional VAE, 25-D", options={**_25, "beta": 3.0}, **_CVAE),
+    Run("cvae_100", "conditional_vae", "conditional VAE, 100-D", options={**_100, "beta": 3.0}, **_CVAE),
+    Run("cvae_2", "conditional_vae", "conditional VAE, 2-D", options=_2, **_CVAE),
+    Run("reference_2", "classifier", "scores them too", options={"architecture": "pooled"}, seed=101, **_CLASSIFIER),
+    Run("vae_mc", "vae", "VAE, 2-D, Monte-Carlo KL", options={"kl": "monte_carlo"}, **_VAE),
+    Run("vae_kl", "vae", "VAE, 2-D, closed-form KL", options={"kl": "closed_form"}, **_VAE),
+    Run("vae_before", "vae", "VAE, 2-D, before it was improved", options=_SMALL, decay="constant", **_VAE),
+    Run("gan_train", "gan_train", "classifier of the GAN's images", depends_on=("gan",), **_CLASSIFIER),
+)
+RUNS = MappingProxyType({run.name: run for run in _RUNS})
+
+
+def find(run: Run | str) -> Run:
+    """Return the run of that name, with seed 1; a Run as it is.
+
+    Raises:
+        ValueError: no run has that name.
+    """
+    if isinstance(run, Run):
+        return run
+    return RUNS[validation.choice("run", run, RUNS)]
+
+
+def dependencies(run: Run | str) -> list[Run]:
+    """Return the runs whose models this one learns from."""
+    run = find(run)
+    return [replace(find(name), seed=run.seed) for name in run.depends_on]
+
+
+_RATE = {"learning_rate": 1e-3}  # without normalisation the rate of the normalised network is too high
+# Name, run, what is changed (in Polish, for the report).
+ABLATIONS = (
+    Ablation("ae_without_fourier_features", "ae", "bez fal na wejściu dekodera", {"num_frequencies": 0}),
+    Ablation("ae_without_normalisation", "ae", "bez normalizacji w warstwach ukrytych", {"normalise": False}, _RATE),
+    Ablation("ae_cosine", "ae", "krok malejący wzdłuż połówki kosinusa", settings={"decay": "cosine"}),
+    Ablation("vae_without_fourier_features", "vae_kl", "bez fal na wejściu dekodera", {"num_frequencies": 0}),
+    Ablation("vae_without_normalisation", "vae_kl", "bez normalizacji w dekoderze", {"normalise": False}),
+    Ablation("vae_constant", "vae_kl", "stały krok uczenia", settings={"decay": "constant"}),
+    Ablation("cvae_without_classifier", "cvae_25", "bez klasyfikatora", {"classifier_weight": 0.0}),
+    Ablation("cvae_beta_1", "cvae_25", "waga KL równa 1", {"beta": 1.0}),
+    Ablation("gan_without_classifier", "gan", "bez klasyfikatora", {"classifier_weight": 0.0}),
+    Ablation("gan_without_image_noise", "gan", "bez szumu na obrazach", {"image_noise": 0.0}),
+)
+
+
+class Setup(NamedTuple):
+    """What a builder makes.
+
+    Attributes:
+        model: a compiled keras.Model.
+        count: the number of examples.
+        make_batch: gives one batch for indices and a random generator, see `training.Batches`.
+        validation: arrays for the model's `evaluate`, or None.
+        monitor: a callback with a `failure_reason`, which ends a useless training, or None.
+    """
+
+    model: Any
+    count: int
+    make_batch: Callable
+    validation: Any = None
+    monitor: Any = None
+
+
+BUILDERS: dict[str, Callable[..., Setup]] = {}
+
+
+def model_builder(kind: str, *, draws: tuple[str, ...] | None = None) -> Callable:
+    """Register a function as the builder of a kind of model, for runs with that `builder`.
+
+    The function takes the run's settings, the dataset with its splits, and the models that the run depends on.
+
+    Args:
+        kind: a word.
+        draws: the conditions that `model.draw(count, seed, ...)` takes; None for a model that draws nothing from noise.
+
+    Example:
+        @model_builder("perceptron")
+        def build(settings, splits): ...; return Setup(model, len(images), lambda chosen, rng: (images[chosen],))
+    """
+
+    def register(build):
+        BUILDERS[kind], build.draws = build, draws
+        return build
+
+    return register
+
+
+def _adam(settings, count, **options):
+    """Return Adam with the learning rate of a run, and its decay over `count` examples an epoch."""
+    from genmodels.optimizers import adam
+
+    steps = settings["epochs"] * -(-count // settings["batch_size"])
+    return adam(settings["learning_rate"], steps, decay=settings["decay"], **options)
+
+
+@model_builder("autoencoder")
+def build_autoencoder(settings, splits):
+    """Set up an autoencoder."""
+    from genmodels.models.autoencoder import AE
+
+    model = AE(**settings["options"])
+    images = splits.train.images
+    model.compile(_adam(settings, len(images)))
+    return Setup(model, len(images), lambda chosen, rng: (images[chosen],), (splits.validation.images,))
+
+
+@model_builder("vae", draws=())
+def build_vae(settings, splits):
+    """Set up a VAE on binarized images."""
+    from genmodels.models.vae import VAE
+
+    model = VAE(seed=settings["seed"], **settings["options"])
+    images, validation = (datasets.binarize(split.images, "uint8") for split in (splits.train, splits.validation))
+    # The encoder is not normalised: a single steep step, as the Monte-Carlo term makes now and then, would ruin it.
+    model.compile(_adam(settings, len(images), global_clipnorm=50.0))
+    return Setup(model, len(images), lambda chosen, rng: (images[chosen],), (validation,))
+
+
+@model_builder("conditional_vae", draws=("label", "position"))
+def build_conditional_vae(settings, splits):
+    """Set up a conditional VAE on binarized images, each in a new cell each time."""
+    from genmodels.models.conditional_vae import ConditionalVAE
+
+    model = ConditionalVAE(seed=settings["seed"], **settings["options"])
+    model.compile(_adam(settings, len(splits.train)))
+    train, validation = (split.binarized("uint8") for split in (splits.train, splits.validation))
+    held_out = canvas.place_randomly(validation, np.arange(len(validation)), np.random.default_rng(settings["seed"]))
+    return Setup(model, len(train), lambda chosen, rng: (canvas.place_randomly(train, chosen, rng),), (held_out,))
+
+
+@model_builder("gan", draws=("label",))
+def build_gan(settings, splits):
+    """Set up a conditional GAN with its monitor."""
+    from genmodels.models.gan import ConditionalGAN
+    from genmodels.training import GANMonitor
+
+    model = ConditionalGAN(seed=settings["seed"], **settings["options"])
+    images, labels = splits.train.images, splits.train.labels
+    model.compile(*(_adam(settings, len(images), beta_1=0.5) for _ in range(2)))
+    return Setup(
+        model, len(images), lambda chosen, rng: (images[chosen], labels[chosen]), monitor=GANMonitor(splits.train)
+    )
+
+
+@model_builder("classifier")
+def build_classifier(settings, splits):
+    """Set up a classifier of real images."""
+    return _classifier_setup(splits.train, settings, splits)
+
+
+@model_builder("gan_train")
+def build_gan_train(settings, splits, gan, *, count=60_000):
+    """Set up a classifier, built like the second reference classifier, of `count` images that the GAN generates."""
+    count = len(splits.train) if config.quick_mode() else count
+    labels = np.arange(count) % datasets.LABELS
+    return _classifier_setup(datasets.Split(gan.generate(labels, seed=settings["seed"]), labels), settings, splits)
+
+
+def _classifier_setup(train, settings, splits):
+    import keras
+
+    from genmodels.models.classifier import Classifier
+
+    model = Classifier(**settings["options"])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(_adam(settings, len(train)), loss=loss, metrics=["accuracy"])
+    return Setup(
+        model,
+        len(train),
+        lambda chosen, rng: (datasets.augment(train.images[chosen], rng), train.labels[chosen]),
+        (splits.validation.images, splits.validation.labels),
+    )
