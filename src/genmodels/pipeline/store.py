@@ -133,7 +133,7 @@ def trained(run: Run | str, *, latent_dim: int | None = None, position: int = 0)
         done = _saved(run, home) or _train_and_save(run, home, position)
     if latent_dim not in (None, found := getattr(done.model, "latent_dim", None)):
         raise TrainingError(
-            f"run {run.name}: expected latent_dim={latent_dim} for the pictures here, got {found}; set latent_dim in the "
+            f"run {run.name}: expected latent_dim={latent_dim} for the pictures here, got {found}; change it in the "
             "run's options, or take these pictures out"
         )
     # The key of a builder of the user's own is known in their notebook alone.
