@@ -38,7 +38,8 @@ test: .venv/installed ## the tests, and our four notebooks through nbval in the 
 lab: .venv/installed ## open JupyterLab in notebooks/, with this environment's kernel
 	@$(PY) -m jupyterlab --ServerApp.kernel_spec_manager_class=genmodels.pipeline.kernel.OwnKernel \
 	  --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks \
-	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url=None $(ARGS)
+	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url=None \
+	  --LabApp.extension_manager=readonly $(ARGS)
 
 strip: .venv/installed ## bring notebooks back to their stored form; runs nothing
 	@$(PY) -m genmodels strip

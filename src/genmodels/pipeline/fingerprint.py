@@ -61,8 +61,15 @@ def edited(*leads: str, but: Iterable[str] = ()) -> list[str]:
     try:
         now = code(*leads, but=but)
     except (SyntaxError, ValueError):  # in the middle of an edit
-        return ["a file of the package"]
+        return sorted(_file(module) for module in _AT_START if _file(module) in then and _is_rewritten(module))
     return sorted(file for file in {*then, *now} if then.get(file) != now.get(file))
+
+
+def _is_rewritten(module):
+    try:
+        return _text(module) != _AT_START[module]
+    except ValueError:  # gone, or no text
+        return True
 
 
 @lru_cache
@@ -148,7 +155,10 @@ def of_function(function: Callable) -> dict[str, str]:
         each = waiting.pop()
         sources[each.__qualname__] = text = normalised(_source(each))
         tree, known = ast.parse(text), {}
-        for name in sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}):
+        names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+        own = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+        own |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+        for name in sorted({node.id for node in names} - own):
             value = function.__globals__.get(name)
             origin = value.__name__ if inspect.ismodule(value) else getattr(value, "__module__", None) or ""
             if inspect.ismodule(value) and origin.split(".")[0] == "genmodels":
@@ -160,9 +170,13 @@ def of_function(function: Callable) -> dict[str, str]:
                     waiting.append(value)
             else:
                 with suppress(TypeError, ValueError, AttributeError):  # neither a plain value nor an array
-                    sources[name] = json.dumps(value, default=lambda array: array.tolist(), sort_keys=True)
+                    sources[name] = json.dumps(value, default=_plain, sort_keys=True)
         leads |= used_by([text]) | {_known(lead) for lead in _uses(tree.body, known)}
     return {"its builder": short(sources), **code(*leads)}
+
+
+def _plain(value):
+    return sorted(value) if isinstance(value, (set, frozenset)) else value.tolist()
 
 
 def _source(thing):
@@ -170,8 +184,9 @@ def _source(thing):
     try:
         return textwrap.dedent(inspect.getsource(thing))
     except (OSError, TypeError):
-        for _, _, lines, name in reversed([entry for entry in linecache.cache.values() if len(entry) == 4]):
-            for node in ast.walk(ast.parse("".join(lines))) if "ipykernel" in name else ():
+        cells = ("".join(entry[2]) for entry in reversed(linecache.cache.values()) if len(entry) == 4)
+        for cell in (cell for cell in cells if f"class {thing.__name__}" in cell):
+            for node in ast.walk(ast.parse(cell)):
                 if isinstance(node, ast.ClassDef) and node.name == thing.__name__:
                     return ast.unparse(node)
         raise

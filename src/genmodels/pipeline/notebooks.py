@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from genmodels import config
@@ -97,12 +98,12 @@ def keys(record: Record) -> dict:
     """
     found = {}
     for label, of in record.runs.items():
-        if of["settings"] and of["settings"]["builder"] not in BUILDERS:
-            found[f"run {label}"] = files.short([of["settings"], fingerprint.code(store.TRAIN)])
-        elif of["settings"] or of["name"] in RUNS:
-            found[f"run {label}"] = store.key(Run(**of["settings"]) if of["settings"] else of["name"])[:16]
-        else:
-            found[f"run {label}"] = None
+        settings, found[f"run {label}"] = of["settings"], None
+        with suppress(TypeError, ValueError):  # settings of an earlier version; a run that is gone
+            if settings and settings["builder"] not in BUILDERS:
+                found[f"run {label}"] = files.short([settings, fingerprint.code(store.TRAIN)])
+            else:
+                found[f"run {label}"] = store.key(Run(**settings) if settings else of["name"])[:16]
     return found
 
 

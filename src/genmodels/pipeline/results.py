@@ -23,11 +23,7 @@ from genmodels.pipeline.files import checksum, put, read_json, replacing, short
 from genmodels.pipeline.records import output, root
 
 RESERVED = ("study", "benchmark")  # sections that no notebook writes
-_NUMBERS = {"type": "object", "additionalProperties": {"type": "object"}}
-METRICS = {  # the structure of metrics.json: {section: {name: anything}}
-    "type": "object",
-    "additionalProperties": {"type": "object", "properties": {"scores": _NUMBERS}},
-}
+METRICS = {"type": "object", "additionalProperties": {"type": "object"}}  # metrics.json: {section: {name: anything}}
 # Of this process; path: set in a kernel of the pipeline alone, cell: the number of the present one.
 _journal = {"path": None, "cell": 0, "results": {}, "runs": {}, "files": []}
 _read = set()  # paths of files that this process opened for reading
@@ -194,14 +190,13 @@ def _write():
     modules = (vars(module).get("__file__") for module in list(sys.modules.values()) if hasattr(module, "__dict__"))
     paths = _read.union(path for path in modules if isinstance(path, str) and path.endswith(".py"))
     _journal["files"] = sorted(set(map(_own_file, paths)) - {None})
-    with replacing(Path(_journal["path"])) as temporary:
-        temporary.write_text(json.dumps(_journal), encoding="utf-8")
+    Path(_journal["path"]).write_text(json.dumps(_journal), encoding="utf-8")
 
 
 @cache
 def _own_file(path):
     """Return the name of a file that a notebook may depend on; None for those of the system, of Python and our own."""
-    ours = (output(), root() / "src", sys.prefix, sys.base_prefix, config.cache_folder())
+    ours = (output(), root() / "src", root() / "data" / "mnist", sys.prefix, sys.base_prefix, config.cache_folder())
     if path.endswith(".pyc") or path.startswith(tuple(f"{each}{os.sep}" for each in ours)):
         return None
     path = Path(path)

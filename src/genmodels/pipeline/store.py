@@ -156,8 +156,8 @@ def _train_and_save(run, home, position):
     with files.replacing(home) as new:
         new.mkdir()
         model.save(new / "model.keras")
-        files.write_json(new / "training.json", {"history": history, "seconds": time.monotonic() - start})
-        files.write_json(new / "record.json", {"inputs": made_from, "outputs": _checksums(new)})
+        (new / "training.json").write_text(json.dumps({"history": history, "seconds": time.monotonic() - start}))
+        (new / "record.json").write_text(json.dumps({"inputs": made_from, "outputs": _checksums(new)}, sort_keys=True))
     unfinished.unlink(missing_ok=True)
     return _load(run, home)
 

@@ -232,10 +232,11 @@ def _studied():
     """Yield (section, run, score, value, spread) of each score in metrics.json whose spread the study knows."""
     studied = study.read().get("test", {})
     for section, numbers in results.metrics().items():
-        for run, scores in numbers.get("scores", {}).items():
-            for name, value in scores.items():
+        of = numbers.get("scores")
+        for run, scores in of.items() if isinstance(of, dict) else ():
+            for name, value in scores.items() if isinstance(scores, dict) else ():
                 spread = studied.get(run, {}).get(name)
-                if spread and spread.get("deviation") is not None:
+                if spread and spread.get("deviation") is not None and isinstance(value, (int, float)):
                     yield section, run, name, value, spread
 
 
