@@ -93,12 +93,12 @@ def test_samples_are_drawn_into_a_picture(arguments, shape, untrained, tmp_path)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["gan"], "gan takes --label"),
+        (["gan"], "gan needs --label"),
         (["gan", "--label", "3", "--position", "0", "0"], "gan takes no --position"),
         (["vae_kl", "--label", "3"], "vae_kl takes no --label"),
         (["vae_kl", "--position", "0", "0"], "vae_kl takes no --position"),
-        (["cvae_2", "--label", "3"], "cvae_2 takes --position"),
-        (["cvae_2", "--position", "1", "1"], "cvae_2 takes --label"),
+        (["cvae_2", "--label", "3"], "cvae_2 needs --position"),
+        (["cvae_2", "--position", "1", "1"], "cvae_2 needs --label"),
         (["ae"], "ae: expected a run that draws images from noise"),
         (["reference"], "reference: expected a run that draws images from noise"),
     ],
@@ -513,6 +513,15 @@ def test_verify_says_what_differs_and_fails(checkout, monkeypatch):
     monkeypatch.setattr(verify, "differences", lambda pdf: [])
     result = run("verify")
     assert result.exit_code == 0 and "holds what is in this checkout" in result.output
+
+
+def test_a_stale_study_is_said_and_stops_nothing(checkout, monkeypatch):
+    document.path().write_bytes(b"%PDF")
+    monkeypatch.setattr(verify, "differences", lambda pdf: [])
+    monkeypatch.setattr(study, "why_stale", lambda: "run ae changed since the study was made")
+    result = run("verify")
+    assert "study.json is stale: run ae changed since the study was made; `make study` renews it." in result.output
+    assert result.exit_code == 0
 
 
 def test_diff_marks_what_was_not_to_be_expected(monkeypatch):

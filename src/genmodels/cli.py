@@ -40,7 +40,7 @@ class PlainErrors(click.Group):
 
 
 def _stop(*_):
-    """What Ctrl-C does, which a terminal sends to all processes; SIGTERM comes to one."""
+    """Stop the workers too: SIGTERM reaches only this process, Ctrl-C in a terminal reaches all."""
     children = multiprocessing.active_children()
     for child in children:
         child.terminate()
@@ -196,7 +196,7 @@ def _say_whether_within_the_study():
 
 
 def _say_what_is_stale():
-    """Say of the study and the benchmark, which take hours, that they are of other code; this stops nothing."""
+    """Warn if the study or the benchmark, which take hours, is outdated."""
     if why := study.why_stale():
         click.echo(f"study.json is stale: {why}; `make study` renews it.")
     if why := document.benchmark_stale():
@@ -241,12 +241,12 @@ def _shown(path):
 @click.option("-n", "--count", type=click.IntRange(1, 10_000), default=16, help="Images.")
 @click.option("--label", type=click.IntRange(0, 9), help="The digit, of a conditional model.")
 @click.option("--position", type=click.IntRange(0, 2), nargs=2, help="pos_x and pos_y, of a conditional VAE.")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Of the noise.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of the noise.")
 def sample(run, output, count, label, position, seed):
     """Draw images with the trained model of a run, as one PNG."""
     import numpy as np
 
-    from genmodels.figures import mark_as_draft, plot_mosaic
+    from genmodels.figures import plot_mosaic
 
     conditions = _conditions(run, {"label": label, "position": position})
     images = store.trained(run).model.draw(count, seed, **conditions)
@@ -254,10 +254,8 @@ def sample(run, output, count, label, position, seed):
     rows = -(-len(images) // width)
     padded = np.concatenate([images, np.zeros((rows * width - len(images), *images.shape[1:]))])
     figure = plot_mosaic(padded.reshape(rows, width, *images.shape[1:]))
-    if config.quick_mode():
-        mark_as_draft(figure)
     with files.replacing(output) as temporary:
-        figure.savefig(temporary, format="png", dpi=200)
+        temporary.write_bytes(results.picture(figure))
     click.echo(f"Wrote {output}")
 
 
@@ -267,5 +265,5 @@ def _conditions(run, asked):
         raise click.UsageError(f"{run}: expected a run that draws images from noise, such as a VAE or a GAN")
     for name, value in asked.items():
         if (name in takes) != (value is not None):
-            raise click.UsageError(f"{run} takes {'' if name in takes else 'no '}--{name}")
+            raise click.UsageError(f"{run} {'needs' if name in takes else 'takes no'} --{name}")
     return {name: asked[name] for name in takes}

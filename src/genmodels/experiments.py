@@ -1,4 +1,4 @@
-"""The named runs of the report and their ablations: frozen settings, and the builders that make models of them.
+"""The named runs of the report and their ablations: frozen settings, and the functions that build their models.
 
 TensorFlow is imported inside the builders, so that listing runs and their state stays instant.
 """
@@ -40,6 +40,11 @@ class Run:
     decay: str = "cosine"
     depends_on: tuple = ()
     seed: int = 1
+
+    def __post_init__(self):
+        validation.number("epochs", self.epochs, 1, whole=True)
+        validation.number("batch_size", self.batch_size, 1, whole=True)
+        validation.number("learning_rate", self.learning_rate, 0)
 
     def settings(self) -> dict:
         """Return what the trained weights depend on, as a plain dict; a quick run trains for one epoch."""

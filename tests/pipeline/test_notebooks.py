@@ -333,7 +333,7 @@ def test_a_fault_of_the_system_in_a_notebook_is_one_line_with_its_name(
 
 @pytest.mark.parametrize(("name", "run"), [(OURS[0], "ae"), (OURS[1], "vae_mc")])
 def test_a_third_latent_dimension_is_one_line_where_the_plane_is_drawn(kernels, monkeypatch, name, run):
-    source = kernels / "src" / "genmodels" / "pipeline" / "experiments.py"
+    source = kernels / "src" / "genmodels" / "experiments.py"
     small = '{"latent_dim": 3, "hidden_units": (4,)}'
     edited = (
         f"\n_three = replace(RUNS[{run!r}], options={small})\nRUNS = MappingProxyType({{**RUNS, {run!r}: _three}})\n"
@@ -478,6 +478,7 @@ def test_every_function_of_the_package_that_a_notebook_executes_counts(name, smo
     counted |= {
         lead for run in notebooks.runs_named_in(cells) for lead in fingerprint.reached(*store._leads(find(run)))
     }
-    # These find and load what counts by the keys of the runs.
+    # These find and load what counts by the keys of the runs, and say how to start TensorFlow.
+    finding = {"config:cache_folder", "config:memory_shortage", "config:quiet_start", "pipeline.results:loaded"}
     left = {lead for lead in ran - counted if lead.split(":")[0] not in notebooks.NOT_FOLLOWED}
-    assert len(ran & counted) > 30 and left == set()
+    assert len(ran & counted) > 30 and left - finding == set()

@@ -299,12 +299,12 @@ def test_a_run_has_as_many_latent_dimensions_as_are_asked_for(quick):
 
 def test_another_number_of_latent_dimensions_is_refused_in_one_line_with_the_remedy(quick):
     run = dataclasses.replace(quick, name="three", options={"hidden_units": (4,), "latent_dim": 3})
-    message = r"run three: expected latent_dim=2, .*got 3; set it in the run's options, or .*"
+    message = r"run three: expected latent_dim=2 .*got 3; change it in the run's options, or .*"
     with pytest.raises(store.TrainingError) as stopped:
         store.trained(run, latent_dim=2)
     assert re.fullmatch(message, str(stopped.value))
 
 
 def test_a_model_without_latent_dimensions_is_refused_where_they_are_asked_for(mine):
-    with pytest.raises(store.TrainingError, match=r"run mine: expected latent_dim=2, .*got None"):
+    with pytest.raises(store.TrainingError, match=r"run mine: expected latent_dim=2 .*got None"):
         genmodels.trained(mine, latent_dim=2)

@@ -36,7 +36,7 @@ def inputs() -> dict:
     return {**sums, **made_by, **code, **settings, "the list of notebooks": notebooks.names()}
 
 
-# What these do to a document shows in the files that it is made from.
+# Modules left out: the files that they write are inputs already.
 _NOT_FOLLOWED = [f"pipeline.{name}" for name in ("files", "records", "results", "notebooks", "study")]
 
 
@@ -45,7 +45,7 @@ def _outputs():
 
 
 def why_stale(kind: str) -> str:
-    """Return why the document, "pdf" or "html", is not what building it now would make; empty where it is."""
+    """Return why the document, "pdf" or "html", has to be built again; empty where it is fresh."""
     stamp = notebooks.stamp_path("document")
     if not (noted := files.load_json(stamp)) or not path(kind).is_file():
         return "not built yet"
@@ -65,6 +65,7 @@ def unverified() -> Iterator[str]:
     if study.read() and study.NAME not in records.provenance(records.committed()):
         yield f"provenance.json: expected the record of study.json, found none; {back}"
         return
+    yield from notebooks.conflicts()
     for name in study.changed_by_hand():
         yield f"study.json, {name}: changed after `make study` wrote it; {back}"
 

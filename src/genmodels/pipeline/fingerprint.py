@@ -118,8 +118,8 @@ _RUN_TEXT = ("eval", "exec", "run_line_magic", "run_cell_magic")  # functions th
 def used_by(texts: Iterable[str]) -> set[str]:
     """Return the leads that normalised code, of a notebook's cells or of local modules, uses.
 
-    Text that names the package, as for `importlib`, `%run` or a shell line, may use all of it. What a magic, `eval` or
-    `exec` runs may use all of each import that it names.
+    Text that names the package, as for `importlib`, `%run` or a shell line, may use all of it. An import that stands in
+    text for a magic, `eval` or `exec` counts as used as a whole.
     """
     statements, unread = [], []
     for text in texts:
@@ -143,13 +143,13 @@ def _known(lead):
     return lead if not name or name in _definitions(module, _text(module)) else module
 
 
-def of_function(function: Callable) -> dict[str, str]:
-    """Return checksums of a function's code, as `code` does; a function of the user's own counts by its source.
+def of_function(function: Callable) -> tuple[set[str], dict[str, str]]:
+    """Return the leads of a function; for a function of the user's own also a checksum of its source.
 
     Of its own module count the functions, classes and plain values that it uses in turn.
     """
     if function.__module__.startswith("genmodels."):
-        return code(f"{function.__module__.removeprefix('genmodels.')}:{function.__name__}")
+        return {f"{function.__module__.removeprefix('genmodels.')}:{function.__name__}"}, {}
     sources, leads, waiting = {}, set(), [function]
     while waiting:
         each = waiting.pop()
@@ -172,7 +172,7 @@ def of_function(function: Callable) -> dict[str, str]:
                 with suppress(TypeError, ValueError, AttributeError):  # neither a plain value nor an array
                     sources[name] = json.dumps(value, default=_plain, sort_keys=True)
         leads |= used_by([text]) | {_known(lead) for lead in _uses(tree.body, known)}
-    return {"its builder": short(sources), **code(*leads)}
+    return leads, {"its builder": short(sources)}
 
 
 def _plain(value):

@@ -22,7 +22,7 @@ from genmodels.pipeline.records import Record, ReportError
 
 _FILE = "file "  # before the name of a file, in a notebook's inputs
 CHECKED = "nbval-check-output"  # the tag of cells whose outputs nbval compares
-# Modules that find and load what counts in another way; of the pipeline, what `save` puts into a figure counts.
+# Modules left out: what they do is already in the keys of the runs. `results` stays, because `save` draws with it.
 _OTHERS = ("pipeline", "experiments")
 NOT_FOLLOWED = [name for name in fingerprint.modules(fingerprint.PACKAGE) if name.startswith(_OTHERS)]
 NOT_FOLLOWED.remove("pipeline.results")
@@ -45,7 +45,7 @@ def read(name: str):
     """Return a notebook as nbformat reads it.
 
     Raises:
-        FileError: it is none.
+        FileError: the file is not a notebook.
     """
     import nbformat
 
@@ -79,7 +79,11 @@ def inputs(name: str, record: Record | None = None) -> dict:
         record: of its last run, for the files that it read and the runs that it loaded.
     """
     cells, recorded = code(name), record or Record({}, {})
-    paths = {file: records.root() / Path(file[len(_FILE) :]).expanduser() for file in recorded.inputs if _FILE in file}
+    paths = {
+        file: records.root() / Path(file[len(_FILE) :]).expanduser()
+        for file in recorded.inputs
+        if file.startswith(_FILE)
+    }
     modules = {file: path for file, path in paths.items() if path.suffix == ".py" and path.is_file()}
     local = {file: fingerprint.normalised(path.read_text(encoding="utf-8")) for file, path in modules.items()}
     return {
@@ -108,7 +112,7 @@ def keys(record: Record) -> dict:
 
 
 def stamp_path(name: str) -> Path:
-    """Return where it is noted what was made here, which a copied or committed provenance.json does not prove."""
+    """Return the stamp file of a notebook or document. It proves that this machine made the results."""
     return cache_folder("stamps") / f"{name}.json"
 
 
@@ -179,7 +183,8 @@ def run(wanted: Iterable[str], jobs: int) -> None:
             for kernel in kernels:
                 _kill(kernel)
             raise
-    _refuse_two_makers()
+    if wrong := conflicts():
+        raise ReportError("\n".join(wrong))
 
 
 def _run(name, kernels):
@@ -200,14 +205,17 @@ def _run(name, kernels):
     print(f"{name}: done in {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
 
 
-def _refuse_two_makers():
-    makers = {}
-    for maker in (name for name in names() if name in (provenance := records.provenance())):
+def conflicts() -> list[str]:
+    """Return what is wrong with figures and sections that several notebooks make; one text a finding."""
+    makers, provenance = {}, records.provenance()
+    for maker in (name for name in names() if name in provenance):
         for result in provenance[maker].results:
             makers.setdefault(result, []).append(f"{maker}.ipynb")
-    for result, several in makers.items():
-        if len(several) > 1:
-            raise ReportError(f"{result}: expected one notebook to make it, found {' and '.join(several)}")
+    return [
+        f"{result}: expected one notebook to make it, found {' and '.join(several)}"
+        for result, several in makers.items()
+        if len(several) > 1
+    ]
 
 
 def executed_path(name: str) -> Path:
@@ -276,7 +284,7 @@ def _kill(kernel):
 
 
 def store_checked_outputs(name: str) -> None:
-    """Put what the checked cells of the executed copy printed into the notebook, in its stored form."""
+    """Copy the outputs that nbval compares from the executed notebook into the stored one."""
     import nbformat
 
     notebook, executed = read(name), nbformat.read(executed_path(name), as_version=4)

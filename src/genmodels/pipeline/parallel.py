@@ -40,8 +40,7 @@ def run_all(work: Callable, tasks: Iterable, *, jobs: int | None = None, tolerat
 
     Args:
         work: a function at the top of a module.
-        tolerate: kinds of errors that are given back; the first of any other kind is raised, and tasks that have not
-            started then do not.
+        tolerate: kinds of errors to yield. Any other error cancels the remaining tasks and is raised.
 
     Raises:
         ResourceError: a worker was killed.

@@ -1,4 +1,4 @@
-"""Records: from which inputs a thing was made, what was left, where; and why it is stale.
+"""Records: inputs, outputs and origin of each result, and why it is stale.
 
 Trained runs, notebooks, the study, the benchmark and the documents all keep one. Those of notebooks, study and
 benchmark stand in provenance.json, beside the figures, so that a report can be checked elsewhere.
@@ -15,7 +15,13 @@ from genmodels.datasets import SHA256
 from genmodels.pipeline.files import FileError, differing, put, read_json, short
 
 LIBRARIES = ("keras", "matplotlib", "numpy", "pillow", "scikit-learn", "scipy", "tensorflow")
-SOURCES = ("src", "notebooks", "data/mnist", "pyproject.toml", "requirements.lock")  # a commit of these names a state
+SOURCES = (
+    "src",
+    "notebooks",
+    "data/mnist",
+    "pyproject.toml",
+    "requirements.lock",
+)  # paths whose last commit identifies the code
 
 
 class ReportError(Exception):
@@ -117,7 +123,7 @@ def note(maker: str, record: Record, folder: Path | None = None) -> None:
 
 def since(record: Record) -> str:
     """Return when a committed record was made, in words."""
-    return f"commit {str(record.origin.get('commit'))[:10]}"
+    return f"commit {commit[:10]}" if (commit := record.origin.get("commit")) else "it was made"
 
 
 def origin(*others: str) -> dict:

@@ -28,7 +28,17 @@ METRICS = {"type": "object", "additionalProperties": {"type": "object"}}  # metr
 _journal = {"path": None, "cell": 0, "results": {}, "runs": {}, "files": []}
 _read = set()  # paths of files that this process opened for reading
 _told = []
-_SYSTEM = ("/usr/", "/lib", "/proc/", "/sys/", "/dev/", "/etc/", "/var/", "/run/")  # no notebook depends on these
+_SYSTEM = (
+    "/usr/",
+    "/lib/",
+    "/lib64/",
+    "/proc/",
+    "/sys/",
+    "/dev/",
+    "/etc/",
+    "/var/",
+    "/run/",
+)  # no notebook depends on these
 
 
 def save(figure, name: str):
@@ -202,11 +212,11 @@ def _own_file(path):
     path = Path(path)
     if path.is_relative_to(root()):
         inner, name = path.relative_to(root()), path.relative_to(root()).as_posix()
-    elif path.is_relative_to(tempfile.gettempdir()) or path.as_posix().startswith(_SYSTEM):
-        return None
     elif path.is_relative_to(Path.home()):
         inner = path.relative_to(Path.home())
         name = f"~/{inner.as_posix()}"
+    elif path.is_relative_to(tempfile.gettempdir()) or path.as_posix().startswith(_SYSTEM):
+        return None
     else:
         inner, name = path, path.as_posix()
     return name if path.is_file() and not any(part[0] == "." for part in inner.parts) else None

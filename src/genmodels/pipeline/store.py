@@ -56,20 +56,19 @@ def inputs(run: Run | str) -> dict:
 
 
 def _code(run):
-    return {**fingerprint.of_function(_builder(run)), **fingerprint.code(*_leads(run))}
+    leads, own = fingerprint.of_function(_builder(run))
+    return {**own, **fingerprint.code(TRAIN, *leads)}
 
 
 def _leads(run):
-    build = _builder(run)
-    own = build.__module__.startswith("genmodels.")
-    return [TRAIN, *([f"{build.__module__.removeprefix('genmodels.')}:{build.__name__}"] if own else [])]
+    return [TRAIN, *fingerprint.of_function(_builder(run))[0]]
 
 
 def _builder(run):
     if run.builder not in BUILDERS:
         known = ", ".join(BUILDERS)
         raise ValueError(
-            f"run {run}: builder must be one of {known}, got {run.builder!r}; another one is made known "
+            f"run {run}: builder must be one of {known}, got {run.builder!r}; register another "
             "with @genmodels.model_builder"
         )
     return BUILDERS[run.builder]

@@ -1,8 +1,8 @@
-"""Does a PDF say what this tree says, and is a fresh run the committed one?
+"""Compare a PDF with the checkout, and a new run with the committed one.
 
 On the same kind of processor with the same libraries a run repeats bit for bit, so that anything else is a change. On
-another the trainings part after the first rounding; then a number has to lie as near as a training with another seed
-would, by the spread that the study measured.
+another kind trainings diverge by rounding. There a number must lie within the spread between seeds that the study
+measured.
 """
 
 import difflib
