@@ -70,7 +70,8 @@ SCHEMA = {**_DICT, "additionalProperties": _RECORD}  # of provenance.json
 def changes(old: dict, new: dict, since: str) -> str:
     """Return in words which inputs differ between then and now; empty where none does."""
     names = sorted(name for name in {**old, **new} if short(old.get(name)) != short(new.get(name)))
-    return f"{', '.join(names)} changed since {since}" if names else ""
+    more = f" and {len(names) - 5} more" if len(names) > 6 else ""
+    return f"{', '.join(names[:5] if more else names)}{more} changed since {since}" if names else ""
 
 
 def environment() -> dict:
