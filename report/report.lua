@@ -381,11 +381,12 @@ local function sources()
   for result, of in pairs(made) do
     local shown = names[result] or (result:match '%.png$' and 'rysunek' or 'liczby') .. ': `' .. result .. '`'
     local loaded = sorted_keys(of.runs):map(function(run)
-      return ('`%s`%s(%s)'):format(run, NBSP, table.concat(of.runs[run], ', '))
+      local seeds = pandoc.List(of.runs[run]):map(function(seed) return ('%d'):format(seed) end)
+      return ('`%s`%s(%s)'):format(run, NBSP, table.concat(seeds, ', '))
     end)
     local runs = #loaded > 0 and table.concat(loaded, ', ') or '–'
     local order = ('%s%03d%s'):format(of.maker, of.cell, result) -- in which they are made
-    local cell = of.cell > 0 and of.cell or '–'
+    local cell = of.cell > 0 and ('%d'):format(of.cell) or '–'
     rows[order] = ('| %s | `%s` | %s | %s | `%s` |'):format(shown, of.maker, cell, runs, of.key:sub(1, 10))
     origins[origin(provenance[of.maker])] = true
   end

@@ -205,6 +205,7 @@ def test_the_pdf_carries_what_it_was_made_from(built):
     assert len(attached["claims.json"]) >= 40 and set(attached["claims.json"][0]) == {"sentence", "claim", "values"}
     text = text_of(built / "report" / "generative_models.pdf")
     assert "Z czego powstały rysunki" in text and "liczby: \nzadanie_3\n" in text
+    assert "reference_2 (101)" in text and "(1.0)" not in text
     outline = [item.title for item in reader.outline if not isinstance(item, list)]
     assert outline[:2] == ["Zadanie 1", "Zadanie 2"] and outline[-1] == "Bibliografia"
 
