@@ -189,7 +189,7 @@ def test_the_study_scores_anew_what_is_damaged(checkout, monkeypatch, capsys):
             r"expected another structure, got JSON where data\.\w+ must be object",
         ),
         (
-            b'{"study": {}, "zadanie_1": {"scores": {"ae": 1}}, "test": {"ae": {"mse": 1}}}',
+            b'{"study": {}, "zadanie_1": 1, "test": {"ae": {"mse": 1}}}',
             r"expected another structure, got JSON where data\.\w+",
         ),
     ],
