@@ -1,4 +1,4 @@
-"""Where the package runs: quick mode, checkout, cache folder, threads, memory, machine."""
+"""The place that the package runs in: quick mode, checkout, cache folder, threads, memory, machine."""
 
 import os
 import platform

@@ -131,7 +131,7 @@ ABLATIONS = (
 
 
 class Setup(NamedTuple):
-    """What a builder makes.
+    """A model ready to train, as a builder makes it.
 
     Attributes:
         model: a compiled keras.Model.

@@ -30,7 +30,7 @@ class ReportError(Exception):
 
 @dataclass(frozen=True)
 class Record:
-    """What a thing was made from and what was left.
+    """The inputs, outputs and origin of one thing that was made.
 
     Attributes:
         inputs: {what: value} of everything that it depends on.

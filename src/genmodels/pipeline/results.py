@@ -1,4 +1,4 @@
-"""What notebooks leave for the report: figures with the data they show, and numbers; with what made them.
+"""Results of notebooks: figures with the data that they show, numbers, and a journal of what made them.
 
 `save` and `record` write only where the pipeline runs the notebook. There the kernel keeps a journal: which results
 each cell left, and which runs, files and local modules were used up to there. Anywhere else, as in JupyterLab, they
@@ -61,7 +61,7 @@ def save(figure, name: str):
 
     if not isinstance(figure, Figure):
         raise ValueError(f"figure must be a matplotlib Figure, such as plt.gcf() or axes.figure, got {figure!r:.80}")
-    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*\.png", name):
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]{,200}\.png", name):
         raise ValueError(f"name must be a plain file name that ends in .png, such as my_figure.png, got {name!r:.80}")
     shown, drawn = shown_in(figure), picture(figure)
     if "matplotlib.pyplot" in sys.modules:
@@ -141,7 +141,7 @@ def data_path(name: str) -> Path:
 def checksums(result: str) -> dict:
     """Return {what: checksum} of a figure's files or, in metrics.json, of a section's numbers."""
     if result.endswith(".png"):
-        if not re.fullmatch(r"\w[\w.-]{,200}", result):  # no path: a foreign record may say anything
+        if not re.fullmatch(r"\w[\w.-]{,200}\.png", result):  # no path: a foreign record may say anything
             return {}
         return {path.name: checksum(path) for path in (output() / result, data_path(result))}
     return {f"{result}.{name}": short(value) for name, value in metrics().get(result, {}).items()}
