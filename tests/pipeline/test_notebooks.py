@@ -7,13 +7,15 @@ import shutil
 
 import nbformat
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from conftest import executed, replace_in
+from genmodels.cli import main
 from genmodels.experiments import RUNS, find
-from genmodels.pipeline import files, fingerprint, notebooks, records, results, store
+from genmodels.pipeline import document, files, fingerprint, notebooks, records, results, store, verify
 
 OURS = ("zadanie_1_autoenkoder", "zadanie_2_vae", "zadanie_3_cvae", "zadanie_4_gan")
 
@@ -46,6 +48,15 @@ def made_by(name):
     return records.provenance()[name]
 
 
+HEAD = """---
+title: Próba
+author: A
+programme: P
+course: C
+lang: pl
+cover-alt: Okładka
+---
+"""
 TINY = 'Run("tiny", "vae", options={"hidden_units": (4,)}, epochs=1, batch_size=128, learning_rate=1e-3)'
 # Cells that people write: what they were refused for, and more.
 CELLS = {
@@ -79,14 +90,21 @@ def test_every_kind_of_cell_runs_alone_and_all_together_into_the_report(workshop
         workshop(cell, f"from genmodels import record\nrecord('kind_{n}', {{'x': {n}}})", name=f"kind_{n:02}")
         for n, cell in enumerate(CELLS.values())
     ]
-    names.append(workshop(*CELLS.values(), "from genmodels import record\nrecord('all', {'x': 1})", name="whole"))
-    notebooks.run(names, jobs=2)
-    assert {name: notebooks.why_stale(name) for name in names} == dict.fromkeys(names, "")
+    last = "from genmodels import record, save\nsave(plt.figure(), 'cover.png')\nrecord('all', {'x': 1.5})"
+    names.append(workshop(*CELLS.values(), last, name="whole"))
+    quoted = " ".join(f"{{{{kind_{n}.x}}}}" for n in range(len(CELLS)))
+    text = f"{HEAD}\n# Zadanie\n\nLiczby: {quoted} i {{{{all.x:.1f}}}}.\n\n::: zrodla\n:::\n"
+    (checkout / "report" / "generative_models.md").write_text(text, encoding="utf-8")
+    done = CliRunner().invoke(main, ["report"])
+    assert done.exit_code == 0, done.output
+    assert f" {len(CELLS) - 1} i 1,5." in document.path("html").read_text(encoding="utf-8").replace("\u00a0", " ")
     for n, name in enumerate(names[:-1]):
         runs = {"tiny": [1]} if n == 0 else {}
         assert made_by(name).results == {f"kind_{n}": {"cell": 2, "runs": runs}}
-    assert made_by("whole").results == {"all": {"cell": len(CELLS) + 1, "runs": {"tiny": [1]}}}
-    assert results.metrics()["all"] == {"x": 1} and len(results.metrics()) == len(names)
+    made = {"cell": len(CELLS) + 1, "runs": {"tiny": [1]}}
+    assert made_by("whole").results == {"cover.png": made, "all": made}
+    status = CliRunner().invoke(main, ["status"]).output
+    assert all(re.search(rf"^notebook +{name}\.ipynb +fresh$", status, re.M) for name in names)
 
 
 def test_all_of_a_notebook_counts_and_all_of_it_runs(workshop):
@@ -346,22 +364,14 @@ def test_a_third_latent_dimension_is_one_line_where_the_plane_is_drawn(kernels, 
     assert f"run {run}: expected latent_dim=2" in said and "got 3" in said and "\n" not in said
 
 
-FIFTH = """---
-title: Próba
-author: A
-programme: P
-course: C
-lang: pl
-cover-alt: Okładka
----
-
+FIFTH = f"""{HEAD}
 # Zadanie 5
 
-Liczba to {{moje.liczba:.1f}}. [Jest duża.]{claim="moje.liczba > 40"} Patrz @fig-moj i @fig-drugi.
+Liczba to {{{{moje.liczba:.1f}}}}. [Jest duża.]{{claim="moje.liczba > 40"}} Patrz @fig-moj i @fig-drugi.
 
-![Mój rysunek.](../data/report/moj_rysunek.png){#fig-moj alt="Krzywa."}
+![Mój rysunek.](../data/report/moj_rysunek.png){{#fig-moj alt="Krzywa."}}
 
-![Drugi.](../data/report/drugi.png){#fig-drugi .dodatkowy alt="Nic."}
+![Drugi.](../data/report/drugi.png){{#fig-drugi .dodatkowy alt="Nic."}}
 
 ::: zrodla
 :::
@@ -370,11 +380,6 @@ Liczba to {{moje.liczba:.1f}}. [Jest duża.]{claim="moje.liczba > 40"} Patrz @fi
 
 def test_a_fifth_notebook_gets_its_figure_number_and_claim_into_everything(kernels):
     """With no edit of the package: a notebook, and its results cited in the Markdown."""
-    from click.testing import CliRunner
-
-    from genmodels.cli import main
-    from genmodels.pipeline import document, verify
-
     for name in OURS:
         notebooks.path(name).unlink()
     cells = [
