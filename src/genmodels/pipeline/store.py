@@ -129,6 +129,7 @@ def trained(run: Run | str, *, latent_dim: int | None = None, position: int = 0)
             raise files.ResourceError(shortage)
         with config.quiet_start():
             config.use_one_thread()
+            import_module("genmodels.training")  # with Keras, whose start is no part of a training's seconds
         done = _saved(run, home) or _train_and_save(run, home, position)
     if latent_dim not in (None, found := getattr(done.model, "latent_dim", None)):
         raise TrainingError(
