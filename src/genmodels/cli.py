@@ -10,7 +10,6 @@ from pathlib import Path
 import click
 
 from genmodels import config
-from genmodels.datasets import DatasetError
 from genmodels.experiments import BUILDERS, RUNS
 from genmodels.pipeline import document, files, fingerprint, notebooks, parallel, records, results, store, study
 from genmodels.pipeline.records import ReportError
@@ -18,9 +17,6 @@ from genmodels.pipeline.records import ReportError
 # For the processes that it starts, one for each core: more threads of NumPy than cores wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 JOBS = click.option("--jobs", type=click.IntRange(1), default=2, help="How many at once; each takes one core and 1 GB.")
-
-
-PLAIN = (files.FileError, files.ResourceError, DatasetError, store.TrainingError, ReportError)
 
 
 class PlainErrors(click.Group):
@@ -31,7 +27,7 @@ class PlainErrors(click.Group):
         try:
             with files.system_errors("genmodels"):
                 return super().invoke(context)
-        except (*PLAIN, BrokenProcessPool) as error:
+        except (*notebooks.PLAIN, BrokenProcessPool) as error:
             plain = click.ClickException(files.KILLED if isinstance(error, BrokenProcessPool) else str(error))
             plain.exit_code = 2
             raise plain from error

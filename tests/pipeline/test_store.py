@@ -1,16 +1,12 @@
-import ast
-import cProfile
 import dataclasses
-import importlib
 import re
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
 import genmodels
-from conftest import replace_in
+from conftest import executed, replace_in
 from genmodels import config, experiments, training
 from genmodels.experiments import BUILDERS
 from genmodels.pipeline import files, fingerprint, store
@@ -146,26 +142,6 @@ def test_an_edit_of_what_a_run_does_not_use_does_not_stop_it(edit_meanwhile, wha
 # One run of each builder; the notebooks, run by nbval in the quick mode, take all the others.
 OF_EACH_KIND = {run.builder: name for name, run in experiments.RUNS.items()}.values()
 NEEDED = {need for name in OF_EACH_KIND for need in experiments.RUNS[name].depends_on}  # come with those that need them
-
-
-def executed(action):
-    """What `action` gives, and the names "module:name" of the functions and classes whose code it ran."""
-    for module in fingerprint.modules(fingerprint.PACKAGE):
-        importlib.import_module(f"genmodels.{module}")  # an import, whenever it comes, runs the bodies of all classes
-    profile = cProfile.Profile(builtins=False)
-    given = profile.runcall(action)
-    codes = (entry.code for entry in profile.getstats())
-    ours = [code for code in codes if code.co_filename.startswith(str(fingerprint.PACKAGE))]
-    places = {(Path(code.co_filename), code.co_firstlineno) for code in ours}
-    found = set()
-    for path in {path for path, _ in places}:
-        module = ".".join(path.relative_to(fingerprint.PACKAGE).with_suffix("").parts)
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-                first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
-                if any((path, line) in places for line in range(first, node.end_lineno + 1)):
-                    found.add(f"{module}:{node.name}")
-    return given, found
 
 
 @pytest.fixture

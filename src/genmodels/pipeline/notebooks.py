@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from genmodels import config
+from genmodels.datasets import DatasetError
 from genmodels.experiments import BUILDERS, RUNS, Run
 from genmodels.pipeline import files, fingerprint, parallel, records, results, store
 from genmodels.pipeline.records import Record, ReportError
@@ -26,8 +27,8 @@ CHECKED = "nbval-check-output"  # the tag of cells whose outputs nbval compares
 _OTHERS = ("pipeline", "experiments")
 NOT_FOLLOWED = [name for name in fingerprint.modules(fingerprint.PACKAGE) if name.startswith(_OTHERS)]
 NOT_FOLLOWED.remove("pipeline.results")
-# Errors whose message says what to mend; for others a notebook shows where they come from.
-PLAIN = ("DatasetError", "FileError", "ReportError", "ResourceError", "TrainingError")
+# Errors whose message says what to mend; others, such as a mistake in a model, keep their trace.
+PLAIN = (files.FileError, files.ResourceError, DatasetError, store.TrainingError, ReportError)
 
 
 def names() -> list[str]:
@@ -267,7 +268,7 @@ def _failure(name, notebook, error):
         (cell for cell in notebook.cells if any(each.output_type == "error" for each in cell.get("outputs", ()))), {}
     )
     where = f"notebooks/{name}.ipynb, cell [{failed.get('execution_count')}]"
-    if error.ename in PLAIN:
+    if error.ename in [each.__name__ for each in PLAIN]:
         return ReportError(f"{where}: {error.evalue}")
     if error.ename == "MemoryError":
         return ReportError(f"{where}: {files.MEMORY}")

@@ -137,7 +137,7 @@ def trained(run: Run | str, *, latent_dim: int | None = None, position: int = 0)
             "run's options, or take these pictures out"
         )
     # The key of a builder of the user's own is known in their notebook alone.
-    results.loaded(run, key(run)[:16] if _builder(run).__module__.startswith("genmodels.") else None)
+    results.loaded(run, home.name[-16:] if _builder(run).__module__.startswith("genmodels.") else None)
     return done
 
 
