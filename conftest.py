@@ -113,7 +113,7 @@ def checkout(tmp_path, monkeypatch):
 def copy_checkout(root, monkeypatch):
     """Copy what the report is made from to `root`, make it the checkout, and its results those of the present code."""
     from genmodels import config
-    from genmodels.pipeline import records, results, study
+    from genmodels.pipeline import files, records, results, study
 
     for folder in ("report", "notebooks", "data/report"):
         built = shutil.ignore_patterns("generative_models.pdf", "generative_models.html", ".*")
@@ -123,8 +123,10 @@ def copy_checkout(root, monkeypatch):
     for name, inputs in made_from().items():
         was = committed[name]
         records.note(name, records.Record(inputs, results.outputs(was.results), origin, was.results, was.runs))
-    found = records.Record(study_inputs(), study.outputs(study.read()), origin)
-    records.note(study.NAME, found)
+    found = study.read()
+    for entry, inputs in study_inputs().items():
+        found["records"][entry] = records.Record(inputs, study.outputs(entry, found), origin).as_json()
+    files.write_json(study.path(), found)
     return root
 
 
@@ -151,7 +153,7 @@ def made_from():
 def study_inputs():
     from genmodels.pipeline import study
 
-    return study.inputs()
+    return {entry: study.inputs(entry) for entry in study.entries()}
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ alike. Recipes may use all cores, as by default; ours uses one, as in the report
 trains, its first, slow step included. It stops while the quality is measured.
 """
 
-import inspect
 import json
 import statistics
 import subprocess
@@ -25,13 +24,14 @@ from genmodels import config, figures, load_mnist, trained, training
 from genmodels.datasets import LABELS, Dataset, binarize
 from genmodels.experiments import BUILDERS, find
 from genmodels.pipeline import files, fingerprint, notebooks, records, results
-from genmodels.pipeline.document import BENCHMARK
+from genmodels.pipeline.document import BENCHMARK, BENCHMARK_LEADS
 from genmodels.pipeline.records import Record
 
 SEEDS = 3
 GROWTH = 1.25  # of the number of steps from one measurement of the quality to the next
 FIGURE = "time_to_quality.png"
 CLASSIFIER = "reference"  # the run whose classifier scores the GANs
+SCORED = ("label_accuracy", "frechet")  # the qualities that need it
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,7 @@ def train(comparison: Comparison, who: str, seed: int, limit: float) -> dict:
     else:
         keras.utils.set_random_seed(seed)
         tf.config.list_logical_devices()  # starts TensorFlow on all cores; `trained` would otherwise keep it to one
-    scored = comparison.quality in ("label_accuracy", "frechet")
+    scored = comparison.quality in SCORED
     classifier = trained(CLASSIFIER).model if scored else None
     model, batches, epochs = set_up(comparison, who, seed)
     splits, measure, title = load_mnist(), MEASURES[comparison.quality], f"{comparison.name}, {who}, seed {seed}"
@@ -241,31 +241,40 @@ def train(comparison: Comparison, who: str, seed: int, limit: float) -> dict:
     return clock.found
 
 
+def _unfinished():
+    """Return where finished trainings stand until all are done. Committed, it lets the benchmark go on another day."""
+    return records.output() / "unfinished_benchmark.json"
+
+
 def _train_in_own_process(comparison, who, seed, limit):
-    """Return what `train` does, from the cache where this code has run before."""
-    key = files.short([comparison.name, who, seed, inputs([comparison])])
-    path = config.cache_folder() / "benchmark" / f"{comparison.name}-{who}-{seed}-{key}.json"
-    if (found := files.load_json(path)) is None:
-        command = [sys.executable, "-m", "benchmarks.time_to_quality", comparison.name, who, str(seed), str(limit)]
-        found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-        files.save_json(path, found)
+    """Return what `train` does; what this code has measured before, here or elsewhere, is not measured again."""
+    part, key = f"{comparison.name}, {who}, seed {seed}", files.short(inputs([comparison]))
+    kept = files.read_json(_unfinished(), {}).get(part, {})
+    if kept.get("key") == key and kept["machine"] == config.machine():  # both sides on the same machine
+        return kept["found"]
+    command = [sys.executable, "-m", "benchmarks.time_to_quality", comparison.name, who, str(seed), str(limit)]
+    found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    files.put(_unfinished(), part, {"key": key, "found": found, "machine": config.machine()})
     return found
 
 
 def _runs(comparisons):
-    """Return the runs that comparisons use, as a record holds them."""
-    names = [*(comparison.ours for comparison in comparisons), CLASSIFIER]
-    return {name: {"name": name, "settings": None} for name in names}
+    """Return {run: its seeds} of the runs that comparisons use."""
+    scored = any(comparison.quality in SCORED for comparison in comparisons)
+    names = [*(comparison.ours for comparison in comparisons), *([CLASSIFIER] if scored else [])]
+    return {name: [find(name).seed] for name in names}
 
 
 def inputs(comparisons: Iterable[Comparison]) -> dict:
     """Return everything that comparisons depend on, {what: value}: code, our runs, data and libraries."""
-    code = [fingerprint.normalised(inspect.getsource(module)) for module in (sys.modules[__name__], recipes)]
+    runs = {name: {"name": name, "settings": None} for name in _runs(comparisons)}
+    own = [f"{notebooks.FILE}benchmarks/{name}.py" for name in ("time_to_quality", "recipes")]
+    local, _ = notebooks.files_of(Record(dict.fromkeys(own), {}))
     return {
-        "the benchmark's code": files.short(code),
-        **fingerprint.code("metrics", but=notebooks.NOT_FOLLOWED),
+        **{name: files.short(text) for name, text in local.items()},
+        **fingerprint.code(*BENCHMARK_LEADS, but=notebooks.NOT_FOLLOWED),
         **records.environment(),
-        **notebooks.keys(Record({}, {}, runs=_runs(comparisons))),
+        **notebooks.keys(Record({}, {}, runs=runs)),
     }
 
 
@@ -347,10 +356,11 @@ def write(numbers: dict, figure, made_from: dict, origin: dict) -> None:
     shown = figures.shown_in(figure)
     files.put(records.output() / "metrics.json", BENCHMARK, numbers)
     results.write_figure(FIGURE, results.picture(figure), shown)
-    runs = _runs(COMPARISONS.values())
-    how = {"cell": 0, "runs": {name: [find(name).seed] for name in runs}}
-    outputs = {**results.checksums(BENCHMARK), **results.checksums(FIGURE)}
-    records.note(BENCHMARK, Record(made_from, outputs, origin, {BENCHMARK: how, FIGURE: how}, runs))
+    made = {f"{BENCHMARK}.{name}": {"cell": 0, "runs": _runs([each])} for name, each in COMPARISONS.items()}
+    made |= {f"{BENCHMARK}.machine": {"cell": 0, "runs": {}}, FIGURE: {"cell": 0, "runs": _runs(COMPARISONS.values())}}
+    runs = {name: {"name": name, "settings": None} for name in made[FIGURE]["runs"]}
+    records.note(BENCHMARK, Record(made_from, results.outputs(made), origin, made, runs))
+    _unfinished().unlink(missing_ok=True)
 
 
 @click.command()

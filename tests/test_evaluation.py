@@ -99,4 +99,4 @@ def test_pairs_are_the_digits_of_the_task(digits):
 
 
 def test_every_kind_of_model_has_its_scores():
-    assert evaluation.EVALUATE.keys() == experiments.BUILDERS.keys()
+    assert all(callable(getattr(evaluation, f"score_{kind}")) for kind in experiments.BUILDERS)

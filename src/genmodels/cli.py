@@ -9,13 +9,14 @@ from pathlib import Path
 
 import click
 
-from genmodels import config
+from genmodels import config, datasets
 from genmodels.experiments import BUILDERS, RUNS
 from genmodels.pipeline import document, files, fingerprint, notebooks, parallel, records, results, store, study
 from genmodels.pipeline.records import ReportError
 
 # For the processes that it starts, one for each core: more threads of NumPy than cores wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+MANY = 8  # figures and numbers that `diff` shows of each notebook
 JOBS = click.option("--jobs", type=click.IntRange(1), default=2, help="How many at once; each takes one core and 1 GB.")
 
 
@@ -76,20 +77,26 @@ def list_runs():
 @main.command()
 def status():
     """Say of each run, notebook, figure, number and document whether it is fresh, and if not, why."""
-    rows = [("run", name, store.why_stale(name)) for name in RUNS]
-    provenance = records.provenance()
-    for name in notebooks.names():
-        why = notebooks.why_stale(name)
-        made = provenance[name].results if name in provenance else {}
-        rows += [("notebook", f"{name}.ipynb", why), *((_kind(result), result, why) for result in made)]
-    rows += [("numbers", "study", study.why_stale()), ("numbers", "benchmark", document.benchmark_stale())]
-    rows += [("document", document.path(kind).name, document.why_stale(kind)) for kind in ("pdf", "html")]
+    rows = _rows()
     for kind, name, why in rows:
         click.echo(f"{kind:9} {name:36} {'stale: ' + why if why else 'fresh'}")
     for name in (leftover := notebooks.leftovers()):
         click.echo(f"{_kind(name):9} {name:36} left over: no notebook makes it")
     if leftover:
         click.echo("`genmodels prune` removes what is left over.")
+
+
+def _rows():
+    """Return (kind, name, why it is stale) of everything that the report is made from."""
+    rows, provenance = [("run", name, store.why_stale(name)) for name in RUNS], records.provenance()
+    for name in notebooks.names():
+        why = notebooks.why_stale(name)
+        made = provenance[name].results if name in provenance else {}
+        rows += [("notebook", f"{name}.ipynb", why), *((_kind(result), result, why) for result in made)]
+    stale = study.stale()
+    rows += [("study", entry, stale.get(entry, "")) for entry in study.entries()]
+    rows += [("benchmark", name, why) for name, why in document.benchmark_stale().items()] or [("benchmark", "all", "")]
+    return rows + [("document", document.path(kind).name, document.why_stale(kind)) for kind in ("pdf", "html")]
 
 
 def _kind(result):
@@ -133,20 +140,32 @@ def verify(pdf):
 
 @main.command()
 @click.option("--against", default="HEAD", help="The committed revision.")
-def diff(against):
-    """Compare the notebooks' figures and numbers with the committed ones: same, only rendered anew, or changed."""
+@click.option("--all", "everything", is_flag=True, help="Name every number, not only the first of each notebook.")
+def diff(against, everything):
+    """Summarise what changed since a commit: settings and code, then the figures and numbers that followed.
+
+    Ends with status 1 if a figure or number changed that follows from no change of its inputs.
+    """
     from genmodels.pipeline import verify as checks
 
     if config.quick_mode():
         raise ReportError("expected a full run to compare, got GENMODELS_BUDGET=smoke")
-    rows = list(checks.compare(against))
-    for name, change, serious in rows:
-        if change:
-            click.echo(f"{'!' if serious else ' '} {name:36} {change}")
-    same, bad = sum(not change for _, change, _ in rows), sum(serious for *_, serious in rows)
-    click.echo(
-        f"{same} figures are the same; {len(rows) - same} figures and numbers are not, {bad} of them unexpectedly."
-    )
+    changes = [each for each in checks.compare(against) if each.inputs or each.figures or each.numbers]
+    for change in changes:
+        click.echo(f"{change.maker}\n  changed: {'; '.join(change.inputs) or 'nothing that it depends on'}")
+        for kind in ("figures", "numbers"):
+            rows = sorted(getattr(change, kind).items(), key=lambda row: row[0] not in change.unexplained)
+            shown = rows if everything else rows[: max(MANY, sum(name in change.unexplained for name, _ in rows))]
+            click.echo(f"  {kind}:{'' if rows else ' none'}")
+            for name, text in shown:
+                click.echo(f"  {'!' if name in change.unexplained else ' '} {name:40} {text}")
+            if len(rows) > len(shown):
+                click.echo(f"    and {len(rows) - len(shown)} more, see --all")
+    bad = sum(len(change.unexplained) for change in changes)
+    if bad:
+        click.echo(f"{bad} figures or numbers, marked with !, changed though nothing that they depend on did.")
+    else:
+        click.echo("Every change follows from what it depends on." if changes else f"Nothing changed since {against}.")
     raise SystemExit(bool(bad))
 
 
@@ -180,23 +199,36 @@ def build_report(jobs):
 def _say_whether_within_the_study():
     from genmodels.pipeline import verify as checks
 
-    comparison = checks.beside_the_study()
-    if config.quick_mode() or not comparison:
-        return
     _say_what_is_stale()
-    far = checks.outside(comparison)
-    inside = len(comparison) - len(far)
-    click.echo(f"{inside} of {len(comparison)} scores lie within 3 standard deviations of the study's mean over seeds.")
-    for run, name, value, mean, deviation in far:
-        click.echo(f"  {run} {name}: {value:.4g}, in the study {mean:.4g} (standard deviation {deviation:.2g})")
+    if not config.quick_mode() and (rows := checks.beside_the_study()):
+        inside = sum(abs(value - mean) <= margin for *_, value, mean, margin in rows)
+        click.echo(
+            f"{inside} of {len(rows)} scores lie in the 95 % interval of a further training after those of the study."
+        )
+        for run, name, value, mean, margin in checks.outside():
+            click.echo(f"  too far: {run} {name}: {value:.4g}, expected {mean:.4g} ± {margin:.2g}")
 
 
 def _say_what_is_stale():
-    """Warn if the study or the benchmark, which take hours, is outdated."""
-    if why := study.why_stale():
-        click.echo(f"study.json is stale: {why}; `make study` renews it.")
-    if why := document.benchmark_stale():
-        click.echo(f"the benchmark is stale: {why}; `make bench` renews it.")
+    """Say which entries of the study and of the benchmark, which take hours, are of other code. Return how many."""
+    entries, measured = study.stale(), document.benchmark_stale()
+    if entries:
+        some, several = f"{len(entries)} of {len(study.entries())} entries", len(set(entries.values())) > 1
+        why = "several inputs changed" if several else next(iter(entries.values()))
+        click.echo(f"the study is stale in {some}: {why}; `make study` renews it.")
+    if measured:
+        click.echo(f"the benchmark is stale: {next(iter(measured.values()))}; `make bench` renews it.")
+    return len(entries) + len(measured)
+
+
+@main.command("release-check")
+def release_check():
+    """Check that everything is fresh: runs, notebooks, study, benchmark, documents. Fails where something is not."""
+    stale = [row for row in _rows() if row[2]]
+    for kind, name, why in stale:
+        click.echo(f"{kind:9} {name:36} stale: {why}")
+    click.echo(f"{len(stale)} things are stale." if stale else "Everything is fresh.")
+    raise SystemExit(bool(stale))
 
 
 @main.command("notebooks")
@@ -213,16 +245,19 @@ def run_notebooks(jobs):
 @main.command("study")
 @JOBS
 def make_study(jobs):
-    """Train every run with several seeds, and runs with one part changed; score all. Long; it can be resumed."""
-    if config.quick_mode():
-        raise ReportError("expected a full run to write the study from, got GENMODELS_BUDGET=smoke")
+    """Train every run with several seeds, and runs with one part changed; score what is not scored yet.
+
+    Long. It can be stopped: what is finished stands in data/report/, and the next call goes on from there.
+    """
+    datasets.load_mnist()
     study.make(jobs)
     click.echo(f"Wrote {_shown(study.path())}")
 
 
 def _refresh_figures(jobs):
     """Bring models, figures and numbers up to date."""
-    results.metrics(), study.read()  # what cannot be read is said before the work, not after it
+    # What cannot be read is said before the work, not after it.
+    datasets.load_mnist(), results.metrics(), study.read()
     if stale := [name for name in notebooks.names() if notebooks.why_stale(name)]:
         notebooks.run(stale, jobs)
 

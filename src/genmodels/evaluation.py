@@ -13,7 +13,7 @@ import numpy as np
 from genmodels import metrics
 from genmodels.canvas import all_conditions, all_positions, canvases_of, conditions
 from genmodels.config import quick_mode
-from genmodels.datasets import LABELS, SIDE, Split, binarize
+from genmodels.datasets import LABELS, SIDE, Dataset, Split, binarize
 
 PAIRS = ((9, 7), (1, 8))  # of the tasks 1.3 and 2.4
 MOVED = 2_000  # images of a split, the first ones, encoded and then decoded in all nine cells
@@ -279,14 +279,35 @@ def _sample_scores(drawn, even, classifiers, references, split):
     }
 
 
-# How a model is scored, by its kind: from the model, two reference classifiers, the dataset and the name of a split.
-EVALUATE = {
-    "autoencoder": lambda model, classifiers, data, split: ae(model, classifiers, getattr(data, split)),
-    "vae": lambda model, classifiers, data, split: vae(model, classifiers, getattr(data, split), tight=split == "test"),
-    "conditional_vae": lambda model, classifiers, data, split: conditional_vae(
-        model, classifiers, getattr(data, split)
-    ),
-    "gan": lambda model, classifiers, data, split: gan(model, classifiers, getattr(data, split), data.train),
-    "classifier": lambda model, classifiers, data, split: classifier(model, getattr(data, split)),
-}
-EVALUATE["gan_train"] = EVALUATE["classifier"]
+# The scores of a run of the report by the kind of its model: a kind `x` has a function `score_x`. All take the model,
+# two reference classifiers, the dataset and the name of a split.
+
+
+def score_autoencoder(model: keras.Model, classifiers: Sequence[keras.Model], data: Dataset, split: str) -> dict:
+    """Score an autoencoder on a split, see `ae`."""
+    return ae(model, classifiers, getattr(data, split))
+
+
+def score_vae(model: keras.Model, classifiers: Sequence[keras.Model], data: Dataset, split: str) -> dict:
+    """Score a VAE on a split, see `vae`. The test set gets the importance-weighted bound too."""
+    return vae(model, classifiers, getattr(data, split), tight=split == "test")
+
+
+def score_conditional_vae(model: keras.Model, classifiers: Sequence[keras.Model], data: Dataset, split: str) -> dict:
+    """Score a conditional VAE on a split, see `conditional_vae`."""
+    return conditional_vae(model, classifiers, getattr(data, split))
+
+
+def score_gan(model: keras.Model, classifiers: Sequence[keras.Model], data: Dataset, split: str) -> dict:
+    """Score a conditional GAN against a split, see `gan`."""
+    return gan(model, classifiers, getattr(data, split), data.train)
+
+
+def score_classifier(model: keras.Model, classifiers: Sequence[keras.Model], data: Dataset, split: str) -> dict:
+    """Score a classifier on a split, see `classifier`."""
+    return classifier(model, getattr(data, split))
+
+
+def score_gan_train(model: keras.Model, classifiers: Sequence[keras.Model], data: Dataset, split: str) -> dict:
+    """Score the classifier that learned from the GAN's images, on real ones."""
+    return classifier(model, getattr(data, split))

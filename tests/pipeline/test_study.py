@@ -1,9 +1,8 @@
 import pytest
 
 from conftest import replace_in
-from genmodels import config, experiments
-from genmodels.evaluation import EVALUATE
-from genmodels.pipeline import files, records, store, study
+from genmodels import experiments
+from genmodels.pipeline import files, parallel, records, results, store, study
 
 
 def test_seeds_of_a_run_follow_its_own():
@@ -20,34 +19,154 @@ def test_summary_of_a_training_that_diverged_has_no_mean():
     assert study.summary([{"a": 1.0}, None])["a"] == {"mean": None, "deviation": None, "values": [1.0, None]}
 
 
-def test_a_run_of_which_every_training_diverged_has_no_summary():
-    with pytest.raises(store.TrainingError, match="expected scores of at least one seed, but every training diverged"):
-        study.summary([None, None])
+def test_a_run_is_scored_with_the_seconds_of_its_training(smoke):
+    found = study.compute(experiments.RUNS["reference"], "validation")
+    assert 0 <= found["accuracy"] <= 1 and found["seconds"] > 0
 
 
-def test_scores_are_computed_once(smoke, monkeypatch):
-    first = study.score("reference", "validation")
-    monkeypatch.setattr(study, "compute", lambda *_: pytest.fail("computed again"))
-    assert study.score("reference", "validation") == first
-    assert 0 <= first["accuracy"] <= 1 and first["seconds"] > 0
+def test_runs_are_scored_on_the_test_set_and_what_is_compared_on_the_validation_set():
+    assert study.splits("cvae_2") == ["test"]
+    assert study.splits("ae") == ["test", "validation"]
+    assert study.splits("ae_cosine") == ["validation"]
+    assert study.splits("real_baseline") == ["test"]
 
 
-def test_every_kind_of_run_can_be_scored():
-    assert {run.builder for run in experiments.RUNS.values()} == set(EVALUATE)
+def test_the_committed_study_covers_every_run_with_every_seed():
+    found = study.read()
+    assert set(found["test"]) == set(experiments.RUNS)
+    assert all(len(spread["values"]) == len(study.SEEDS) for run in found["test"].values() for spread in run.values())
+    ablations = {ablation.name for ablation in experiments.ABLATIONS}
+    assert set(found["ablations"]) == ablations <= set(found["validation"])
+    assert study.noted().keys() == study.entries().keys()
 
 
 @pytest.fixture
-def edit_meanwhile(package, monkeypatch):
-    """Call it with a file of the package and texts, to replace one while a run is being scored."""
+def small(checkout, monkeypatch):
+    """A study of two runs, the classifiers and one ablation, with invented scores: the list of what was computed."""
+    computed = []
 
-    def edit(file, old, new):
-        def compute(*_):
-            replace_in(package / file, old, new)
-            return {"accuracy": 0.5}
+    def compute(run, split):
+        computed.append((str(run), split))
+        if run.name == "ae_cosine" and run.seed == 2:
+            raise store.Diverged("ae_cosine: stopped")
+        return {"mse": float(run.seed)}
 
-        monkeypatch.setattr(study, "compute", compute)
+    names = ("ae", "vae_kl", "reference", "reference_2")
+    monkeypatch.setattr(study, "RUNS", {name: experiments.RUNS[name] for name in names})
+    monkeypatch.setattr(study, "ABLATIONS", [each for each in experiments.ABLATIONS if each.name == "ae_cosine"])
+    monkeypatch.setattr(parallel, "train_all", lambda *_, **__: None)
+    monkeypatch.setattr(parallel, "run_all", lambda work, tasks, **_: ((task, work(task)) for task in tasks))
+    monkeypatch.setattr(parallel, "forget", lambda: None)
+    monkeypatch.setattr(study, "compute", compute)
+    monkeypatch.setattr(study, "_compute_real", lambda split: {"frechet": 1.0})
+    study.path().unlink()
+    return computed
 
-    return edit
+
+@pytest.fixture
+def made(small):
+    study.make(jobs=1)
+    small.clear()
+    return small
+
+
+def test_the_study_sums_up_what_it_computed(small, capsys):
+    study.make(jobs=1)
+    found = study.read()
+    assert set(found["test"]) == {"ae", "vae_kl", "reference", "reference_2"}
+    assert set(found["validation"]) == {"ae", "ae_cosine"}
+    assert found["test"]["reference_2"]["mse"]["values"] == [101.0, 102.0, 103.0]
+    assert found["real_baseline"] == {"test": {"frechet": 1.0}} and found["seeds"] == [1, 2, 3]
+    assert "scored 16/16: real_baseline" in capsys.readouterr().err
+    assert not (records.output() / "unfinished_study.json").exists()
+
+
+def test_an_ablation_that_diverged_is_counted_and_has_no_mean(made):
+    found = study.read()
+    assert found["validation"]["ae_cosine"]["mse"] == {"mean": None, "deviation": None, "values": [1.0, None, 3.0]}
+    assert found["ablations"]["ae_cosine"] == {"of": "ae", "diverged": 1}
+
+
+def test_a_run_of_which_every_training_diverged_stops_the_study(small, monkeypatch):
+    def compute(run, split):
+        raise store.Diverged("no")
+
+    monkeypatch.setattr(study, "compute", compute)
+    with pytest.raises(store.TrainingError, match="^ae: expected scores of at least one seed, but every training div"):
+        study.make(jobs=1)
+
+
+def test_a_made_study_is_fresh_and_makes_nothing_again(made):
+    assert study.stale() == {} and study.changed_by_hand() == []
+    study.make(jobs=1)
+    assert made == []
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "stale"),
+    [
+        ("models/vae.py", "self.beta * kl", "self.beta * 2 * kl", {"vae_kl"}),
+        ("models/autoencoder.py", "ops.square(x - y_pred)", "ops.square(y_pred - x)", {"ae", "ae_cosine"}),
+        ("metrics.py", "def frechet_distance(", "def frechet_distance(*_): ...\n\n\ndef other(", {"real_baseline"}),
+        ("figures.py", "LIMIT = 4", "LIMIT = 5", set()),
+        ("models/vae.py", "import keras\n", "import keras  # a comment\n", set()),
+    ],
+    ids=["the VAE", "the autoencoder", "a measure of the GAN", "a figure", "a comment"],
+)
+def test_an_edit_makes_those_entries_stale_that_depend_on_it(made, package, file, old, new, stale):
+    replace_in(package / file, old, new)
+    assert set(study.stale()) == stale
+
+
+def test_only_stale_entries_are_made_again(made, package, monkeypatch):
+    monkeypatch.setattr(store, "refuse_edited_code", lambda *_, **__: None)  # as in a process that starts now
+    before = study.read()
+    replace_in(package / "models" / "vae.py", "self.beta * kl", "self.beta * 2 * kl")
+    assert study.stale()["vae_kl"].startswith("models/vae.py changed since ")
+    study.make(jobs=1)
+    assert made == [(f"vae_kl{seed}", "test") for seed in ("", ", seed 2", ", seed 3")]
+    assert study.read()["records"]["ae"] == before["records"]["ae"]
+
+
+def test_an_interrupted_study_goes_on_where_it_stopped(small, monkeypatch):
+    def interrupted(work, tasks, **_):
+        for task in tasks[:4]:
+            yield task, work(task)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parallel, "run_all", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            study.make(jobs=1)
+    first = set(small)
+    assert set(study.read()["test"]) == {"ae"}, "the first entry is written when it is done"
+    assert list(files.read_json(records.output() / "unfinished_study.json")) == ["vae_kl"]
+    small.clear()
+    study.make(jobs=1)
+    assert not first & set(small) and study.stale() == {}
+
+
+def test_an_unfinished_part_that_somebody_changed_is_computed_again(small):
+    study.score("ae")
+    path = records.output() / "unfinished_study.json"
+    assert study.finished("ae", "ae")["scores"]["test"] == {"mse": 1.0}
+    replace_in(path, '"mse": 1.0', '"mse": 0.5')
+    assert study.finished("ae", "ae") is None
+
+
+def test_a_study_that_somebody_changed_is_stale(made):
+    found = study.read()
+    found["test"]["ae"]["mse"]["mean"] = 0.4
+    files.write_json(study.path(), found)
+    assert study.stale() == {"ae": "test.ae changed after `make study` wrote it"}
+    assert study.changed_by_hand() == ["test.ae"]
+
+
+def test_scores_without_a_record_are_told(made):
+    found = study.read()
+    found["test"]["mine"] = found["test"]["ae"]
+    files.write_json(study.path(), found)
+    assert study.changed_by_hand() == ["mine has no record"]
 
 
 @pytest.mark.parametrize(
@@ -59,104 +178,47 @@ def edit_meanwhile(package, monkeypatch):
     ],
     ids=["a measure", "the model", "the study"],
 )
-def test_scores_of_code_that_was_edited_meanwhile_are_not_saved(edit_meanwhile, file, old, new):
-    edit_meanwhile(file, old, new)
+def test_scores_of_code_that_was_edited_meanwhile_are_not_kept(small, package, monkeypatch, file, old, new):
+    monkeypatch.setattr(study, "compute", lambda *_: replace_in(package / file, old, new) or {"accuracy": 0.5})
     with pytest.raises(store.TrainingError, match=rf"^{file} changed while reference was scored; start again$"):
-        study.score("reference", "test")
-    assert not list((config.cache_folder() / "scores").glob("*"))
+        study.score("reference")
+    assert not (records.output() / "unfinished_study.json").exists()
 
 
-@pytest.mark.parametrize(
-    ("file", "old", "new"),
-    [
-        ("metrics.py", "def mean_and_error", "# the mean\ndef mean_and_error"),
-        ("figures.py", "LIMIT = 4", "LIMIT = 5"),
-        ("cli.py", "import", "import sys\nimport"),
-    ],
-    ids=["a comment", "a figure", "the command line"],
-)
-def test_scores_are_saved_where_something_else_was_edited_meanwhile(edit_meanwhile, file, old, new):
-    edit_meanwhile(file, old, new)
-    assert study.score("reference", "test") == {"accuracy": 0.5}
-    assert len(list((config.cache_folder() / "scores").iterdir())) == 1
+def test_scores_are_kept_where_something_else_was_edited_meanwhile(small, package, monkeypatch):
+    edit = ("figures.py", "LIMIT = 4", "LIMIT = 5")
+    monkeypatch.setattr(study, "compute", lambda *_: replace_in(package / edit[0], *edit[1:]) or {"accuracy": 0.5})
+    study.score("reference")
+    assert study.finished("reference", "reference")["scores"] == {"test": {"accuracy": 0.5}}
 
 
-def test_the_committed_study_covers_every_run_with_every_seed():
-    found = files.read_json(study.path())
-    assert set(found["test"]) == set(experiments.RUNS)
-    assert all(len(spread["values"]) == len(study.SEEDS) for run in found["test"].values() for spread in run.values())
-    ablations = {ablation.name for ablation in experiments.ABLATIONS}
-    assert set(found["ablations"]) == ablations <= set(found["validation"])
-
-
-SCORES = {"ae": {"mse": {"mean": 0.5}}, "gan": {"label": {"mean": 1.0}}}
-
-
-@pytest.fixture
-def made(checkout, monkeypatch):
-    """The study, made from scores that nobody computed."""
-    monkeypatch.setattr(study, "train_and_score", lambda jobs: {"seeds": [1], "test": SCORES})
-    study.make(jobs=1)
-
-
-def test_the_study_is_written_with_what_it_was_made_from(checkout, monkeypatch):
-    monkeypatch.setattr(study, "train_and_score", lambda jobs: {"seeds": [1], "test": SCORES})
-    before = records.provenance()
-    study.make(jobs=1)
-    noted = records.provenance()
-    assert set(noted["study"].outputs) == {"seeds", "test.ae", "test.gan"}
-    assert "processor" in noted["study"].origin["machine"]
-    assert {"run ae", "run gan_without_classifier", "evaluation.py", "metrics.py"} <= set(noted["study"].inputs)
-    assert {**noted, "study": None} == {**before, "study": None}
-    assert study.read() == {"seeds": [1], "test": SCORES}
-
-
-def test_the_study_is_fresh_once_it_is_made(made):
-    assert study.why_stale() == "" and study.changed_by_hand() == []
-
-
-def test_a_study_that_somebody_changed_is_stale(made):
-    files.write_json(study.path(), {"seeds": [1], "test": {**SCORES, "ae": {"mse": {"mean": 0.4}}}})
-    assert study.why_stale() == "test.ae changed after `make study` wrote it"
-    assert study.changed_by_hand() == ["test.ae"]
-
-
-def test_a_study_of_other_code_is_stale(made, package):
-    replace_in(package / "metrics.py", "values.mean()", "values.sum()")
-    assert study.why_stale() == "metrics.py changed since the study was made"
-
-
-def test_the_quick_mode_takes_the_study_as_it_is(made, package, smoke):
-    replace_in(package / "metrics.py", "values.mean()", "values.sum()")
-    assert study.why_stale() == ""
-
-
-def small_study(monkeypatch):
-    """Let the study have two runs and one ablation, trained and scored here and now, with made-up scores."""
-
-    def train_all(runs, **_):
-        return [run for run in runs if run.name == "ae_cosine" and run.seed == 2]
-
-    runs = {name: experiments.RUNS[name] for name in ("ae", "reference", "reference_2")}
+def test_a_kind_of_model_without_scores_is_refused_before_any_training(small, monkeypatch):
+    runs = {**study.RUNS, "mine": experiments.Run("mine", "flow", epochs=1, batch_size=1, learning_rate=1e-3)}
     monkeypatch.setattr(study, "RUNS", runs)
-    monkeypatch.setattr(study, "ABLATIONS", [each for each in experiments.ABLATIONS if each.name == "ae_cosine"])
-    monkeypatch.setattr(study.parallel, "train_all", train_all)
-    monkeypatch.setattr(study.parallel, "run_all", lambda work, tasks, **_: ((task, work(task)) for task in tasks))
-    monkeypatch.setattr(study, "compute", lambda run, split: {"mse": float(run.seed)})
-    monkeypatch.setattr(study, "real_baseline", lambda split: {"frechet": 1.0})
+    monkeypatch.setitem(experiments.BUILDERS, "flow", experiments.BUILDERS["vae"])
+    with pytest.raises(ValueError, match="expected a name of genmodels.evaluation, got 'score_flow'"):
+        study.make(jobs=1)
+    assert small == []
 
 
-def test_the_study_sums_up_the_runs_on_the_test_set_and_ablations_on_the_validation_set(monkeypatch, capsys):
-    small_study(monkeypatch)
-    found = study.train_and_score(1)
-    assert set(found["test"]) == {"ae", "reference", "reference_2"} and set(found["validation"]) == {"ae", "ae_cosine"}
-    assert found["test"]["reference_2"]["mse"]["values"] == [101.0, 102.0, 103.0]
-    assert found["real_baseline"] == {"test": {"frechet": 1.0}}
-    assert "scored 9/9: reference_2, seed 103, test" in capsys.readouterr().err
+def test_of_a_stale_entry_the_report_quotes_this_build_and_marks_the_rest(made, package):
+    assert study.outdated() == ({}, {})
+    files.write_json(records.output() / "metrics.json", {"zadanie_2": {"scores": {"vae_kl": {"mse": 7.0}}}})
+    replace_in(package / "models" / "vae.py", "self.beta * kl", "self.beta * 2 * kl")
+    old, single = study.outdated()
+    assert set(old) == {"study.test.vae_kl", "study.validation.vae_kl", "study.ablations.vae_kl"}
+    assert set(old.values()) == {"?"} and single == {"study.test.vae_kl.mse": 7.0}  # a copy has no commit
 
 
-def test_an_ablation_that_diverged_is_counted_and_has_no_mean(monkeypatch):
-    small_study(monkeypatch)
-    found = study.train_and_score(1)
-    assert found["validation"]["ae_cosine"]["mse"] == {"mean": None, "deviation": None, "values": [1.0, None, 3.0]}
-    assert found["ablations"]["ae_cosine"]["of"] == "ae" and found["ablations"]["ae_cosine"]["diverged"] == 1
+def test_the_quick_mode_has_a_study_of_its_own(made, smoke):
+    assert set(study.stale()) == set(study.entries()), "the committed one is of full runs"
+    study.make(jobs=1)
+    assert study.path().parent == records.output() != records.committed() and study.stale() == {}
+
+
+def test_settings_and_texts_of_ablations_are_those_of_the_present_code(made):
+    found = study.quotable("pl")
+    assert found["settings"]["ae"]["epochs"] == experiments.RUNS["ae"].epochs
+    assert found["ablations"]["ae_cosine"]["what"] == "krok malejący wzdłuż połówki kosinusa"
+    assert "processor" in found["machine"] and "records" not in found
+    assert results.metrics()  # the report's own numbers stay

@@ -16,6 +16,7 @@ STANDARDS = ["a-3a", "ua-1"]  # of the PDF: to be archived, and read aloud
 PATIENCE = 120  # seconds for pandoc, which needs two; its time doubles with every bracket that is left open
 SOURCES = ("generative_models.md", "pandoc.yaml", "report.lua", "template.typ", "template.html", "references.bib")
 BENCHMARK = "benchmark"  # in provenance.json: what `make bench` made, not a notebook
+BENCHMARK_LEADS = ("metrics",)  # of the package's code, beside the runs, that decides its numbers
 
 
 def path(kind: str = "pdf") -> Path:
@@ -62,22 +63,36 @@ def unverified() -> Iterator[str]:
             measured = maker == BENCHMARK
             by, remedy = ("benchmark", back) if measured else ("notebook", "`make report` makes it again")
             yield f"{', '.join(what for what, *_ in changed)}: changed after the {by} wrote it; {remedy}"
-    if study.read() and study.NAME not in records.provenance(records.committed()):
-        yield f"provenance.json: expected the record of study.json, found none; {back}"
-        return
     yield from notebooks.conflicts()
     for name in study.changed_by_hand():
         yield f"study.json, {name}: changed after `make study` wrote it; {back}"
 
 
-def benchmark_stale() -> str:
-    """Return why `make bench` has to measure the present code, now or again; empty where the benchmark is fresh."""
-    if config.quick_mode():  # the benchmark is of full runs
-        return ""
-    if not (record := records.provenance().get(BENCHMARK)):
-        return "not measured yet"
-    now = {**record.inputs, **records.environment(), **notebooks.keys(record)}
-    return record.why_stale(now, results.outputs(record.results), "`make bench`", records.since(record))
+def benchmark_stale() -> dict[str, str]:
+    """Return {number of metrics.json or figure: why `make bench` has to measure it, now or again}.
+
+    A comparison depends on its own runs and on the code of all.
+    """
+    record = records.provenance(records.committed()).get(BENCHMARK)
+    if not record:
+        return {BENCHMARK: "not measured yet"}
+    local, read = notebooks.files_of(record)
+    now = {
+        **fingerprint.code(*BENCHMARK_LEADS, but=notebooks.NOT_FOLLOWED),
+        **records.environment(),
+        **notebooks.keys(record),
+        **{name: files.short(text) for name, text in local.items()},
+        **read,
+    }
+
+    def why(result, how):
+        others = {f"run {name}" for name in record.runs if name not in how["runs"]}
+        old, new = ({name: of for name, of in each.items() if name not in others} for each in (record.inputs, now))
+        written = results.checksums(result)
+        part = Record(old, {name: record.outputs.get(name) for name in written})
+        return part.why_stale(new, written, "`make bench`", records.since(record))
+
+    return {result: found for result, how in record.results.items() if (found := why(result, how))}
 
 
 def build() -> list[Path]:

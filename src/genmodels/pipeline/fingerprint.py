@@ -23,7 +23,8 @@ PACKAGE = Path(__file__).parents[1]
 def code(*leads: str, but: Iterable[str] = (), texts: Callable[[str], str] | None = None) -> dict[str, str]:
     """Return checksums of the package's code that leads reach, {"models/vae.py": ..., ...}.
 
-    Comments, docstrings, layout and the annotations of functions do not count. See `reached` for the arguments.
+    Comments, docstrings, layout, the annotations of functions and the texts of messages do not count. See `reached` for
+    the arguments.
     """
     by_file = {}
     for lead, checksum in reached(*leads, but=but, texts=texts).items():
@@ -192,17 +193,60 @@ def _source(thing):
         raise
 
 
+class _Essence(ast.NodeTransformer):
+    """Take out of a module what decides no result: docstrings, annotations of functions, messages."""
+
+    def visit_Module(self, node):
+        self.generic_visit(node)
+        if ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+        return node
+
+    def visit_ClassDef(self, node):
+        node = self.visit_Module(node)
+        node.body = node.body or [ast.Pass()]
+        return node
+
+    def visit_FunctionDef(self, node):
+        node = self.visit_ClassDef(node)
+        node.returns = None
+        read = {each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)}
+        for holder in ast.walk(node):  # texts that were put together for a message alone
+            for field in ("body", "orelse", "finalbody"):
+                if isinstance(body := getattr(holder, field, None), list):
+                    kept = [each for each in body if not _is_text_for(each, read)]
+                    setattr(holder, field, kept or (body and [ast.Pass()]))
+        return node
+
+    def visit_arg(self, node):
+        node.annotation = None
+        return node
+
+    def visit_Raise(self, node):
+        kind = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+        return ast.copy_location(ast.Raise(exc=kind, cause=None), node)
+
+    def visit_Assert(self, node):
+        node.msg = None
+        return self.generic_visit(node)
+
+    def visit_Expr(self, node):
+        called = ast.unparse(node.value.func) if isinstance(node.value, ast.Call) else ""
+        return ast.copy_location(ast.Pass(), node) if called in ("print", "warnings.warn") else self.generic_visit(node)
+
+
+def _is_text_for(statement, read):
+    """Return whether a statement gives a text to a name that nothing reads."""
+    if not (isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)):
+        return False
+    text = isinstance(statement.value, ast.JoinedStr) or isinstance(getattr(statement.value, "value", None), str)
+    return text and statement.targets[0].id not in read
+
+
 @lru_cache(maxsize=512)
 def _definitions(module, text):
     """Return {name: (checksum, leads)} of everything that a module defines or imports; "" stands for all of it."""
-    tree = ast.parse(text)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.arg):
-            node.annotation = None
-        elif isinstance(node, ast.FunctionDef):
-            node.returns = None
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
+    tree = _Essence().visit(ast.parse(text))
     imported, sets = _imports(tree.body), [(statement, _sets(statement)) for statement in tree.body]
     known = {name: f"{module}:{name}" for _, names in sets for name in names} | imported
     always = [statement for statement, names in sets if not names]  # such as `if` and `with`: they may change anything

@@ -21,14 +21,14 @@ from genmodels.experiments import BUILDERS, RUNS, Run
 from genmodels.pipeline import files, fingerprint, parallel, records, results, store
 from genmodels.pipeline.records import Record, ReportError
 
-_FILE = "file "  # before the name of a file, in a notebook's inputs
+FILE = "file "  # before the name of a file, in a notebook's inputs
 CHECKED = "nbval-check-output"  # the tag of cells whose outputs nbval compares
 # Modules left out: what they do is already in the keys of the runs. `results` stays, because `save` draws with it.
 _OTHERS = ("pipeline", "experiments")
 NOT_FOLLOWED = [name for name in fingerprint.modules(fingerprint.PACKAGE) if name.startswith(_OTHERS)]
 NOT_FOLLOWED.remove("pipeline.results")
 # Errors whose message says what to mend; others, such as a mistake in a model, keep their trace.
-PLAIN = (files.FileError, files.ResourceError, DatasetError, store.TrainingError, ReportError)
+PLAIN = (files.FileError, files.ResourceError, DatasetError, store.TrainingError, store.Diverged, ReportError)
 
 
 def names() -> list[str]:
@@ -80,20 +80,24 @@ def inputs(name: str, record: Record | None = None) -> dict:
         record: of its last run, for the files that it read and the runs that it loaded.
     """
     cells, recorded = code(name), record or Record({}, {})
-    paths = {
-        file: records.root() / Path(file[len(_FILE) :]).expanduser()
-        for file in recorded.inputs
-        if file.startswith(_FILE)
-    }
-    modules = {file: path for file, path in paths.items() if path.suffix == ".py" and path.is_file()}
-    local = {file: fingerprint.normalised(path.read_text(encoding="utf-8")) for file, path in modules.items()}
+    local, read = files_of(recorded)
     return {
         "the notebook's code": files.short(cells),
         **fingerprint.code(*fingerprint.used_by([*cells, *local.values()]), but=NOT_FOLLOWED),
         **records.environment(),
         **keys(recorded),
-        **{file: files.short(local[file]) if file in local else files.checksum(path) for file, path in paths.items()},
+        **{file: files.short(text) for file, text in local.items()},
+        **read,
     }
+
+
+def files_of(record: Record) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the user's files in a record: {"file NAME": code} of modules, {"file NAME": checksum} of others."""
+    names = [name for name in record.inputs if name.startswith(FILE)]
+    paths = {name: records.root() / Path(name[len(FILE) :]).expanduser() for name in names}
+    modules = {name: path for name, path in paths.items() if path.suffix == ".py" and path.is_file()}
+    local = {name: fingerprint.normalised(path.read_text(encoding="utf-8")) for name, path in modules.items()}
+    return local, {name: files.checksum(path) for name, path in paths.items() if name not in local}
 
 
 def keys(record: Record) -> dict:
@@ -108,7 +112,7 @@ def keys(record: Record) -> dict:
             if settings and settings["builder"] not in BUILDERS:
                 found[f"run {label}"] = files.short([settings, fingerprint.code(store.TRAIN)])
             else:
-                found[f"run {label}"] = store.key(Run(**settings) if settings else of["name"])[:16]
+                found[f"run {label}"] = files.short(store.inputs(Run(**settings) if settings else of["name"]))
     return found
 
 
@@ -140,13 +144,13 @@ def why_stale(name: str, *, here: bool = True) -> str:
 def leftovers() -> list[str]:
     """Return the figures and sections in the output folder that nothing makes any more."""
     provenance, folder = records.provenance(), records.output()
-    made = {
-        result for name in (*names(), *results.RESERVED) if name in provenance for result in provenance[name].results
-    }
+    known = [name for name in (*names(), *results.RESERVED) if name in provenance]
+    made = {results.section(result) for name in known for result in provenance[name].results}
     # A picture without the data that it shows is not ours.
     figures = [path.name for path in sorted(folder.glob("*.png")) if path.with_suffix(".npz").is_file()]
     noted = [result for record in provenance.values() for result in record.results if results.checksums(result)]
-    return [result for result in dict.fromkeys([*figures, *results.metrics(), *noted]) if result not in made]
+    present = dict.fromkeys([*figures, *results.metrics(), *map(results.section, noted)])
+    return [result for result in present if result not in made]
 
 
 def remove(leftover: Iterable[str]) -> None:
@@ -193,9 +197,10 @@ def _run(name, kernels):
     print(f"{name}: running", file=sys.stderr, flush=True)
     origin, before = records.origin(), inputs(name)
     journal = _execute(name, kernels)
-    runs = {label: {"name": of["name"], "settings": of["settings"]} for label, of in journal["runs"].items()}
-    made_from = inputs(name, Record({_FILE + file: None for file in journal["files"]}, {}, runs=runs))
-    loaded = {f"run {label}": of["key"] for label, of in journal["runs"].items() if of["key"]}
+    runs = {label: {name: of[name] for name in ("name", "settings", "inputs")} for label, of in journal["runs"].items()}
+    made_from = inputs(name, Record({FILE + file: None for file in journal["files"]}, {}, runs=runs))
+    ours = {label: of for label, of in runs.items() if "its builder" not in of["inputs"]}  # see `keys`
+    loaded = {f"run {label}": files.short(of["inputs"]) for label, of in ours.items()}
     if changed := records.changes(
         {**before, **loaded}, {name: made_from.get(name) for name in (*before, *loaded)}, "then"
     ):

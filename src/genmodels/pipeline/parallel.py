@@ -67,6 +67,11 @@ def run_all(work: Callable, tasks: Iterable, *, jobs: int | None = None, tolerat
 _line = 0  # where this process draws its progress bars
 
 
+def line() -> int:
+    """Return the line of the terminal on which this process draws its progress bars, counted from 0."""
+    return _line
+
+
 def _begin(lock, count):
     """Give a worker a line of its own for its progress bars; workers draw one at a time."""
     global _line
@@ -99,10 +104,10 @@ def _do(work, task):
 
 def _train(run):
     store.trained(run, position=_line)
-    _forget()
+    forget()
 
 
-def _forget():
+def forget() -> None:
     """Free the memory of the run that this worker has trained, for the next one."""
     import keras
     import tensorflow as tf

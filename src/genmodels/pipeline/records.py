@@ -10,8 +10,7 @@ from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
-from genmodels import config
-from genmodels.datasets import SHA256
+from genmodels import config, datasets
 from genmodels.pipeline.files import FileError, differing, put, read_json, short
 
 LIBRARIES = ("keras", "matplotlib", "numpy", "pillow", "scikit-learn", "scipy", "tensorflow")
@@ -37,7 +36,7 @@ class Record:
         outputs: {what: checksum} of everything that was written.
         origin: machine, commit and whether the tree was clean, see `origin`.
         results: of a notebook, {figure or section: {"cell": number, "runs": {name: seeds}}}.
-        runs: of a notebook, {run: its settings}; None instead of the settings of a run of the report.
+        runs: of a notebook, {run: {"name", "inputs": what its weights depend on, "settings": None for the report's}}.
     """
 
     inputs: dict
@@ -60,7 +59,7 @@ class Record:
 _DICT = {"type": "object"}
 _RESULT = {**_DICT, "required": ["cell", "runs"], "properties": {"runs": _DICT}}
 _SETTINGS = {"type": ["object", "null"], "required": ["name", "builder"]}
-_RUN = {**_DICT, "required": ["name", "settings"], "properties": {"settings": _SETTINGS}}
+_RUN = {**_DICT, "required": ["name", "settings"], "properties": {"settings": _SETTINGS, "inputs": _DICT}}
 _PARTS = {"inputs": _DICT, "outputs": _DICT, "origin": {**_DICT, "properties": {"machine": _DICT}}}
 _PARTS |= {"results": {**_DICT, "additionalProperties": _RESULT}, "runs": {**_DICT, "additionalProperties": _RUN}}
 _RECORD = {**_DICT, "required": ["inputs", "key", "outputs", "origin"], "properties": _PARTS}
@@ -75,8 +74,8 @@ def changes(old: dict, new: dict, since: str) -> str:
 
 
 def environment() -> dict:
-    """Return what every result depends on beside code and settings: data, size of the run, library versions."""
-    return {"MNIST": short(SHA256), "budget": "smoke" if config.quick_mode() else "full", **_versions()}
+    """Return what every result depends on beside code and settings: the data found, quick mode, library versions."""
+    return {"MNIST": short(datasets.found()), "budget": "smoke" if config.quick_mode() else "full", **_versions()}
 
 
 @lru_cache
@@ -108,7 +107,15 @@ def provenance(folder: Path | None = None) -> dict[str, Record]:
         FileError: the file holds something else, or was changed by hand.
     """
     path = (folder or output()) / "provenance.json"
-    found = read_json(path, {}, SCHEMA)
+    return parse(read_json(path, {}, SCHEMA), path)
+
+
+def parse(found: dict[str, dict], path: Path) -> dict[str, Record]:
+    """Return {maker: Record} of what `Record.as_json` gave.
+
+    Raises:
+        FileError: a record of the file was changed by hand.
+    """
     for maker, of in found.items():
         if of["key"] != (key := short(of["inputs"])):
             wrong = f"expected {key} as the key of {maker}'s inputs, got {of['key']!r}"
@@ -123,7 +130,7 @@ def note(maker: str, record: Record, folder: Path | None = None) -> None:
 
 
 def since(record: Record) -> str:
-    """Return when a committed record was made, in words."""
+    """Return of which commit a committed record is, in words."""
     return f"commit {commit[:10]}" if (commit := record.origin.get("commit")) else "it was made"
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from genmodels import config
-from genmodels.experiments import RUNS
+from genmodels.experiments import RUNS, Run
 from genmodels.pipeline.files import checksum, put, read_json, replacing, short
 from genmodels.pipeline.records import output, root
 
@@ -139,12 +139,19 @@ def data_path(name: str) -> Path:
 
 
 def checksums(result: str) -> dict:
-    """Return {what: checksum} of a figure's files or, in metrics.json, of a section's numbers."""
+    """Return {what: checksum} of a figure's files or, in metrics.json, of a section or of one of its numbers."""
     if result.endswith(".png"):
         if not re.fullmatch(r"\w[\w.-]{,200}\.png", result):  # no path: a foreign record may say anything
             return {}
         return {path.name: checksum(path) for path in (output() / result, data_path(result))}
-    return {f"{result}.{name}": short(value) for name, value in metrics().get(result, {}).items()}
+    section, _, part = result.partition(".")
+    numbers = metrics().get(section, {})
+    return {f"{section}.{name}": short(value) for name, value in numbers.items() if part in ("", name)}
+
+
+def section(result: str) -> str:
+    """Return the section of metrics.json that a result, "benchmark.vae" or "benchmark", belongs to; a figure's name."""
+    return result if result.endswith(".png") else result.partition(".")[0]
 
 
 def outputs(made: Iterable[str]) -> dict:
@@ -162,12 +169,13 @@ def _is_recording():
     return False
 
 
-def loaded(run, key: str | None) -> None:
-    """Note that this process has loaded a run, with its key: it is behind all results that follow."""
+def loaded(run: Run, inputs: dict) -> None:
+    """Note that this process has loaded a run, with its inputs: it is behind all results that follow."""
     known = RUNS.get(run.name) == run
     label = str(run) if known else f"{run} ({short(run.settings())[:6]})"
     settings = {} if known else {"settings": vars(run)}
-    _journal["runs"].setdefault(label, {"name": run.name, "seed": run.seed, "key": key, "settings": None, **settings})
+    of = {"name": run.name, "seed": run.seed, "inputs": inputs, "settings": None, **settings}
+    _journal["runs"].setdefault(label, of)
 
 
 def begin() -> None:

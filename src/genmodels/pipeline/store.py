@@ -20,7 +20,11 @@ from genmodels.pipeline import files, fingerprint, records, results
 
 
 class TrainingError(RuntimeError):
-    """A run was stopped, because its result would be useless, or cannot be used; the message says what helps."""
+    """A run cannot be trained or used; the message says what helps."""
+
+
+class Diverged(TrainingError):
+    """A training was stopped, because its result would be useless. Another seed, or other settings, may help."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,8 @@ def trained(run: Run | str, *, latent_dim: int | None = None, position: int = 0)
     Example:
         vae = genmodels.trained("vae_kl").model
     """
-    run, home = find(run), folder(run)
+    run = find(run)
+    made_from, home = inputs(run), folder(run)
     # A second process that wants the same run waits for the first.
     with files.lock(home.name), files.system_errors(f"run {run}"):
         if shortage := config.memory_shortage():
@@ -136,8 +141,7 @@ def trained(run: Run | str, *, latent_dim: int | None = None, position: int = 0)
             f"run {run.name}: expected latent_dim={latent_dim} for the pictures here, got {found}; change it in the "
             "run's options, or take these pictures out"
         )
-    # The key of a builder of the user's own is known in their notebook alone.
-    results.loaded(run, home.name[-16:] if _builder(run).__module__.startswith("genmodels.") else None)
+    results.loaded(run, made_from)
     return done
 
 
@@ -179,7 +183,7 @@ def train(run: Run, *models, position: int = 0, **resuming) -> tuple[Any, dict]:
         resuming: `checkpoint` and `save` of `training.fit`.
 
     Raises:
-        TrainingError: the result would be useless.
+        Diverged: the result would be useless.
     """
     from genmodels.training import Batches, fit, prepare
 
@@ -192,9 +196,9 @@ def train(run: Run, *models, position: int = 0, **resuming) -> tuple[Any, dict]:
     try:
         history = fit(setup.model, batches, name=str(run), position=position, **options)
     except FloatingPointError as error:
-        raise TrainingError(str(error)) from error
+        raise Diverged(str(error)) from error
     if setup.monitor and setup.monitor.failure_reason:
-        raise TrainingError(f"{run}: {setup.monitor.failure_reason}")
+        raise Diverged(f"{run}: {setup.monitor.failure_reason}")
     return setup.model, history
 
 

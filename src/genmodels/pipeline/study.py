@@ -1,33 +1,45 @@
 """The study behind the report: every run over several seeds, and its ablations; scores and their spread.
 
-`make study` writes data/report/study.json, which the report quotes. The runs of the report are scored on the test set,
-the ablations and what they are compared with on the validation set.
+`make study` writes study.json, which the report quotes, one entry after another. An entry is a run, an ablation, or the
+real images that the GAN is compared with. Each has a record of its own, so that an edit makes only those entries stale
+that depend on it. The runs of the report are scored on the test set, the ablations and what they are compared with on
+the validation set.
+
+What is finished of an entry stands in unfinished_study.json. Committed with the rest, it lets the study go on on
+another day or machine.
 """
 
 import statistics
 import sys
+import time
 from dataclasses import replace
-from functools import partial
+from importlib import import_module
 from pathlib import Path
 
-from genmodels import config, datasets
-from genmodels.experiments import ABLATIONS, RUNS, Run, find
-from genmodels.pipeline import files, fingerprint, parallel, records, store
+from genmodels import datasets
+from genmodels.experiments import ABLATIONS, RUNS, Run
+from genmodels.pipeline import files, fingerprint, parallel, records, results, store
 from genmodels.pipeline.records import Record
 
 SEEDS = (1, 2, 3)
 REFERENCES = ("reference", "reference_2")  # the classifiers that score what the models generate
-NAME = "study"  # in provenance.json
+REAL = "real_baseline"  # the entry of the real images
 _NUMBER = {"type": ["number", "null"]}
 _PARTS = {"mean": _NUMBER, "deviation": _NUMBER, "values": {"type": "array"}}
 _SPREAD = {"type": "object", "required": ["mean"], "properties": _PARTS}
 _RUNS = {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": _SPREAD}}
-SCHEMA = {"type": "object", "properties": {"test": _RUNS}}
+SCHEMA = {"type": "object", "properties": {"test": _RUNS, "validation": _RUNS, "records": records.SCHEMA}}
+_FINISHED = {"type": "object", "required": ["key", "checksum", "origin", "scores"]}
 
 
 def path() -> Path:
-    """Return where the study's scores are: data/report/study.json, which the quick mode reads but never writes."""
-    return records.committed() / "study.json"
+    """Return where the study's scores are: data/report/study.json. The quick mode may have its own, in draft/."""
+    own = records.output() / "study.json"
+    return own if own.is_file() else records.committed() / "study.json"
+
+
+def _unfinished():
+    return records.output() / "unfinished_study.json"
 
 
 def read() -> dict:
@@ -39,142 +51,241 @@ def read() -> dict:
     return files.read_json(path(), {}, SCHEMA)
 
 
+def entries() -> dict[str, Run | None]:
+    """Return {entry: its run with the first seed}; the real images have none."""
+    return {**RUNS, **{ablation.name: ablation.run() for ablation in ABLATIONS}, REAL: None}
+
+
+def splits(entry: str) -> list[str]:
+    """Return the splits that an entry is scored on."""
+    compared = {name for ablation in ABLATIONS for name in (ablation.name, ablation.of)}
+    return ["test"] * (entry in RUNS or entry == REAL) + ["validation"] * (entry in compared)
+
+
 def seeded(run: Run) -> list[Run]:
     """Return the run with each of SEEDS; its own seed is the first of them."""
     return [replace(run, seed=run.seed + seed - 1) for seed in SEEDS]
 
 
-_LEADS = ("evaluation", "pipeline.study:compute", "pipeline.study:real_baseline")
-# These count by the keys of the runs.
-_PIPELINE = ("store", "parallel", "records", "files", "fingerprint", "results")
-_NOT_FOLLOWED = ["experiments", *(f"pipeline.{name}" for name in _PIPELINE)]
+# The modules whose code counts by the keys of the runs, or only moves results about.
+_OTHERS = ("pipeline", "experiments")
+_NOT_FOLLOWED = [name for name in fingerprint.modules(fingerprint.PACKAGE) if name.startswith(_OTHERS)]
+_NOT_FOLLOWED.remove("pipeline.study")
 
 
-def _code():
-    return fingerprint.code(*_LEADS, but=_NOT_FOLLOWED)
+def _leads(run):
+    own = f"evaluation:score_{run.builder}" if run else f"evaluation:{REAL}"
+    return own, f"pipeline.study:{'compute' if run else '_compute_real'}"
 
 
-def score(run: Run | str, split: str) -> dict:
-    """Return the scores of a run on a split, "validation" or "test", from the cache or computed now; floats by name."""
-    run = find(run)
-    key = files.digest([_code(), split, [store.key(each) for each in (run, *map(find, REFERENCES))]])
-    saved = config.cache_folder() / "scores" / f"{run.name}-{key[:16]}.json"
-    if (found := files.load_json(saved)) is None:
-        found = compute(run, split)
-        store.refuse_edited_code(run, _LEADS, _NOT_FOLLOWED, step="scored")
-        files.save_json(saved, found)
-    return found
+def inputs(entry: str) -> dict:
+    """Return everything that the scores of an entry depend on, {what: value}."""
+    run = entries()[entry]
+    code = fingerprint.code(*_leads(run), but=_NOT_FOLLOWED)
+    return {
+        **(store.inputs(run) if run else records.environment()),
+        **{f"scoring with {file}": checksum for file, checksum in code.items()},
+        **{f"run {name}": files.short(store.inputs(name)) for name in REFERENCES},
+        **({"seeds": list(SEEDS), "splits": splits(entry)} if run else {}),
+    }
 
 
-def compute(run: Run, split: str) -> dict:
+def outputs(entry: str, study: dict) -> dict:
+    """Return {part of study.json: checksum} of an entry."""
+    found = {f"{split}.{entry}": study.get(split, {}).get(entry) for split in ("test", "validation")}
+    found["real_baseline"] = study.get(REAL) if entry == REAL else None
+    return {part: files.short(scores) for part, scores in found.items() if scores is not None}
+
+
+def noted() -> dict[str, Record]:
+    """Return {entry: Record} of study.json."""
+    return records.parse(read().get("records", {}), path())
+
+
+def stale() -> dict[str, str]:
+    """Return {entry: why} of the entries that `make study` would make, now or again."""
+    study, known = read(), noted()
+
+    def why(entry):
+        now = inputs(entry)  # refuses a kind of model that nothing scores
+        if not (record := known.get(entry)):
+            return "not made yet"
+        return record.why_stale(now, outputs(entry, study), "`make study`", records.since(record))
+
+    return {entry: found for entry in entries() if (found := why(entry))}
+
+
+def quotable(language: str) -> dict:
+    """Return what the report may quote of the study: its scores, and the present settings of all runs.
+
+    Args:
+        language: of the texts that say what an ablation changes, a key of `Ablation.what`.
+    """
+    found, machines = read(), [record.origin["machine"] for record in noted().values()]
+    known = found.get("ablations", {})
+    about = {each.name: {**known.get(each.name, {}), "what": each.what[language]} for each in ABLATIONS}
+    settings = {name: run.settings() for name, run in RUNS.items()}
+    processors = "; ".join(dict.fromkeys(machine["processor"] for machine in machines))
+    machine = {**machines[-1], "processor": processors} if machines else {}
+    scores = {name: value for name, value in found.items() if name != "records"}
+    return {**scores, "ablations": about, "settings": settings, "machine": machine}
+
+
+def outdated() -> tuple[dict[str, str], dict[str, float]]:
+    """Return which numbers of the study are of earlier code, and what this build measured in their place.
+
+    Returns:
+        {beginning of their keys: of which commit they are}, and {key of a mean over the seeds: the present value}.
+    """
+    old, single, known = {}, {}, noted()
+    present = [numbers.get("scores") for numbers in results.metrics().values()]
+    for entry in stale():
+        commit = (known[entry].origin.get("commit") or "?")[:10] if entry in known else "?"
+        prefixes = [REAL] if entry == REAL else [f"{part}.{entry}" for part in ("test", "validation", "ablations")]
+        old |= {f"study.{prefix}": commit for prefix in prefixes}
+        for scores in (of[entry] for of in present if isinstance(of, dict) and isinstance(of.get(entry), dict)):
+            single |= {f"study.test.{entry}.{name}": value for name, value in scores.items()}
+    return old, single
+
+
+def changed_by_hand() -> list[str]:
+    """Return the parts of study.json that are not as `make study` wrote them."""
+    study, known = read(), noted()
+    changed = [files.differing(record.outputs, outputs(entry, study)) for entry, record in known.items()]
+    parts = {part for section in ("test", "validation") for part in study.get(section, {})}
+    unknown = [f"{entry} has no record" for entry in sorted(parts - known.keys())]
+    return [name for found in changed for name, *_ in found] + unknown
+
+
+def _evaluation(name):
+    """Return a function of `evaluation`, which imports Keras; `_leads` names it, so that the others don't count."""
+    return getattr(import_module("genmodels.evaluation"), name)
+
+
+def compute(run: Run, split: str) -> dict[str, float]:
     """Return the scores of a run on a split, with the time that its training took: seconds."""
-    from genmodels.evaluation import EVALUATE
-
-    done = store.trained(run)
+    done = store.trained(run, position=parallel.line())
     classifiers = [store.trained(name).model for name in REFERENCES]
-    found = EVALUATE[run.builder](done.model, classifiers, datasets.load_mnist(), split)
+    found = _evaluation(f"score_{run.builder}")(done.model, classifiers, datasets.load_mnist(), split)
     return {**found, "seconds": done.seconds}
 
 
-def real_baseline(split: str) -> dict:
+def _compute_real(split):
     """Return the GAN's scores for real images in place of its own, see `evaluation.real_baseline`."""
-    from genmodels import evaluation
-
-    splits = datasets.load_mnist()
+    data = datasets.load_mnist()
     classifiers = [store.trained(name).model for name in REFERENCES]
-    return evaluation.real_baseline(classifiers, getattr(splits, split), splits.train)
+    return _evaluation(REAL)(classifiers, getattr(data, split), data.train)
 
 
-def summary(scores: list[dict | None]) -> dict:
+def finished(part: str, entry: str) -> dict | None:
+    """Return what `score` kept of a part of an entry, for the present code: {"key", "origin", "scores"}; None without.
+
+    Args:
+        part: a run with its seed, such as "ae, seed 2".
+    """
+    found = files.read_json(_unfinished(), {}, {"type": "object", "additionalProperties": _FINISHED}).get(part)
+    if not found or found["checksum"] != files.short(found["scores"]):  # changed by hand, it is computed again
+        return None
+    return found if found["key"] == files.short(inputs(entry)) else None
+
+
+def score(entry: str, seed: int = 0) -> None:
+    """Train and score one part of an entry, and keep its scores in unfinished_study.json.
+
+    Args:
+        seed: index in SEEDS.
+    """
+    origin, key, found = records.origin(), files.short(inputs(entry)), {}
+    run = _part(entry, seed)
+    try:
+        for split in splits(entry):
+            found[split] = compute(run, split) if run else _compute_real(split)
+    except store.Diverged as error:
+        print(error, file=sys.stderr, flush=True)
+        found = None
+    store.refuse_edited_code(run or RUNS[REFERENCES[0]], _leads(run), _NOT_FOLLOWED, step="scored")
+    kept = {"key": key, "checksum": files.short(found), "origin": origin, "scores": found}
+    files.put(_unfinished(), str(run or entry), kept)
+    parallel.forget()
+
+
+def _part(entry, seed):
+    return seeded(run)[seed] if (run := entries()[entry]) else None
+
+
+def _score(task):
+    score(*task)
+
+
+def make(jobs: int) -> None:
+    """Train and score every stale entry, `jobs` trainings at once; write each into study.json when it is done.
+
+    What is finished already, here or in a committed unfinished_study.json, is not computed again.
+    """
+    missing = list(stale())
+    parallel.train_all(REFERENCES, jobs=jobs)
+    tasks = [(entry, seed) for entry in missing for seed in range(len(SEEDS) if entries()[entry] else 1)]
+    waiting = [task for task in tasks if not finished(str(_part(*task) or task[0]), task[0])]
+    waiting.sort(key=lambda task: bool(entries()[task[0]] and entries()[task[0]].depends_on))
+    for entry in missing:
+        _sum_up(entry)
+    start = time.monotonic()
+    for number, (task, _) in enumerate(parallel.run_all(_score, waiting, jobs=jobs), 1):
+        left = (time.monotonic() - start) / number * (len(waiting) - number) / 60
+        part = _part(*task) or task[0]
+        print(f"scored {number}/{len(waiting)}: {part}; about {left:.0f} min left", file=sys.stderr, flush=True)
+        _sum_up(task[0])
+
+
+def _sum_up(entry):
+    """Write an entry into study.json, if all its parts are finished."""
+    run = entries()[entry]
+    parts = [str(each) for each in seeded(run)] if run else [entry]
+    found = [finished(part, entry) for part in parts]
+    if not all(found):
+        return
+    scores = [each["scores"] for each in found]
+    if not any(scores):
+        raise store.TrainingError(f"{entry}: expected scores of at least one seed, but every training diverged")
+    made_from, target = inputs(entry), records.output() / "study.json"
+    with files.lock("study"):
+        study = {**files.read_json(target, {}, SCHEMA), "seeds": list(SEEDS)}
+        for split in splits(entry):
+            if run:
+                summed = summary([each and each[split] for each in scores])
+                study.setdefault(split, {})[entry] = summed
+            else:
+                study[REAL] = scores[0]
+        if ablation := next((each for each in ABLATIONS if each.name == entry), None):
+            diverged = scores.count(None)
+            study.setdefault("ablations", {})[entry] = {"of": ablation.of, "diverged": diverged}
+        record = Record(made_from, outputs(entry, study), _origin([each["origin"] for each in found]))
+        study.setdefault("records", {})[entry] = record.as_json()
+        files.write_json(target, study)
+    left = {part: of for part, of in files.read_json(_unfinished(), {}).items() if part not in parts}
+    files.write_json(_unfinished(), left) if left else _unfinished().unlink(missing_ok=True)
+
+
+def _origin(origins):
+    """Return the origin of an entry whose parts may come from several days and machines."""
+    machines = {origin["machine"]["processor"]: origin["machine"] for origin in origins}
+    clean = all(origin["clean"] for origin in origins)
+    return {**origins[-1], "clean": clean, "machine": {**origins[-1]["machine"], "processor": "; ".join(machines)}}
+
+
+def summary(scores: list[dict | None]) -> dict[str, dict]:
     """Return the scores of one run over its seeds as {name: {mean, deviation, values}}.
 
     Args:
         scores: one dict a seed; None for a training that diverged, whose values are None, as are then mean and
-            deviation.
-
-    Raises:
-        TrainingError: every training diverged.
+            deviation. At least one did not diverge.
     """
-    if not (names := next(filter(None, scores), None)):
-        raise store.TrainingError("expected scores of at least one seed, but every training diverged")
+    names = next(filter(None, scores))
     return {name: _spread([found[name] if found else None for found in scores]) for name in names}
 
 
 def _spread(values):
     if None in values:
         return {"mean": None, "deviation": None, "values": values}
-    # `statistics` is exact: equal values give a deviation of 0, which `verify` looks for.
+    # `statistics` is exact: equal values give a deviation of 0, which `interval` looks for.
     return {"mean": float(statistics.mean(values)), "deviation": float(statistics.stdev(values)), "values": values}
-
-
-def make(jobs: int) -> None:
-    """Train and score everything that the cache lacks, `jobs` at once; write study.json and its record."""
-    origin, made_from = records.origin(), inputs()
-    found = train_and_score(jobs)
-    files.write_json(path(), found)
-    records.note(NAME, Record(made_from, outputs(found), origin), records.committed())
-
-
-def inputs() -> dict:
-    """Return everything that study.json depends on, {what: value}."""
-    runs = [*RUNS.values(), *(ablation.run() for ablation in ABLATIONS)]
-    keys = {f"run {run.name}": store.key(run)[:16] for run in runs}
-    return {**keys, "seeds": list(SEEDS), **_code(), **records.environment()}
-
-
-def outputs(study: dict) -> dict:
-    """Return {part of study.json: checksum}, down to each run."""
-    found = {}
-    for name, value in study.items():
-        inner = {f"{name}.{part}": each for part, each in value.items()} if isinstance(value, dict) else {name: value}
-        found |= {part: files.short(each) for part, each in inner.items()}
-    return found
-
-
-def changed_by_hand() -> list[str]:
-    """Return the parts of study.json that are not as `make study` wrote them."""
-    record = records.provenance(records.committed()).get(NAME, Record({}, {}))
-    return [name for name, *_ in files.differing(record.outputs, outputs(read()))]
-
-
-def why_stale() -> str:
-    """Return why study.json is not what `make study` would write now; empty where it is."""
-    if not (record := records.provenance(records.committed()).get(NAME)):
-        return "not made yet"
-    now = record.inputs if config.quick_mode() else inputs()  # the study is of full runs
-    return record.why_stale(now, outputs(read()), "`make study`", "the study was made")
-
-
-def train_and_score(jobs: int) -> dict:
-    """Train and score everything that the cache lacks, `jobs` at once; return what study.json holds."""
-    plain = {name: seeded(run) for name, run in RUNS.items()}
-    changed = {ablation.name: seeded(ablation.run()) for ablation in ABLATIONS}
-    compared = {name: plain[name] for name in dict.fromkeys(ablation.of for ablation in ABLATIONS)} | changed
-    everything = [run for runs in (plain | changed).values() for run in runs]
-    diverged = parallel.train_all(everything, jobs=jobs, tolerant=True)
-    for split, of in (("test", plain), ("validation", compared)):
-        tasks = [run for runs in of.values() for run in runs if run not in diverged]
-        for number, (run, _) in enumerate(parallel.run_all(partial(score, split=split), tasks, jobs=jobs), 1):
-            print(f"scored {number}/{len(tasks)}: {run}, {split}", file=sys.stderr, flush=True)
-
-    def summed_up(of, split):
-        return {
-            name: summary([None if run in diverged else score(run, split) for run in runs]) for name, runs in of.items()
-        }
-
-    return {
-        "seeds": list(SEEDS),
-        "machine": config.machine(),
-        "settings": {name: run.settings() for name, run in RUNS.items()},
-        "test": summed_up(plain, "test"),
-        "real_baseline": {"test": real_baseline("test")},
-        "validation": summed_up(compared, "validation"),
-        "ablations": {
-            ablation.name: {
-                "of": ablation.of,
-                "what": ablation.what,
-                "diverged": sum(run in diverged for run in changed[ablation.name]),
-            }
-            for ablation in ABLATIONS
-        },
-    }

@@ -1,32 +1,37 @@
-"""Compare a PDF with the checkout, and a new run with the committed one.
+"""Compare a PDF with the checkout, and new results with committed ones.
 
-On the same kind of processor with the same libraries a run repeats bit for bit, so that anything else is a change. On
-another kind trainings diverge by rounding. There a number must lie within the spread between seeds that the study
-measured.
+On the same kind of processor with the same libraries a run repeats bit for bit: a difference that follows from no
+changed input is a fault. On another kind of processor trainings diverge by rounding. There a score has to lie as near
+to the committed one as the study's seeds let expect.
 """
 
 import difflib
 import io
 import json
+import math
 import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from genmodels.pipeline import document, files, notebooks, records, results, study
+from genmodels.pipeline.document import BENCHMARK
 from genmodels.pipeline.files import differing
 from genmodels.pipeline.records import Record, ReportError
 
-CONFIDENCE = 0.99  # of the interval that a second training with another seed falls into
+# The chance that an unchanged build on another processor raises an alarm.
+ALPHA = 0.05
 REMEDY = "`git checkout data/report` brings it back, or `make report` makes it again"
 # Whole numbers that no training decides.
 FIXED = ("count", "epochs", "moved_images", "seed", "test_images")
-# On another machine a fraction of unknown spread may move by FACTOR times its smaller value, taken as LEAST or more.
-FACTOR, LEAST = 10, 0.01
-STEPS = {"endpoint_accuracy": 0.25}  # a share of four images moves by one of them at least
+# Where all seeds agree, a score may move by this share of it, and one that counts few images by one image.
+LEAST = 0.01
+STEPS = {"endpoint_accuracy": 0.25}  # a share of four images
 
 
 def differences(pdf: Path) -> Iterator[str]:
@@ -109,8 +114,26 @@ def leaves(value, prefix: str = "") -> Iterator[tuple]:
         yield from leaves(inner, f"{prefix}.{name}" if prefix else str(name))
 
 
-def compare(revision: str = "HEAD") -> Iterator[tuple[str, str, bool]]:
-    """Yield (name, what changed, whether it is more than is to be expected) against a committed revision.
+@dataclass
+class Change:
+    """What became of the results of one notebook, or of one entry of the study.
+
+    Attributes:
+        maker: the notebook or entry.
+        inputs: what changed of what it depends on, in words.
+        figures, numbers: {name: what changed}.
+        unexplained: the names among them that follow from none of the inputs.
+    """
+
+    maker: str
+    inputs: list[str]
+    figures: dict[str, str]
+    numbers: dict[str, str]
+    unexplained: list[str]
+
+
+def compare(revision: str = "HEAD") -> Iterator[Change]:
+    """Yield what changed against a committed revision, one Change for each notebook and entry of the study.
 
     Raises:
         ReportError: there is no such revision with figures in it.
@@ -119,15 +142,86 @@ def compare(revision: str = "HEAD") -> Iterator[tuple[str, str, bool]]:
         before, now = _committed(revision, Path(folder)) / "data" / "report", records.output()
         old, new = records.provenance(before), records.provenance(now)
         numbers = [files.read_json(place / "metrics.json", {}, results.METRICS) for place in (before, now)]
-        for maker in (name for name in {**old, **new} if name not in results.RESERVED):
-            same = _machine(old.get(maker)) == _machine(new.get(maker))
-            made = {**old.get(maker, Record({}, {})).results, **new.get(maker, Record({}, {})).results}
-            for name, how in made.items():
-                if name.endswith(".png"):
-                    change, weight = figure_change(before / name, now / name)
-                    yield name, change, weight == "form" or (weight == "data" and (same or not how["runs"]))
-                else:
-                    yield from number_changes(*({name: each.get(name, {})} for each in numbers), same=same)
+        for maker in sorted({*old, *new} - {BENCHMARK}):
+            yield _change(maker, [each.get(maker, Record({}, {})) for each in (old, new)], [before, now], numbers)
+        studies = [files.read_json(place / "study.json", {}, study.SCHEMA) for place in (before, now)]
+        known = [records.parse(each.get("records", {}), place) for each, place in zip(studies, (before, now))]
+        for entry in sorted({*known[0], *known[1]}):
+            yield _study_change(entry, [each.get(entry, Record({}, {})) for each in known], studies)
+
+
+def _change(maker, pair, places, numbers):
+    """Compare the results of one notebook: two records, two folders, two contents of metrics.json."""
+    why, machines = input_changes(*pair), [_machine(record) for record in pair]
+    same = machines[0] == machines[1]
+    found = Change(maker, why + ([] if same else [_another(*machines)]), {}, {}, [])
+    made = {**pair[0].results, **pair[1].results}
+    for name in sorted(made):
+        if name.endswith(".png"):
+            text, weight = figure_change(*(place / name for place in places))
+            if text:
+                found.figures[name] = text
+            trained_elsewhere = not same and made[name]["runs"]
+            if not why and (weight == "form" or (weight == "data" and not trained_elsewhere)):
+                found.unexplained.append(name)
+        else:
+            for number, text, far in number_changes(*({name: each.get(name, {})} for each in numbers), same=same):
+                found.numbers[number] = text
+                found.unexplained += [number] * (far and not why)
+    return found
+
+
+def _study_change(entry, pair, studies):
+    """Compare one entry of the study: two records, two contents of study.json."""
+    means = [
+        {
+            f"study.{split}.{entry}.{name}": spread["mean"]
+            for split in ("test", "validation")
+            for name, spread in each.get(split, {}).get(entry, {}).items()
+        }
+        for each in studies
+    ]
+    numbers = {name: _from_to(one, other) for name, one, other in differing(*means)}
+    why = input_changes(*pair)
+    elsewhere = pair[0].origin != pair[1].origin
+    return Change(f"study, {entry}", why, {}, numbers, [] if why or elsewhere else list(numbers))
+
+
+def input_changes(old: Record, new: Record) -> list[str]:
+    """Return in words what changed of the inputs of a record, the settings and code of its runs included."""
+    found = {}
+    for name, one, other in differing(_flat(old), _flat(new)):
+        run, _, what = name.rpartition(": ")
+        shown = what.removeprefix("setting ")
+        if what.startswith("setting ") or what in records.LIBRARIES:
+            shown = f"{shown} {_from_to(one, other)}"
+        found.setdefault(shown, []).append(run)
+    return [f"{', '.join(filter(None, runs))}: {what}" if any(runs) else what for what, runs in found.items()]
+
+
+def _flat(record):
+    """Return the inputs of a record with those of its runs in the place of their keys."""
+    flat = dict(record.inputs)
+    for label, run in record.runs.items():
+        if "inputs" in run:
+            flat.pop(f"run {label}", None)
+            shared = {name for name, value in run["inputs"].items() if record.inputs.get(name) == value}
+            flat |= {f"{label}: {name}": value for name, value in run["inputs"].items() if name not in shared}
+    return flat
+
+
+def _another(old, new):
+    changed = [f"{name} {one} → {other}" for name, one, other in differing(old, new)]
+    return f"another machine: {', '.join(changed)}"
+
+
+def _from_to(one, other):
+    """Return "0.0329 → 0.0331", with as many digits as the difference needs."""
+    numbers = [value for value in (one, other) if isinstance(value, float)]
+    if len(numbers) == 2 and one != other and all(map(math.isfinite, numbers)):
+        decimals = max(0, 1 - math.floor(math.log10(abs(one - other))))
+        return " → ".join(f"{value:.{decimals}f}" if decimals < 12 else repr(value) for value in numbers)
+    return f"{one} → {other}"
 
 
 def _committed(revision, folder):
@@ -199,20 +293,22 @@ def _pixels(before, now):
 
 
 def number_changes(old: dict, new: dict, *, same: bool) -> Iterator[tuple[str, str, bool]]:
-    """Yield rows as `compare` does for numbers of metrics.json. same: whether both come from one kind of machine."""
+    """Yield (name, what changed, whether that is far) of the numbers of metrics.json that differ.
+
+    Args:
+        same: whether both come from one kind of machine, where every change is far.
+    """
     old, new = (dict(leaves(numbers)) for numbers in (old, new))
-    allowed = tolerances()
+    allowed = margins()
     for name, one, other in differing(old, new):
-        change, gap = f"{one} -> {other}", _gap(one, other)
+        change, gap = _from_to(one, other), _gap(one, other)
         if same or gap is None or name.rpartition(".")[2] in FIXED:
             yield name, change, same or gap is not None or type(one) is not type(other)
         elif name in allowed:
             within = gap <= allowed[name]  # False for what is not a number
-            word = "within" if within else "beyond"
-            yield name, f"{change}: {word} {allowed[name]:.2g}, where another seed may lead", not within
+            yield name, f"{change}, {'within' if within else 'beyond'} {allowed[name]:.2g} of it", not within
         else:
-            near = gap <= FACTOR * max(min(abs(one), abs(other)), LEAST)
-            yield name, f"{change}; its spread is not known", not near and isinstance(one, float)
+            yield name, f"{change}, of unknown spread", not math.isfinite(gap)
 
 
 def _gap(one, other):
@@ -220,12 +316,26 @@ def _gap(one, other):
     return abs(one - other) if all(isinstance(value, (int, float)) for value in (one, other)) else None
 
 
-def beside_the_study() -> list[tuple]:
-    """Return the scores of the runs in metrics.json that the study has too: [(run, score, value, mean, deviation)].
+def beside_the_study() -> list[tuple[str, str, float, float, float]]:
+    """Return (run, score, value, mean, margin) of each score in metrics.json that a fresh entry of the study has too.
 
-    `outside` tells which of them lie further from the mean than the study's spread allows.
+    The margins are those of the interval that a further training falls into with a chance of 1 - ALPHA.
     """
-    return [(run, name, value, spread["mean"], spread["deviation"]) for _, run, name, value, spread in _studied()]
+    stale = study.stale()
+    rows = [row for row in _studied() if row[1] not in stale]
+    return [(run, name, value, of["mean"], _margin(of, name, value, ALPHA)) for _, run, name, value, of in rows]
+
+
+def outside(*, alpha: float = ALPHA) -> list[tuple[str, str, float, float, float]]:
+    """Return the rows of `beside_the_study` whose value no further training explains, all scores taken together.
+
+    With a chance of 1 - alpha there is none for an unchanged build.
+    """
+    stale = study.stale()
+    rows = [row for row in _studied() if row[1] not in stale]
+    margin = partial(_margin, alpha=alpha / max(len(rows), 1))
+    each = [(run, name, value, of["mean"], margin(of, name, value)) for _, run, name, value, of in rows]
+    return [row for row in each if not abs(row[2] - row[3]) <= row[4]]
 
 
 def _studied():
@@ -236,37 +346,35 @@ def _studied():
         for run, scores in of.items() if isinstance(of, dict) else ():
             for name, value in scores.items() if isinstance(scores, dict) else ():
                 spread = studied.get(run, {}).get(name)
-                if spread and spread.get("deviation") is not None and isinstance(value, (int, float)):
-                    yield section, run, name, value, spread
+                if spread and len(spread.get("values", ())) > 1 and spread.get("deviation") is not None:
+                    if isinstance(value, (int, float)):
+                        yield section, run, name, value, spread
 
 
-def outside(comparison: list[tuple], *, deviations: float = 3) -> list[tuple]:
-    """Return the rows whose value is more than `deviations` standard deviations from the study's mean."""
-    return [row for row in comparison if abs(row[2] - row[3]) > deviations * row[4]]
+def margins() -> dict[str, float]:
+    """Return {number of metrics.json: by how much two trainings on different machines may differ}.
+
+    All of them lie within with a chance of 1 - ALPHA, whatever their correlation.
+    """
+    rows = list(_studied())
+    return {
+        f"{section}.scores.{run}.{score}": _margin(spread, score, value, ALPHA / len(rows), others=1)
+        for section, run, score, value, spread in rows
+    }
 
 
-def tolerances() -> dict[str, float]:
-    """Return {number of metrics.json: by how much two trainings with different seeds may differ, at CONFIDENCE}.
+def _margin(spread, score, value, alpha, others=None):
+    """Return the half width of the interval that a further training falls into with a chance of 1 - alpha.
 
-    Three seeds may agree by accident. The largest relative spread of a measure therefore counts for both classifiers
-    and for the GAN's last weights too; where all seeds agree, as at 100 %, LEAST of the mean counts. A whole number
-    may move by 1, and a share of few images by one of STEPS.
+    Student's t, because the spread is that of a few seeds alone.
+
+    Args:
+        others: number of trainings whose mean is in its middle; by default all seeds of the study.
     """
     from scipy.stats import t
 
-    found, largest = {}, {}
-    studied = [row for row in _studied() if len(row[-1].get("values", ())) > 1]
-    for _, run, score, _, spread in studied:
-        relative = spread["deviation"] / abs(spread["mean"]) if spread["mean"] else 0
-        largest[run, _kind(score)] = max(relative, largest.get((run, _kind(score)), 0))
-    for section, run, score, value, spread in studied:
-        quantile = t.ppf((1 + CONFIDENCE) / 2, len(spread["values"]) - 1)
-        share = quantile * 2**0.5 * largest[run, _kind(score)] or LEAST
-        least = 1.0 if isinstance(value, int) else STEPS.get(_kind(score), 0.0)
-        found[f"{section}.scores.{run}.{score}"] = max(float(share * abs(spread["mean"])), least)
-    return found
-
-
-def _kind(score):
-    """Return what a score measures, whichever classifier and whichever weights of the GAN it was taken with."""
-    return score.removesuffix("_2").removeprefix("latest_")
+    seeds = len(spread["values"])
+    half = t.ppf(1 - alpha / 2, seeds - 1) * spread["deviation"] * (1 + 1 / (others or seeds)) ** 0.5
+    kind = score.removesuffix("_2").removeprefix("latest_")
+    least = 1.0 if isinstance(value, int) else STEPS.get(kind, 0.0)
+    return max(float(half), LEAST * abs(spread["mean"]), least)
