@@ -122,7 +122,8 @@ def copy_checkout(root, monkeypatch):
     origin, committed = records.origin(), records.provenance()
     for name, inputs in made_from().items():
         was = committed[name]
-        records.note(name, records.Record(inputs, results.outputs(was.results), origin, was.results, was.runs))
+        runs = {label: {**of, "inputs": run_inputs(of["name"])} for label, of in was.runs.items()}
+        records.note(name, records.Record(inputs, results.outputs(was.results), origin, was.results, runs))
     found = study.read()
     for entry, inputs in study_inputs().items():
         found["records"][entry] = records.Record(inputs, study.outputs(entry, found), origin).as_json()
@@ -147,6 +148,13 @@ def made_from():
 
     committed = records.provenance()
     return {name: notebooks.inputs(name, committed[name]) for name in notebooks.names()}
+
+
+@lru_cache
+def run_inputs(name):
+    from genmodels.pipeline import store
+
+    return store.inputs(name)
 
 
 @lru_cache

@@ -12,6 +12,7 @@ import nbformat
 import pytest
 from click.testing import CliRunner
 
+from benchmarks import time_to_quality
 from conftest import replace_in
 from genmodels import cli
 from genmodels.datasets import load_mnist
@@ -304,14 +305,32 @@ def test_report_says_which_scores_lie_outside_the_study(fresh, checkout, monkeyp
     rows = [("gan", "label", 0.9, 0.99, 0.01), ("ae", "mse", 0.033, 0.033, 0.001)]
     monkeypatch.setattr(document, "build", lambda: [document.path("pdf"), document.path("html")])
     monkeypatch.setattr(verify, "beside_the_study", lambda: rows)
-    monkeypatch.setattr(document, "benchmark_stale", lambda: "")
+    monkeypatch.setattr(verify, "outside", lambda: rows[:1])
+    monkeypatch.setattr(study, "stale", dict)
+    monkeypatch.setattr(document, "benchmark_stale", dict)
     lines = run("report").output.splitlines()
-    assert lines[1] == "1 of 2 scores lie within 3 standard deviations of the study's mean over seeds."
-    assert lines[2] == "  gan label: 0.9, in the study 0.99 (standard deviation 0.01)" and len(lines) == 3
-    monkeypatch.setattr(study, "why_stale", lambda: "run ae changed since the study was made")
-    assert "study.json is stale: run ae changed since the study was made; `make study`" in run("report").output
-    monkeypatch.setattr(document, "benchmark_stale", lambda: "run gan changed since commit 0123456789")
-    assert "benchmark is stale: run gan changed since commit 0123456789; `make bench`" in run("report").output
+    assert lines[1] == "1 of 2 scores lie in the 95 % interval of a further training after those of the study."
+    assert lines[2] == "  too far: gan label: 0.9, expected 0.99 ± 0.01" and len(lines) == 3
+
+
+def test_report_says_what_is_stale_and_goes_on(fresh, checkout, monkeypatch):
+    monkeypatch.setattr(document, "build", lambda: [document.path("pdf"), document.path("html")])
+    monkeypatch.setattr(study, "stale", lambda: {"ae": "models/vae.py changed since commit 0123456789"})
+    monkeypatch.setattr(
+        document, "benchmark_stale", lambda: {"benchmark.gan": "run gan changed since commit 0123456789"}
+    )
+    result = run("report")
+    why = "1 of 22 entries: models/vae.py changed since commit 0123456789; `make study` renews it."
+    assert f"the study is stale in {why}" in result.output and result.exit_code == 0
+    assert "benchmark is stale: run gan changed since commit 012345; `make bench`" in result.output
+
+
+def test_release_check_insists_on_what_the_report_only_says(checkout, monkeypatch):
+    monkeypatch.setattr("genmodels.cli._rows", lambda: [("run", "ae", ""), ("study", "ae", "ae changed since noon")])
+    result = run("release-check")
+    assert result.exit_code == 1 and "stale: ae changed since noon" in result.output
+    monkeypatch.setattr("genmodels.cli._rows", lambda: [("run", "ae", "")])
+    assert run("release-check").output == "Everything is fresh.\n" and run("release-check").exit_code == 0
 
 
 def test_a_failed_report_is_an_error_not_a_trace(fresh, monkeypatch):
@@ -324,10 +343,14 @@ def test_a_failed_report_is_an_error_not_a_trace(fresh, monkeypatch):
     assert result.exit_code == 2 and result.output == "Error: report/generative_models.md: no such figure\n"
 
 
-def rows_of_status():
-    """{name: the rest of its line} of the status, in order."""
+def rows_by_kind():
+    """(kind, name, the rest of its line) of the status, in order."""
     lines = [line for line in run("status").output.splitlines() if not line.startswith("`")]
-    return {name: rest for _, name, rest in (line.split(maxsplit=2) for line in lines)}
+    return [tuple(line.split(maxsplit=2)) for line in lines]
+
+
+def rows_of_status():
+    return {name: rest for _, name, rest in rows_by_kind()}
 
 
 def test_status_names_every_run_notebook_result_and_document_with_the_reason(checkout):
@@ -335,16 +358,24 @@ def test_status_names_every_run_notebook_result_and_document_with_the_reason(che
     made = records.provenance()
     names = [name for notebook in notebooks.names() for name in (f"{notebook}.ipynb", *made[notebook].results)]
     documents = ["generative_models.pdf", "generative_models.html"]
-    assert list(rows) == [*RUNS, *names, "study", "benchmark", *documents]
-    assert {rows[name] for name in RUNS} == {"stale: not trained yet"}
+    parts = [f"benchmark.{name}" for name in ("gan", "gan_distance", "machine", "vae", "vae_grey")]
+    expected = {*RUNS, *names, *study.entries(), *parts, "time_to_quality.png", *documents}
+    assert set(rows) == expected
+    assert {why for kind, _, why in rows_by_kind() if kind == "run"} == {"stale: not trained yet"}
+    assert {why for kind, _, why in rows_by_kind() if kind == "study"} == {"fresh"}
     assert {rows[name] for name in names} == {"stale: not made here yet"}
-    assert rows["study"] == "fresh" and {rows[name] for name in documents} == {"stale: not built yet"}
+    assert {rows[name] for name in documents} == {"stale: not built yet"}
 
 
 def test_status_says_of_what_kind_each_thing_is(checkout):
-    kinds = {line.split()[1]: line.split()[0] for line in run("status").output.splitlines()}
-    expected = {"gan": "run", "zadanie_4_gan.ipynb": "notebook", "gan_results.png": "figure", "zadanie_4": "numbers"}
-    expected |= {"study": "numbers", "benchmark": "numbers", "generative_models.pdf": "document"}
+    kinds = {name: kind for kind, name, _ in rows_by_kind()}
+    expected = {
+        "gan_without_classifier": "study",
+        "zadanie_4_gan.ipynb": "notebook",
+        "gan_results.png": "figure",
+        "zadanie_4": "numbers",
+    }
+    expected |= {"benchmark.vae": "benchmark", "generative_models.pdf": "document"}
     assert {name: kinds[name] for name in expected} == expected
 
 
@@ -432,16 +463,18 @@ def test_prune_removes_nothing_outside_the_results(checkout):
     assert (checkout / "report" / "mine.png").exists()
 
 
-def test_a_benchmark_of_other_code_is_said_to_be_stale(checkout):
+def test_a_benchmark_of_other_code_is_stale_in_what_depends_on_it(checkout):
     measured = records.provenance()["benchmark"]
-    now = {**measured.inputs, **records.environment(), **notebooks.keys(measured)}
+    now = {**measured.inputs, **time_to_quality.inputs(time_to_quality.COMPARISONS.values())}
+    now.pop("the benchmark's code", None)
     records.note("benchmark", replace(measured, inputs=now))
-    assert rows_of_status()["benchmark"] == "fresh"
+    assert document.benchmark_stale() == {}
     records.note("benchmark", replace(measured, inputs=now | {"run gan": "0"}))
-    commit = measured.origin["commit"][:10]
-    assert rows_of_status()["benchmark"] == f"stale: run gan changed since commit {commit}"
+    since = f"run gan changed since commit {measured.origin['commit'][:10]}"
+    dependent = dict.fromkeys(("benchmark.gan", "benchmark.gan_distance", "time_to_quality.png"), since)
+    assert document.benchmark_stale() == dependent
     replace_in(records.output() / "metrics.json", '"seconds": ', '"seconds": 1')
-    assert "changed after `make bench` wrote it" in rows_of_status()["benchmark"]
+    assert "changed after `make bench` wrote it" in rows_of_status()["benchmark.gan"]
 
 
 def dirty(name, *, kernel):
@@ -518,19 +551,35 @@ def test_verify_says_what_differs_and_fails(checkout, monkeypatch):
 def test_a_stale_study_is_said_and_stops_nothing(checkout, monkeypatch):
     document.path().write_bytes(b"%PDF")
     monkeypatch.setattr(verify, "differences", lambda pdf: [])
-    monkeypatch.setattr(study, "why_stale", lambda: "run ae changed since the study was made")
+    monkeypatch.setattr(study, "stale", lambda: {"ae": "epochs changed since noon", "gan": "gan.py changed since noon"})
     result = run("verify")
-    assert "study.json is stale: run ae changed since the study was made; `make study` renews it." in result.output
+    assert "the study is stale in 2 of 22 entries: several inputs changed; `make study` renews it." in result.output
     assert result.exit_code == 0
 
 
-def test_diff_marks_what_was_not_to_be_expected(monkeypatch):
-    rows = [("a.png", "", False), ("b.png", "only rendering changed", False), ("c.png", "the result changed", True)]
-    monkeypatch.setattr(verify, "compare", lambda against: rows)
+def test_diff_tells_what_followed_from_what(monkeypatch):
+    change = verify.Change(
+        "zadanie_2", ["vae_kl: epochs 9 → 10"], {"a.png": "the result changed"}, {"b.c": "1.0 → 2.0"}, []
+    )
+    monkeypatch.setattr(verify, "compare", lambda against: [verify.Change("zadanie_1", [], {}, {}, []), change])
     result = run("diff")
-    assert result.exit_code == 1 and [line[0] for line in result.output.splitlines()] == [" ", "!", "1"]
-    monkeypatch.setattr(verify, "compare", lambda against: rows[:2])
-    assert run("diff").exit_code == 0
+    wanted = ["zadanie_2", "  changed: vae_kl: epochs 9 → 10", "  figures:", f"    {'a.png':40} the result changed"]
+    wanted += ["  numbers:", f"    {'b.c':40} 1.0 → 2.0", "Every change follows from what it depends on."]
+    assert result.output.splitlines() == wanted and result.exit_code == 0
+
+
+def test_diff_marks_what_nothing_explains_and_shows_it_first(monkeypatch):
+    numbers = {f"a.n{number:02}": "1 → 2" for number in range(20)}
+    monkeypatch.setattr(verify, "compare", lambda against: [verify.Change("zadanie", [], {}, numbers, ["a.n19"])])
+    result = run("diff")
+    lines = result.output.splitlines()
+    assert (
+        result.exit_code == 1
+        and lines[1] == "  changed: nothing that it depends on"
+        and lines[4].startswith("  ! a.n19")
+    )
+    assert "    and 12 more, see --all" in lines and "1 figures or numbers, marked with !" in lines[-1]
+    assert sum("1 → 2" in line for line in run("diff", "--all").output.splitlines()) == 20
 
 
 def test_an_unknown_budget_is_one_line(monkeypatch):

@@ -12,7 +12,7 @@ import pytest
 
 from conftest import replace_in
 from genmodels import config, experiments
-from genmodels.pipeline import document, files, notebooks, records, results, store, study, verify
+from genmodels.pipeline import document, files, notebooks, records, results, store, verify
 
 
 def damaged(content, kind, rng, other=b"{}"):
@@ -162,17 +162,6 @@ def test_a_damaged_checkpoint_starts_the_training_anew(two_runs, monkeypatch, ca
     monkeypatch.setattr(store, "train", lambda run, checkpoint, **_: given.append(checkpoint) or models()[run.seed])
     store.trained(run)
     assert given == [None] and f"{unfinished.name} is damaged" in capsys.readouterr().err
-
-
-def test_the_study_scores_anew_what_is_damaged(checkout, monkeypatch, capsys):
-    monkeypatch.setattr(study, "compute", lambda run, split: {"accuracy": 0.5})
-    first = study.score("reference", "test")
-    (path,) = (config.cache_folder() / "scores").iterdir()
-    path.write_bytes(path.read_bytes().replace(b"0.5", b"0.9"))
-    monkeypatch.setattr(study, "train_and_score", lambda jobs: {"test": study.score("reference", "test")})
-    study.make(jobs=1)
-    assert files.read_json(study.path()) == {"test": first}
-    assert f"{path.name} is damaged" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("file", ["metrics.json", "provenance.json", "study.json"])

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import filelock
 import numpy as np
@@ -54,12 +55,12 @@ def system_errors(step: str) -> Iterator[None]:
         raise ResourceError(f"{step}: {error.strerror or error}{place}; {remedy}") from error
 
 
-def digest(value) -> str:
+def digest(value: Any) -> str:
     """Return the SHA-256, in hexadecimal, of anything that JSON can hold."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def short(value) -> str:
+def short(value: Any) -> str:
     """Return the first 16 digits of `digest`, enough to notice a change."""
     return digest(value)[:16]
 
@@ -74,7 +75,7 @@ def when(path: Path) -> str:
     return datetime.fromtimestamp(Path(path).stat().st_mtime).strftime("%Y-%m-%d %H:%M")
 
 
-def differing(old: dict, new: dict, missing=None) -> list[tuple]:
+def differing(old: dict, new: dict, missing: Any = None) -> list[tuple]:
     """Return (name, old value, new value) where two dicts differ; `missing` stands for an absent value."""
     pairs = [(name, old.get(name, missing), new.get(name, missing)) for name in sorted({*old, *new})]
     return [(name, one, other) for name, one, other in pairs if one != other]
@@ -94,7 +95,7 @@ def replacing(path: Path) -> Iterator[Path]:
             os.replace(Path(folder) / path.name, path)
 
 
-def read_json(path: Path, default=None, schema: dict | None = None):
+def read_json(path: Path, default: Any = None, schema: dict | None = None) -> Any:
     """Return the contents of a JSON file; `default` where there is no such file.
 
     Args:
@@ -127,7 +128,7 @@ def _misfit(value, schema):
     return ""
 
 
-def write_json(path: Path, value) -> None:
+def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON with sorted keys, all at once."""
     with replacing(path) as new:
         new.write_text(
@@ -135,10 +136,19 @@ def write_json(path: Path, value) -> None:
         )
 
 
-def put(path: Path, section: str, value) -> None:
+def put(path: Path, section: str, value: Any) -> None:
     """Put `value` under `section` of a JSON file; other sections stay, also those of processes beside this one."""
+    update(path, {section: value})
+
+
+def update(path: Path, sections: dict[str, Any]) -> None:
+    """Put sections into a JSON file, and take out those that are None; a file without any is removed."""
     with lock(f"{path.stem}-{short(str(path))}"):
-        write_json(path, {**read_json(path, {}, {"type": "object"}), section: value})
+        found = {**read_json(path, {}, {"type": "object"}), **sections}
+        if found := {name: value for name, value in found.items() if value is not None}:
+            write_json(path, found)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_checked(path: Path, content: bytes) -> None:
@@ -159,12 +169,12 @@ def read_checked(path: Path) -> bytes | None:
     return None
 
 
-def save_json(path: Path, value) -> None:
+def save_json(path: Path, value: Any) -> None:
     """Write `value` as JSON into the cache."""
     write_checked(path, json.dumps(value, sort_keys=True).encode())
 
 
-def load_json(path: Path):
+def load_json(path: Path) -> Any:
     """Return what `save_json` wrote; None where there is none, or it is damaged."""
     return None if (content := read_checked(path)) is None else json.loads(content)
 
@@ -197,7 +207,7 @@ def arrays_in(content: bytes) -> dict[str, np.ndarray]:
         raise ValueError(f"expected arrays, got an unreadable archive: {error}") from error
 
 
-def quarantine(path: Path, why) -> None:
+def quarantine(path: Path, why: str) -> None:
     """Move a damaged file or folder to the cache's folder damaged/, and say so; it will be made anew."""
     path, folder = Path(path), config.cache_folder() / "damaged"
     aside = folder / f"{time.time_ns()}-{path.name}"

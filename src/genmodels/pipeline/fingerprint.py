@@ -42,7 +42,8 @@ def reached(*leads: str, but: Iterable[str] = (), texts: Callable[[str], str] | 
     Raises:
         ValueError: a lead names no module or no name of one.
     """
-    texts, waiting, seen = texts or _text, set(modules(PACKAGE) if "" in leads else leads), {}
+    texts = lru_cache(None)(texts or _text)  # a module is read once, not once for each of its names
+    waiting, seen = set(modules(PACKAGE) if "" in leads else leads), {}
     while waiting:
         lead = waiting.pop()
         module, _, name = lead.partition(":")

@@ -23,7 +23,7 @@ class TrainingError(RuntimeError):
     """A run cannot be trained or used; the message says what helps."""
 
 
-class Diverged(TrainingError):
+class DivergedError(TrainingError):
     """A training was stopped, because its result would be useless. Another seed, or other settings, may help."""
 
 
@@ -183,7 +183,7 @@ def train(run: Run, *models, position: int = 0, **resuming) -> tuple[Any, dict]:
         resuming: `checkpoint` and `save` of `training.fit`.
 
     Raises:
-        Diverged: the result would be useless.
+        DivergedError: the result would be useless.
     """
     from genmodels.training import Batches, fit, prepare
 
@@ -196,9 +196,9 @@ def train(run: Run, *models, position: int = 0, **resuming) -> tuple[Any, dict]:
     try:
         history = fit(setup.model, batches, name=str(run), position=position, **options)
     except FloatingPointError as error:
-        raise Diverged(str(error)) from error
+        raise DivergedError(str(error)) from error
     if setup.monitor and setup.monitor.failure_reason:
-        raise Diverged(f"{run}: {setup.monitor.failure_reason}")
+        raise DivergedError(f"{run}: {setup.monitor.failure_reason}")
     return setup.model, history
 
 

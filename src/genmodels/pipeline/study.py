@@ -29,7 +29,8 @@ _PARTS = {"mean": _NUMBER, "deviation": _NUMBER, "values": {"type": "array"}}
 _SPREAD = {"type": "object", "required": ["mean"], "properties": _PARTS}
 _RUNS = {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": _SPREAD}}
 SCHEMA = {"type": "object", "properties": {"test": _RUNS, "validation": _RUNS, "records": records.SCHEMA}}
-_FINISHED = {"type": "object", "required": ["key", "checksum", "origin", "scores"]}
+_PART = {"type": "object", "required": ["key", "checksum", "origin", "scores"]}
+_FINISHED = {"type": "object", "additionalProperties": _PART}
 
 
 def path() -> Path:
@@ -177,44 +178,42 @@ def _compute_real(split):
     return _evaluation(REAL)(classifiers, getattr(data, split), data.train)
 
 
-def finished(part: str, entry: str) -> dict | None:
-    """Return what `score` kept of a part of an entry, for the present code: {"key", "origin", "scores"}; None without.
+def parts(entry: str) -> dict[str, Run | None]:
+    """Return {name: its run} of the trainings that an entry sums up; of the real images one without a run."""
+    run = entries()[entry]
+    return {str(each): each for each in seeded(run)} if run else {entry: None}
+
+
+def finished(part: str, key: str) -> dict | None:
+    """Return what `score` kept of a part, {"origin", "scores", ...}; None where there is none of the same inputs.
 
     Args:
-        part: a run with its seed, such as "ae, seed 2".
+        part: such as "ae, seed 2".
+        key: digest of the inputs of its entry.
     """
-    found = files.read_json(_unfinished(), {}, {"type": "object", "additionalProperties": _FINISHED}).get(part)
-    if not found or found["checksum"] != files.short(found["scores"]):  # changed by hand, it is computed again
-        return None
-    return found if found["key"] == files.short(inputs(entry)) else None
+    found = files.read_json(_unfinished(), {}, _FINISHED).get(part)
+    # One that somebody changed is computed again.
+    return found if found and found["key"] == key and found["checksum"] == files.short(found["scores"]) else None
 
 
-def score(entry: str, seed: int = 0) -> None:
+def score(task: tuple[str, str]) -> None:
     """Train and score one part of an entry, and keep its scores in unfinished_study.json.
 
     Args:
-        seed: index in SEEDS.
+        task: entry and part, such as ("ae", "ae, seed 2").
     """
-    origin, key, found = records.origin(), files.short(inputs(entry)), {}
-    run = _part(entry, seed)
+    entry, part = task
+    origin, key, run, found = records.origin(), files.short(inputs(entry)), parts(entry)[part], {}
     try:
         for split in splits(entry):
             found[split] = compute(run, split) if run else _compute_real(split)
-    except store.Diverged as error:
+    except store.DivergedError as error:
         print(error, file=sys.stderr, flush=True)
         found = None
     store.refuse_edited_code(run or RUNS[REFERENCES[0]], _leads(run), _NOT_FOLLOWED, step="scored")
     kept = {"key": key, "checksum": files.short(found), "origin": origin, "scores": found}
-    files.put(_unfinished(), str(run or entry), kept)
+    files.update(_unfinished(), {part: kept})
     parallel.forget()
-
-
-def _part(entry, seed):
-    return seeded(run)[seed] if (run := entries()[entry]) else None
-
-
-def _score(task):
-    score(*task)
 
 
 def make(jobs: int) -> None:
@@ -222,48 +221,40 @@ def make(jobs: int) -> None:
 
     What is finished already, here or in a committed unfinished_study.json, is not computed again.
     """
-    missing = list(stale())
+    keys = {entry: files.short(inputs(entry)) for entry in stale()}
     parallel.train_all(REFERENCES, jobs=jobs)
-    tasks = [(entry, seed) for entry in missing for seed in range(len(SEEDS) if entries()[entry] else 1)]
-    waiting = [task for task in tasks if not finished(str(_part(*task) or task[0]), task[0])]
-    waiting.sort(key=lambda task: bool(entries()[task[0]] and entries()[task[0]].depends_on))
-    for entry in missing:
-        _sum_up(entry)
+    tasks = [(entry, part) for entry in keys for part in parts(entry) if not finished(part, keys[entry])]
+    tasks.sort(key=lambda task: task[0] in RUNS and bool(RUNS[task[0]].depends_on))  # these after what they need
+    for entry in keys:
+        _sum_up(entry, keys[entry])
     start = time.monotonic()
-    for number, (task, _) in enumerate(parallel.run_all(_score, waiting, jobs=jobs), 1):
-        left = (time.monotonic() - start) / number * (len(waiting) - number) / 60
-        part = _part(*task) or task[0]
-        print(f"scored {number}/{len(waiting)}: {part}; about {left:.0f} min left", file=sys.stderr, flush=True)
-        _sum_up(task[0])
+    for number, (task, _) in enumerate(parallel.run_all(score, tasks, jobs=jobs), 1):
+        left = (time.monotonic() - start) / number * (len(tasks) - number) / 60
+        print(f"scored {number}/{len(tasks)}: {task[1]}; about {left:.0f} min left", file=sys.stderr, flush=True)
+        _sum_up(task[0], keys[task[0]])
 
 
-def _sum_up(entry):
+def _sum_up(entry, key):
     """Write an entry into study.json, if all its parts are finished."""
-    run = entries()[entry]
-    parts = [str(each) for each in seeded(run)] if run else [entry]
-    found = [finished(part, entry) for part in parts]
+    found = [finished(part, key) for part in parts(entry)]
     if not all(found):
         return
     scores = [each["scores"] for each in found]
     if not any(scores):
         raise store.TrainingError(f"{entry}: expected scores of at least one seed, but every training diverged")
-    made_from, target = inputs(entry), records.output() / "study.json"
-    with files.lock("study"):
-        study = {**files.read_json(target, {}, SCHEMA), "seeds": list(SEEDS)}
+    target = records.output() / "study.json"
+    study = {**files.read_json(target, {}, SCHEMA), "seeds": list(SEEDS)}
+    if entry == REAL:
+        study[REAL] = scores[0]
+    else:
         for split in splits(entry):
-            if run:
-                summed = summary([each and each[split] for each in scores])
-                study.setdefault(split, {})[entry] = summed
-            else:
-                study[REAL] = scores[0]
-        if ablation := next((each for each in ABLATIONS if each.name == entry), None):
-            diverged = scores.count(None)
-            study.setdefault("ablations", {})[entry] = {"of": ablation.of, "diverged": diverged}
-        record = Record(made_from, outputs(entry, study), _origin([each["origin"] for each in found]))
-        study.setdefault("records", {})[entry] = record.as_json()
-        files.write_json(target, study)
-    left = {part: of for part, of in files.read_json(_unfinished(), {}).items() if part not in parts}
-    files.write_json(_unfinished(), left) if left else _unfinished().unlink(missing_ok=True)
+            study.setdefault(split, {})[entry] = summary([each and each[split] for each in scores])
+    for ablation in (each for each in ABLATIONS if each.name == entry):
+        study.setdefault("ablations", {})[entry] = {"of": ablation.of, "diverged": scores.count(None)}
+    record = Record(inputs(entry), outputs(entry, study), _origin([each["origin"] for each in found]))
+    study.setdefault("records", {})[entry] = record.as_json()
+    files.write_json(target, study)
+    files.update(_unfinished(), dict.fromkeys(parts(entry)))
 
 
 def _origin(origins):
@@ -287,5 +278,5 @@ def summary(scores: list[dict | None]) -> dict[str, dict]:
 def _spread(values):
     if None in values:
         return {"mean": None, "deviation": None, "values": values}
-    # `statistics` is exact: equal values give a deviation of 0, which `interval` looks for.
+    # `statistics` is exact: equal values give a deviation of 0, which `verify` looks for.
     return {"mean": float(statistics.mean(values)), "deviation": float(statistics.stdev(values)), "values": values}
