@@ -74,6 +74,54 @@ def test_an_archive_of_another_kind_is_refused(tmp_path, place, value):
         datasets.read(path)
 
 
+def replaced(tmp_path, monkeypatch, **arrays):
+    """Put an archive with these arrays in the place of data/mnist/mnist.npz."""
+    path = tmp_path / "mnist.npz"
+    np.savez(path, **{**datasets.read(datasets.find()), **arrays})
+    monkeypatch.setattr(datasets, "find", lambda: path)
+    return path
+
+
+def test_the_checksums_are_those_of_the_arrays_found_however_they_are_packed(tmp_path, monkeypatch):
+    assert datasets.found() == datasets.SHA256
+    replaced(tmp_path, monkeypatch)
+    assert datasets.found() == datasets.SHA256
+
+
+def test_another_archive_in_the_place_of_mnist_is_noticed_and_refused(tmp_path, monkeypatch):
+    path = replaced(tmp_path, monkeypatch, y_test=np.zeros(10_000, "uint8"))
+    found = datasets.found()
+    assert found["y_test"] != datasets.SHA256["y_test"] and found["x_test"] == datasets.SHA256["x_test"]
+    with pytest.raises(datasets.DatasetError, match=r"mnist\.npz: y_test expected SHA-256 .*got.*verify=False"):
+        datasets.load_mnist()
+    path.write_bytes(b"PK")
+    assert list(datasets.found()) == ["mnist.npz"]
+    path.unlink()
+    assert datasets.found() == {}
+
+
+def test_other_images_are_used_where_that_is_asked_for(tmp_path, monkeypatch):
+    path = replaced(tmp_path, monkeypatch, y_test=np.full(10_000, 3, "uint8"))
+    assert set(datasets.load_mnist(path, verify=False).test.labels) == {3}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x_test": np.zeros((3, 32, 32), "uint8"), "y_test": np.zeros(3, "uint8")}, "x_test must be uint8 of shape"),
+        ({"x_test": np.zeros((3, 28, 28)), "y_test": np.zeros(3, "uint8")}, "x_test must be uint8 of shape .*float64"),
+        ({"y_test": np.full(10_000, 10, "uint8")}, "y_test must be whole numbers 0-9"),
+        ({"y_test": np.zeros(9, "uint8")}, r"y_test must be .* of shape \(10000,\), got uint8 of shape \(9,\)"),
+        ({"x_train": np.zeros((5000, 28, 28), "uint8")}, "x_train must be .*N >= 5001"),
+    ],
+    ids=["size", "dtype", "label", "number of labels", "too few"],
+)
+def test_other_images_of_another_form_are_refused(tmp_path, monkeypatch, arrays, message):
+    path = replaced(tmp_path, monkeypatch, **arrays)
+    with pytest.raises(datasets.DatasetError, match=message):
+        datasets.load_mnist(path, verify=False)
+
+
 def test_a_split_takes_memory_only_after_its_first_use():
     arrays = datasets.read(datasets.find())
     mnist = datasets.Dataset(arrays, {"train": None, "validation": None, "test": 10})

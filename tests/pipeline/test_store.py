@@ -1,5 +1,6 @@
 import dataclasses
 import re
+import shutil
 
 import keras
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 import genmodels
 from conftest import executed, replace_in
-from genmodels import config, experiments, training
+from genmodels import config, datasets, experiments, training
 from genmodels.experiments import BUILDERS
 from genmodels.pipeline import files, fingerprint, store
 
@@ -137,6 +138,32 @@ def test_an_edit_of_what_a_run_does_not_use_does_not_stop_it(edit_meanwhile, wha
     edit_meanwhile(*NOT_USED[what])
     store.trained("vae_kl")
     assert store.is_trained("vae_kl")
+
+
+def test_a_comment_in_every_module_neither_stops_a_training_nor_changes_its_weights(quick, package, monkeypatch):
+    def train(*arguments, **options):
+        for module in package.rglob("*.py"):
+            module.write_text(f"{module.read_text(encoding='utf-8')}\n# a comment\n", encoding="utf-8")
+        return real(*arguments, **options)
+
+    real, undisturbed = store.train, store.trained("vae_kl").model.get_weights()
+    shutil.rmtree(config.cache_folder())
+    monkeypatch.setattr(store, "train", train)
+    weights = store.trained("vae_kl").model.get_weights()
+    assert all(map(np.array_equal, weights, undisturbed))
+    assert store.is_trained("vae_kl")
+
+
+def test_the_text_of_an_error_does_not_change_the_key(quick, package):
+    before = store.key("vae_kl")
+    replace_in(package / "validation.py", "must be one of", "has to be one of")
+    assert store.key("vae_kl") == before
+
+
+def test_other_data_change_the_key(quick, monkeypatch):
+    before = store.key("vae_kl")
+    monkeypatch.setattr(datasets, "found", lambda: {**datasets.SHA256, "x_test": "0"})
+    assert store.key("vae_kl") != before and store.why_stale("vae_kl") == "not trained yet"
 
 
 # One run of each builder; the notebooks, run by nbval in the quick mode, take all the others.
