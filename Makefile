@@ -21,10 +21,10 @@ SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13)
 SMOKE := GENMODELS_BUDGET=smoke
 
 .DEFAULT_GOAL := help
-.PHONY: help report test lab strip notebooks nbval figures study bench crash-test lint clean
+.PHONY: help report test lab strip notebooks nbval figures study bench release-check crash-test lint clean
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 report: .venv/installed ## train, run the notebooks, write report/generative_models.pdf and .html; only what is out of date
 	@$(PY) -m genmodels report
@@ -61,6 +61,9 @@ bench: .venv/installed ## time to quality against published recipes (hours), sha
 	$(PY) -m benchmarks.time_to_quality
 	$(PY) -m benchmarks.roofline
 	$(PY) -m benchmarks.scaling
+
+release-check: .venv/installed ## fail unless everything is fresh: runs, notebooks, study, benchmark, documents
+	@$(PY) -m genmodels release-check
 
 crash-test: .venv/installed ## 120 kills at random moments in a copy of the checkout; about an hour
 	@$(PY) -m benchmarks.crash_test 120

@@ -1,4 +1,4 @@
-"""Checks the built report with qpdf and poppler, and the quality of this run and of the committed study."""
+"""Checks the built report with qpdf and poppler, and the quality of this run and of the study, where it is fresh."""
 
 import json
 import subprocess
@@ -61,9 +61,9 @@ ONE_RUN = (
 )
 
 
-def missed(bars, values):
-    """Bars that values, a function of run and score, miss: one text a finding."""
-    for run, score, sign, bar in bars:
+def missed(bars, values, stale=()):
+    """Bars that values, a function of run and score, miss: one text a finding. Those of stale runs are left out."""
+    for run, score, sign, bar in (bar for bar in bars if bar[0] not in stale):
         if not (values(run, score) >= bar if sign == ">=" else values(run, score) <= bar):
             yield f"{run}: expected {score} {sign} {bar}, got {values(run, score):.4g}"
 
@@ -77,13 +77,16 @@ def means(study):
     return {run: {name: mean(spread) for name, spread in scores.items()} for run, scores in study["test"].items()}
 
 
-def missed_by_the_study(study):
-    """Bars of quality that the committed study misses, those that compare two numbers included."""
+def missed_by_the_study(study, stale=()):
+    """Bars of quality that fresh entries of the committed study miss, those that compare two numbers included."""
     mean = means(study)
-    yield from missed(BARS, lambda run, score: mean[run][score])
-    gan, real = mean["gan"], study["real_baseline"]["test"]
-    if (gap := abs(mean["vae_mc"]["negative_elbo"] - mean["vae_kl"]["negative_elbo"])) > APART:
+    yield from missed(BARS, lambda run, score: mean[run][score], stale)
+    gap = abs(mean["vae_mc"]["negative_elbo"] - mean["vae_kl"]["negative_elbo"])
+    if gap > APART and not {"vae_mc", "vae_kl"} & set(stale):
         yield f"expected the -ELBO of the two losses within {APART} nats, got {gap:.2f}"
+    if {"gan", "real_baseline"} & set(stale):
+        return
+    gan, real = mean["gan"], study["real_baseline"]["test"]
     if (ratio := gan["frechet"] / real["frechet"]) > 2:
         yield f"gan: expected a Frechet distance of at most twice that of real images, got {ratio:.2f} times"
     for score in ("coverage", "recall"):
@@ -124,9 +127,20 @@ def problems(pdf):
         yield f"expected the cover and a picture for each figure, got {images}"
 
 
+def stale_entries():
+    """The entries of the study that are of other code than this one."""
+    from genmodels.pipeline import study
+
+    return study.stale()
+
+
 if __name__ == "__main__":
     metrics, study = (json.loads(path.read_text(encoding="utf-8")) for path in (METRICS, STUDY))
-    found = [*problems(PDF), *missed_by_this_run(metrics), *(f"study: {text}" for text in missed_by_the_study(study))]
+    stale = stale_entries()
+    of_study = [f"study: {text}" for text in missed_by_the_study(study, stale)]
+    found = [*problems(PDF), *missed_by_this_run(metrics), *of_study]
+    if stale:
+        print(f"study: {len(stale)} stale entries are not judged: {', '.join(stale)}")
     print(*found or [f"{PDF.name}: all figures and headings, the quality of this run and of the study"], sep="\n")
     print(*(f"slow: {text}" for text in missed(TIMES, lambda run, score: means(study)[run][score])), sep="\n")
     sys.exit(bool(found))
