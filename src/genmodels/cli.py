@@ -6,6 +6,7 @@ import signal
 import threading
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,7 +24,7 @@ JOBS = click.option("--jobs", type=click.IntRange(1), default=2, help="How many 
 class PlainErrors(click.Group):
     """Turns errors that say what to mend into one line; others, such as a mistake in a model, keep their trace."""
 
-    def invoke(self, context):
+    def invoke(self, context: click.Context) -> Any:
         before = signal.signal(signal.SIGTERM, _stop)
         try:
             with files.system_errors("genmodels"):
@@ -50,7 +51,7 @@ def _stop(*_):
 
 @click.group(cls=PlainErrors, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(package_name="genmodels")
-def main():
+def main() -> None:
     """Classic generative models on MNIST, and the report written from them.
 
     GENMODELS_BUDGET=smoke runs everything on a slice of the data in seconds, into the folder draft/.
@@ -67,7 +68,7 @@ def main():
 
 
 @main.command("runs")
-def list_runs():
+def list_runs() -> None:
     """List the runs of the report and their state."""
     for name, run in RUNS.items():
         state = "trained" if store.is_trained(name) else "to train"
@@ -75,7 +76,7 @@ def list_runs():
 
 
 @main.command()
-def status():
+def status() -> None:
     """Say of each run, notebook, figure, number and document whether it is fresh, and if not, why."""
     rows = _rows()
     for kind, name, why in rows:
@@ -104,7 +105,7 @@ def _kind(result):
 
 
 @main.command()
-def prune():
+def prune() -> None:
     """Remove the figures and numbers that no notebook makes any more."""
     leftover = notebooks.leftovers()
     notebooks.remove(leftover)
@@ -113,7 +114,7 @@ def prune():
 
 @main.command()
 @click.argument("names", metavar="[NOTEBOOK]...", nargs=-1)
-def strip(names):
+def strip(names: tuple[str, ...]) -> None:
     """Bring notebooks, or all, back to their stored form, without running them: nbval's outputs stay, others go."""
     for name in [Path(name).stem for name in names] or notebooks.names():
         if notebooks.strip(name):
@@ -122,7 +123,7 @@ def strip(names):
 
 @main.command()
 @click.argument("pdf", required=False, type=click.Path(dir_okay=False))
-def verify(pdf):
+def verify(pdf: str | None) -> None:
     """Check that a PDF (the report's, if none is named) holds the figures, numbers and claims of this checkout."""
     from genmodels.pipeline import verify as checks
 
@@ -141,7 +142,7 @@ def verify(pdf):
 @main.command()
 @click.option("--against", default="HEAD", help="The committed revision.")
 @click.option("--all", "everything", is_flag=True, help="Name every number, not only the first of each notebook.")
-def diff(against, everything):
+def diff(against: str, everything: bool) -> None:
     """Summarise what changed since a commit: settings and code, then the figures and numbers that followed.
 
     Ends with status 1 if a figure or number changed that follows from no change of its inputs.
@@ -172,21 +173,21 @@ def diff(against, everything):
 @main.command()
 @click.argument("names", metavar="[RUN]...", nargs=-1, type=click.Choice(list(RUNS)))
 @JOBS
-def train(names, jobs):
+def train(names: tuple[str, ...], jobs: int) -> None:
     """Train the named runs, or all, where the cache does not have them yet."""
     parallel.train_all(names or RUNS, jobs=jobs)
 
 
 @main.command()
 @JOBS
-def figures(jobs):
+def figures(jobs: int) -> None:
     """Train what is missing and run the notebooks whose figures are out of date."""
     _refresh_figures(jobs)
 
 
 @main.command("report")
 @JOBS
-def build_report(jobs):
+def build_report(jobs: int) -> None:
     """Train what is missing, run the notebooks that need it, and build the PDF and the HTML."""
     _refresh_figures(jobs)
     if any(map(document.why_stale, ("pdf", "html"))):
@@ -222,7 +223,7 @@ def _say_what_is_stale():
 
 
 @main.command("release-check")
-def release_check():
+def release_check() -> None:
     """Check that everything is fresh: runs, notebooks, study, benchmark, documents. Fails where something is not."""
     stale = [row for row in _rows() if row[2]]
     for kind, name, why in stale:
@@ -233,7 +234,7 @@ def release_check():
 
 @main.command("notebooks")
 @JOBS
-def run_notebooks(jobs):
+def run_notebooks(jobs: int) -> None:
     """Run all notebooks and store in them the outputs that nbval compares."""
     if config.quick_mode():
         raise ReportError("expected a full run to store outputs from, got GENMODELS_BUDGET=smoke")
@@ -244,7 +245,7 @@ def run_notebooks(jobs):
 
 @main.command("study")
 @JOBS
-def make_study(jobs):
+def make_study(jobs: int) -> None:
     """Train every run with several seeds, and runs with one part changed; score what is not scored yet.
 
     Long. It can be stopped: what is finished stands in data/report/, and the next call goes on from there.
@@ -273,7 +274,7 @@ def _shown(path):
 @click.option("--label", type=click.IntRange(0, 9), help="The digit, of a conditional model.")
 @click.option("--position", type=click.IntRange(0, 2), nargs=2, help="pos_x and pos_y, of a conditional VAE.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of the noise.")
-def sample(run, output, count, label, position, seed):
+def sample(run: str, output: str, count: int, label: int | None, position: tuple[int, int] | None, seed: int) -> None:
     """Draw images with the trained model of a run, as one PNG."""
     import numpy as np
 

@@ -14,12 +14,16 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from genmodels import config
 from genmodels.datasets import DatasetError
 from genmodels.experiments import BUILDERS, RUNS, Run
 from genmodels.pipeline import files, fingerprint, parallel, records, results, store
 from genmodels.pipeline.records import Record, ReportError
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 FILE = "file "  # before the name of a file, in a notebook's inputs
 CHECKED = "nbval-check-output"  # the tag of cells whose outputs nbval compares
@@ -42,7 +46,7 @@ def path(name: str) -> Path:
     return records.root() / "notebooks" / f"{name}.ipynb"
 
 
-def read(name: str):
+def read(name: str) -> "NotebookNode":
     """Return a notebook as nbformat reads it.
 
     Raises:

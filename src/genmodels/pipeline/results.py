@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +22,10 @@ from genmodels import config
 from genmodels.experiments import RUNS, Run
 from genmodels.pipeline.files import checksum, put, read_json, replacing, short
 from genmodels.pipeline.records import output, root
+
+if TYPE_CHECKING:
+    from IPython.display import Image
+    from matplotlib.figure import Figure
 
 RESERVED = ("study", "benchmark")  # sections that no notebook writes
 METRICS = {"type": "object", "additionalProperties": {"type": "object"}}  # metrics.json: {section: {name: anything}}
@@ -41,7 +46,7 @@ _SYSTEM = (
 )  # no notebook depends on these
 
 
-def save(figure, name: str):
+def save(figure: "Figure", name: str) -> "Image":
     """Save a figure for the report, with the data that it shows.
 
     Args:
@@ -72,7 +77,7 @@ def save(figure, name: str):
     return Image(data=drawn)
 
 
-def picture(figure) -> bytes:
+def picture(figure: "Figure") -> bytes:
     """Return a figure as PNG; in the quick mode it is marked as a draft."""
     import matplotlib.style
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -105,7 +106,7 @@ def _values(name, one, other):
         yield f"{name}, {key}: {value} in the PDF, {own} in the tree"
 
 
-def leaves(value, prefix: str = "") -> Iterator[tuple]:
+def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield (key with dots, value) of all that is no dict or list in a JSON value."""
     if not isinstance(value, (dict, list)):
         yield prefix, value
