@@ -29,6 +29,50 @@ def test_quiet_start_passes_exceptions_and_gives_the_stream_back(capfd):
     assert capfd.readouterr().err == "after"
 
 
+def python(code, **environment):
+    """What Python prints for `code`, with these environment variables; None takes one away."""
+    variables = {name: value for name, value in {**os.environ, **environment}.items() if value is not None}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=variables, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
+
+
+# Prints whether TensorFlow obeys, and how many threads the process has after a matrix product.
+USE = """
+import os
+import genmodels
+import tensorflow as tf
+from genmodels import config
+
+def compute():
+    tf.function(tf.matmul)(*2 * [tf.ones((500, 500))]).numpy()
+
+if os.environ.get("USED"):
+    compute()
+print(config.use_one_thread(), end=" ")
+compute()
+print(len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 0)
+"""
+NO_VARIABLES = {"TF_NUM_INTRAOP_THREADS": None, "TF_NUM_INTEROP_THREADS": None}
+ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+
+
+def test_tensorflow_obeys_unless_it_was_used_with_several_threads_and_environment_variables_do_the_same():
+    fresh, threads = python(USE, **NO_VARIABLES).split()
+    assert fresh == "True"
+    assert python(USE, USED="1", **NO_VARIABLES).split()[0] == "False"
+    assert python(USE, USED="1", **ONE_THREAD).split() == ["True", threads]
+    assert python(USE, USED="1", **{**ONE_THREAD, "TF_NUM_INTRAOP_THREADS": "2"}).split()[0] == "False"
+
+
+@pytest.mark.parametrize(("chosen", "devices"), [(None, "-1"), ("0", "0"), ("", "")])
+def test_new_processes_see_no_gpu_unless_the_user_chose_one(monkeypatch, chosen, devices):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if chosen is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    assert config.one_thread_environment() == {**ONE_THREAD, "CUDA_VISIBLE_DEVICES": devices}
+
+
 def next_descriptor():
     descriptor = os.open(os.devnull, os.O_RDONLY)
     os.close(descriptor)

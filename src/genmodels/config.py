@@ -40,8 +40,8 @@ def cache_folder() -> Path:
 def use_one_thread() -> bool:
     """Keep TensorFlow to one thread of the CPU, and return whether it obeys.
 
-    It does not once it has run with more threads. One thread, because sums over several threads depend on the number
-    of cores, and independent runs side by side use the cores better.
+    It does not once it has run with more threads or with a GPU. One thread, because sums over several threads depend on
+    the number of cores, and independent runs side by side use the cores better.
     """
     import tensorflow as tf
 
@@ -50,8 +50,22 @@ def use_one_thread() -> bool:
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
     except RuntimeError:  # TensorFlow is already in use
-        return tf.config.threading.get_intra_op_parallelism_threads() == 1
+        set_here = {
+            "TF_NUM_INTRAOP_THREADS": tf.config.threading.get_intra_op_parallelism_threads(),
+            "TF_NUM_INTEROP_THREADS": tf.config.threading.get_inter_op_parallelism_threads(),
+        }
+        threads = {str(count or os.environ.get(name)) for name, count in set_here.items()}  # 0: not set here
+        return threads == {"1"} and not tf.config.get_visible_devices("GPU")
     return True
+
+
+def one_thread_environment() -> dict[str, str]:
+    """Return environment variables that keep the TensorFlow of a new process to one thread of the CPU.
+
+    CUDA_VISIBLE_DEVICES stays as the user set it.
+    """
+    threads = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+    return {**threads, "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "-1")}
 
 
 @contextmanager
