@@ -4,10 +4,12 @@ A run has a folder of its own: the model, its history, and the record of inputs 
 """
 
 import json
+import pickle
 import time
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import numpy as np
 
 from genmodels import config, datasets
 from genmodels.experiments import BUILDERS, Run, dependencies, find
-from genmodels.pipeline import files, fingerprint, records, results
+from genmodels.pipeline import files, fingerprint, processes, records, results
 
 
 class TrainingError(RuntimeError):
@@ -109,6 +111,9 @@ def why_stale(run: Run | str) -> str:
 def trained(run: Run | str, *, latent_dim: int | None = None, position: int = 0) -> Trained:
     """Return a trained run: from the cache where settings, code and data are the same, otherwise trained now.
 
+    A training keeps TensorFlow to one thread of the CPU. Where TensorFlow already runs with more, the run trains in a
+    process of its own. Loading a run changes no setting.
+
     Args:
         run: a name of `experiments.RUNS`, or a Run of your own.
         latent_dim: the number of latent dimensions that what follows needs, such as 2 for pictures of the plane.
@@ -128,9 +133,11 @@ def trained(run: Run | str, *, latent_dim: int | None = None, position: int = 0)
         if shortage := config.memory_shortage():
             raise files.ResourceError(shortage)
         with config.quiet_start():
-            config.use_one_thread()
             import_module("genmodels.training")  # with Keras, whose start is no part of a training's seconds
-        done = _saved(run, home) or _train_and_save(run, home, position)
+        done = _saved(run, home)
+        if not done and _may_train_here():
+            done = _train_and_save(run, home, position)
+    done = done or _train_in_child(run, home)
     if latent_dim not in (None, found := getattr(done.model, "latent_dim", None)):
         raise TrainingError(
             f"run {run.name}: expected latent_dim={latent_dim} for the pictures here, got {found}; change it in the "
@@ -139,6 +146,40 @@ def trained(run: Run | str, *, latent_dim: int | None = None, position: int = 0)
     # The key of a builder of the user's own is known in their notebook alone.
     results.loaded(run, home.name[-16:] if _builder(run).__module__.startswith("genmodels.") else None)
     return done
+
+
+def _may_train_here():
+    with config.quiet_start():
+        return config.use_one_thread()
+
+
+def _train_in_child(run, home):
+    """Train a run in a process of its own: TensorFlow runs here with several threads, or with a GPU."""
+    build = _builder(run)
+    try:
+        sent = pickle.dumps((run, build))
+    except (pickle.PicklingError, AttributeError, TypeError):  # such as of a function inside a function
+        sent = b"__main__"
+    if b"__main__" in sent:
+        raise TrainingError(
+            f"run {run}: expected TensorFlow to be unused or on one thread, but it already runs here with several, and "
+            f"{build.__name__}, defined in this notebook or script, cannot be sent to another process; restart the "
+            "kernel and train this run first, or move the function into a module file"
+        )
+    for _ in processes.run_all(partial(_in_child, build=build), [run], jobs=1):
+        pass
+    with files.lock(home.name), files.system_errors(f"run {run}"):
+        if done := _saved(run, home):
+            return done
+    raise TrainingError(
+        f"run {run}: expected it to be trained by a process of its own, which left nothing for the code and settings "
+        "that this process has; start again"
+    )
+
+
+def _in_child(run, build):
+    BUILDERS[run.builder] = build
+    trained(run, position=processes.line())
 
 
 def _train_and_save(run, home, position):

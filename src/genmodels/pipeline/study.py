@@ -109,6 +109,7 @@ def _spread(values):
 
 def make(jobs: int) -> None:
     """Train and score everything that the cache lacks, `jobs` at once; write study.json and its record."""
+    config.use_one_thread()  # the real baseline is computed in this process
     origin, made_from = records.origin(), inputs()
     found = train_and_score(jobs)
     files.write_json(path(), found)
