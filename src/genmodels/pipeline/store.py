@@ -122,7 +122,7 @@ def trained(run: Run | str, *, latent_dim: int | None = None, position: int = 0)
     Raises:
         ValueError: no run has that name.
         TrainingError: the result would be useless, or has another number of latent dimensions, or the run's code was
-            edited after this process had started.
+            edited after this process had started, or Keras cannot load the model.
 
     Example:
         vae = genmodels.trained("vae_kl").model
@@ -258,35 +258,31 @@ def _saved(run, home):
     """Return the trained run in a folder; None where there is none, or it is damaged: quarantined."""
     if not home.is_dir():
         return None
-    if not (why := _damage(home)):
-        try:
-            return _load(run, home)
-        except TrainingError:
-            raise
-        except Exception as error:  # of many kinds, where libraries changed what they read
-            if isinstance(error, MemoryError) or getattr(error, "errno", None):
-                raise
-            why = f"model.keras: {str(error).partition(chr(10))[0]:.200}"
-    return files.quarantine(home, why)
+    return files.quarantine(home, why) if (why := _damage(home)) else _load(run, home)
 
 
 def _load(run, home):
     import keras
 
     import_module("genmodels.optimizers")  # makes FusedAdam known to Keras
-    with zipfile.ZipFile(home / "model.keras") as archive:
-        module = json.loads(archive.read("config.json"))["module"] or ""
-    if module.startswith("genmodels."):
-        import_module(module)  # makes the class known to Keras
-    build = _builder(run)
+    build, path = _builder(run), home / "model.keras"
     classes = {name: value for name, value in build.__globals__.items() if isinstance(value, type)}
     try:
-        model = keras.models.load_model(home / "model.keras", custom_objects=classes)
-    except (TypeError, ValueError) as error:
-        if build.__module__.startswith("genmodels."):
+        with zipfile.ZipFile(path) as archive:
+            module = json.loads(archive.read("config.json"))["module"] or ""
+        if module.startswith("genmodels."):
+            import_module(module)  # makes the class known to Keras
+        model = keras.models.load_model(path, custom_objects=classes)
+    except Exception as error:  # of many kinds
+        if isinstance(error, MemoryError) or getattr(error, "errno", None):
             raise
+        remedy = (
+            "its classes need a get_config, and those of another module @keras.saving.register_keras_serializable()"
+        )
+        if build.__module__.startswith("genmodels."):
+            remedy = "undo changes of ~/.keras/keras.json or of the libraries, or delete its folder to train it anew"
         raise TrainingError(
-            f"run {run}: expected a model that Keras can load again, got: {str(error).partition(chr(10))[0]:.200}; its "
-            "classes need a get_config, and those of another module @keras.saving.register_keras_serializable()"
+            f"run {run}: expected a model that Keras can load again, got: {str(error).partition(chr(10))[0]:.200}; "
+            f"{path} is not damaged: {remedy}"
         ) from error
     return Trained(run, model, **files.read_json(home / "training.json"))
