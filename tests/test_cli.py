@@ -254,7 +254,7 @@ import sys, time
 from concurrent.futures import ProcessPoolExecutor
 import multiprocessing
 from genmodels import cli, config
-from genmodels.pipeline import files, parallel
+from genmodels.pipeline import files, parallel, processes
 
 def work():
     with files.replacing(config.cache_folder() / "numbers.json"):
@@ -264,7 +264,7 @@ def work():
 
 def train_all(*_, **__):
     context = multiprocessing.get_context("spawn")
-    bars = {"initializer": parallel._begin, "initargs": (context.RLock(), context.Value("i"))}
+    bars = {"initializer": processes._begin, "initargs": (context.RLock(), context.Value("i"))}
     with ProcessPoolExecutor(1, mp_context=context, **bars) as pool:
         pool.submit(work).result()
 

@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -27,6 +28,130 @@ def test_quiet_start_passes_exceptions_and_gives_the_stream_back(capfd):
         raise ZeroDivisionError
     os.write(2, b"after")
     assert capfd.readouterr().err == "after"
+
+
+def python(code, **environment):
+    """What Python prints for `code`, with these environment variables; None takes one away."""
+    variables = {name: value for name, value in {**os.environ, **environment}.items() if value is not None}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=variables, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
+
+
+# Prints whether TensorFlow obeys, and how many threads the process has after a matrix product.
+USE = """
+import os
+import genmodels
+import tensorflow as tf
+from genmodels import config
+
+def compute():
+    tf.function(tf.matmul)(*2 * [tf.ones((500, 500))]).numpy()
+
+if os.environ.get("USED"):
+    compute()
+print(config.use_one_thread(), end=" ")
+compute()
+print(len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 0)
+"""
+NO_VARIABLES = {"TF_NUM_INTRAOP_THREADS": None, "TF_NUM_INTEROP_THREADS": None}
+ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+
+
+def test_tensorflow_obeys_unless_it_was_used_with_several_threads_and_environment_variables_do_the_same():
+    fresh, threads = python(USE, **NO_VARIABLES).split()
+    assert fresh == "True"
+    assert python(USE, USED="1", **NO_VARIABLES).split()[0] == "False"
+    assert python(USE, USED="1", **ONE_THREAD).split() == ["True", threads]
+    assert python(USE, USED="1", **{**ONE_THREAD, "TF_NUM_INTRAOP_THREADS": "2"}).split()[0] == "False"
+
+
+@pytest.mark.parametrize(("chosen", "devices"), [(None, "-1"), ("0", "0"), ("", "")])
+def test_new_processes_see_no_gpu_unless_the_user_chose_one(monkeypatch, chosen, devices):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if chosen is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    assert config.one_thread_environment() == {**ONE_THREAD, "CUDA_VISIBLE_DEVICES": devices}
+
+
+def test_numerics_is_plain_known_at_once_and_without_tensorflow():
+    code = (
+        "import json, sys, time; from genmodels import config\n"
+        "first = config.numerics(); start = time.perf_counter()\n"
+        "found = [config.numerics() for _ in range(100)]; seconds = time.perf_counter() - start\n"
+        "slow = {'tensorflow', 'keras', 'scipy', 'threadpoolctl'} & set(sys.modules)\n"
+        "print(json.dumps([first, all(each == first for each in found), seconds, sorted(slow)]))"
+    )
+    found, equal, seconds, slow = json.loads(python(code, TF_ENABLE_ONEDNN_OPTS=None))
+    assert found == config.numerics() and equal and seconds < 0.5 and slow == []
+    assert found["processor"] == config.machine()["processor"] and found["threads"] == 1 and found["onednn"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("value", "onednn"), [(None, "1"), ("1", "1"), ("true", "1"), ("0", "0"), ("false", "0"), ("FALSE", "0")]
+)
+def test_numerics_names_onednn_as_tensorflow_reads_its_variable(monkeypatch, value, onednn):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    if value is not None:
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", value)
+    assert config.numerics()["onednn"] == onednn
+
+
+def test_numerics_names_a_limit_of_the_instructions(monkeypatch):
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    monkeypatch.delenv("DNNL_MAX_CPU_ISA", raising=False)
+    assert config.numerics()["limit"] == ""
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "avx2")
+    assert config.numerics()["limit"] == "AVX2"
+
+
+@pytest.fixture
+def system(tmp_path, monkeypatch):
+    """A function that gives `config` the files of another system, {path: text}."""
+
+    def write(files):
+        for path, text in files.items():
+            (tmp_path / path.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path.lstrip("/")).write_text(text)
+        monkeypatch.setattr(config, "Path", lambda path: tmp_path / str(path).lstrip("/"))
+
+    cached = (config._processor, config._instructions, config._gpu_names)
+    for function in cached:
+        function.cache_clear()
+    yield write
+    for function in cached:
+        function.cache_clear()
+
+
+CPU = """processor : 0
+model name : Intel(R) Xeon(R)
+cpu family : 6
+model : 85
+stepping : 7
+flags : fpu sse2 {} bmi2
+"""
+
+
+def test_numerics_tells_machines_apart_whose_system_hides_instructions(system):
+    system({"/proc/cpuinfo": CPU.format("avx avx2 fma")})
+    few = config.numerics()
+    config._instructions.cache_clear()
+    system({"/proc/cpuinfo": CPU.format("avx avx2 fma avx512f avx512_vnni amx_int8")})
+    many = config.numerics()
+    assert few["processor"] == many["processor"] == "Intel(R) Xeon(R) (6/85/7)"
+    assert few["instructions"] == "avx avx2 fma"
+    assert many["instructions"] == "amx_int8 avx avx2 avx512_vnni avx512f fma"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "device"), [(None, "NVIDIA H200"), ("0", "NVIDIA H200"), ("-1", "CPU"), ("", "CPU")]
+)
+def test_numerics_names_the_gpu_unless_it_is_hidden(system, monkeypatch, chosen, device):
+    system({"/proc/driver/nvidia/gpus/0000:01:00.0/information": "Model: \t\t NVIDIA H200\nIRQ:   5\n"})
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if chosen is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    assert config.numerics()["device"] == device
 
 
 def next_descriptor():

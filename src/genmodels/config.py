@@ -5,6 +5,7 @@ import platform
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -40,8 +41,8 @@ def cache_folder() -> Path:
 def use_one_thread() -> bool:
     """Keep TensorFlow to one thread of the CPU, and return whether it obeys.
 
-    It does not once it has run with more threads. One thread, because sums over several threads depend on the number
-    of cores, and independent runs side by side use the cores better.
+    It does not once it has run with more threads or with a GPU. One thread, because sums over several threads depend on
+    the number of cores, and independent runs side by side use the cores better.
     """
     import tensorflow as tf
 
@@ -50,8 +51,22 @@ def use_one_thread() -> bool:
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
     except RuntimeError:  # TensorFlow is already in use
-        return tf.config.threading.get_intra_op_parallelism_threads() == 1
+        set_here = {
+            "TF_NUM_INTRAOP_THREADS": tf.config.threading.get_intra_op_parallelism_threads(),
+            "TF_NUM_INTEROP_THREADS": tf.config.threading.get_inter_op_parallelism_threads(),
+        }
+        threads = {str(count or os.environ.get(name)) for name, count in set_here.items()}  # 0: not set here
+        return threads == {"1"} and not tf.config.get_visible_devices("GPU")
     return True
+
+
+def one_thread_environment() -> dict[str, str]:
+    """Return environment variables that keep the TensorFlow of a new process to one thread of the CPU.
+
+    CUDA_VISIBLE_DEVICES stays as the user set it.
+    """
+    threads = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+    return {**threads, "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "-1")}
 
 
 @contextmanager
@@ -105,6 +120,60 @@ def machine() -> dict:
     }
 
 
+# Instructions for which TensorFlow has kernels of their own, with sums in another order, as /proc/cpuinfo writes them.
+_INSTRUCTIONS = r"\b(?:fma|f16c|avx\w*|amx_\w+|asimd\w*|sve\w*|bf16|i8mm)\b"
+
+
+def numerics() -> dict[str, str | int]:
+    """Return what decides, beside code and data, the last digits that this machine computes.
+
+    Takes no time and does not import TensorFlow. BLAS is not in it: no weight depends on it.
+
+    Returns:
+        processor: Its name and its numbers.
+        instructions: Vector instructions that it has, as far as the system tells. A virtual machine may hide some.
+        limit: ONEDNN_MAX_CPU_ISA, which forbids some of them; empty if it is not set.
+        onednn: "1" where TensorFlow uses oneDNN, "0" where TF_ENABLE_ONEDNN_OPTS forbids it.
+        threads: Number of threads in a training.
+        device: "CPU", or the names of the GPUs that TensorFlow may see. A training uses none of them.
+    """
+    limits = (os.environ.get(name, "") for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"))
+    onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1").strip().lower()
+    return {
+        "processor": _processor(),
+        "instructions": _instructions(),
+        "limit": next(filter(None, limits), "").upper(),
+        "onednn": "0" if onednn in ("0", "false") else "1",
+        "threads": 1,
+        "device": _gpus() or "CPU",
+    }
+
+
+@cache
+def _instructions():
+    """Return the vector instructions of the first core, sorted; where the system does not tell, its architecture."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:  # not Linux
+        return platform.machine()
+    flags = re.search(r"^(?:flags|Features)\s*:(.+)$", text, re.MULTILINE)
+    return " ".join(sorted(set(re.findall(_INSTRUCTIONS, flags[1])))) if flags else platform.machine()
+
+
+def _gpus():
+    """Return the names of the GPUs of NVIDIA's driver, unless CUDA_VISIBLE_DEVICES hides all."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
+        return ""
+    return ", ".join(_gpu_names())
+
+
+@cache
+def _gpu_names():
+    texts = (path.read_text(encoding="utf-8") for path in Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    return sorted({found[1].strip() for text in texts if (found := re.search(r"^Model:(.+)$", text, re.MULTILINE))})
+
+
+@cache
 def _processor():
     """Return its name and, as several kinds share a name, its numbers."""
     try:

@@ -249,8 +249,9 @@ def _classifier_setup(train, settings, splits):
     from genmodels.models.classifier import Classifier
 
     model = Classifier(**settings["options"])
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(_adam(settings, len(train)), loss=loss, metrics=["accuracy"])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, dtype="float32")
+    accuracy = keras.metrics.SparseCategoricalAccuracy("accuracy", dtype="float32")
+    model.compile(_adam(settings, len(train)), loss=loss, metrics=[accuracy])
     return Setup(
         model,
         len(train),

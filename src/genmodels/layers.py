@@ -4,6 +4,8 @@ A digit is (B, 28, 28, 1), a canvas (B, 56, 56, 1). Decoders return logits, neve
 """
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,6 +20,40 @@ SHAPE = (SIDE, SIDE, 1)
 PIXELS = SIDE * SIDE
 SHARPNESS = 30.0  # factor inside a window's softmax: the larger, the faster the window settles on one cell
 SETTLED = 0.9  # share of one cell beyond which the window stands exactly there
+
+# The layers of Keras, with two settings fixed that it would otherwise take from ~/.keras/keras.json.
+_FLOATS = {"dtype": "float32"}
+_IMAGES = {"dtype": "float32", "data_format": "channels_last"}
+Input = partial(keras.Input, **_FLOATS)
+Activation = partial(layers.Activation, **_FLOATS)
+Add = partial(layers.Add, **_FLOATS)
+BatchNormalization = partial(layers.BatchNormalization, **_FLOATS)
+Concatenate = partial(layers.Concatenate, **_FLOATS)
+Conv2D = partial(layers.Conv2D, **_IMAGES)
+Conv2DTranspose = partial(layers.Conv2DTranspose, **_IMAGES)
+Dense = partial(layers.Dense, **_FLOATS)
+Dropout = partial(layers.Dropout, **_FLOATS)
+Flatten = partial(layers.Flatten, **_IMAGES)
+LeakyReLU = partial(layers.LeakyReLU, **_FLOATS)
+MaxPooling2D = partial(layers.MaxPooling2D, **_IMAGES)
+Reshape = partial(layers.Reshape, **_FLOATS)
+SpatialDropout2D = partial(layers.SpatialDropout2D, **_IMAGES)
+
+
+class Float32:
+    """Base of layers and models that compute in float32, also if ~/.keras/keras.json names another floatx."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"dtype": "float32", **kwargs})
+
+
+def as_floats(images: KerasTensor) -> KerasTensor:
+    """Return images as float32.
+
+    `fit` also takes them as uint8, which is a quarter of the bytes to hand over. `evaluate` hands them over as Keras's
+    floatx.
+    """
+    return ops.cast(images, "float32")
 
 
 def hidden_widths(units: Sequence[int]) -> tuple[int, ...]:
@@ -38,10 +74,10 @@ def hidden_widths(units: Sequence[int]) -> tuple[int, ...]:
 def _hidden(x, units, normalise):
     """Stack dense layers with GELU. `normalise` puts batch normalisation before each GELU."""
     for width in units:
-        x = layers.Dense(width, use_bias=not normalise)(x)
+        x = Dense(width, use_bias=not normalise)(x)
         if normalise:
-            x = layers.BatchNormalization()(x)
-        x = layers.Activation("gelu")(x)
+            x = BatchNormalization()(x)
+        x = Activation("gelu")(x)
     return x
 
 
@@ -68,14 +104,14 @@ def dense_encoder(
     Returns:
         A model of the image, or of the pair [image, context].
     """
-    image = keras.Input(SHAPE)
-    inputs, x = image, layers.Flatten()(image)
+    image = Input(SHAPE)
+    inputs, x = image, Flatten()(image)
     if context:
-        inputs = [image, keras.Input((context,))]
-        x = layers.Concatenate()([x, inputs[1]])
-    x = layers.Dense(outputs)(_hidden(x, hidden_units, normalise))
+        inputs = [image, Input((context,))]
+        x = Concatenate()([x, inputs[1]])
+    x = Dense(outputs)(_hidden(x, hidden_units, normalise))
     if normalise_output:
-        x = layers.BatchNormalization(center=False, scale=False)(x)
+        x = BatchNormalization(center=False, scale=False)(x)
     return keras.Model(inputs, x, name=name)
 
 
@@ -101,17 +137,17 @@ def dense_decoder(
     Returns:
         A model of the code, or of the pair [code, context].
     """
-    z = keras.Input((latent_dim,))
+    z = Input((latent_dim,))
     inputs, x = z, FourierFeatures(num_frequencies)(z) if num_frequencies else z
     if context:
-        inputs = [z, keras.Input((context,))]
-        x = layers.Concatenate()([x, inputs[1]])
-    x = layers.Dense(PIXELS)(_hidden(x, hidden_units, normalise))
-    return keras.Model(inputs, layers.Reshape(SHAPE)(x), name=name)
+        inputs = [z, Input((context,))]
+        x = Concatenate()([x, inputs[1]])
+    x = Dense(PIXELS)(_hidden(x, hidden_units, normalise))
+    return keras.Model(inputs, Reshape(SHAPE)(x), name=name)
 
 
 @keras.saving.register_keras_serializable("genmodels")
-class FourierFeatures(layers.Layer):
+class FourierFeatures(Float32, layers.Layer):
     """Append the sine and cosine of each axis of z at several frequencies: (B, d) -> (B, d + 2 * d * num_frequencies).
 
     The frequencies are pi / 8 * 2^k for k = 0, 1, ... The longest wave covers [-8, 8]. They help a network with very
@@ -141,7 +177,7 @@ class FourierFeatures(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("genmodels")
-class ReadWriteWindow(layers.Layer):
+class ReadWriteWindow(Float32, layers.Layer):
     """A 28x28 window on the 56x56 canvas. It reads and writes, and learns its place from [pos_x, pos_y].
 
     On each axis a softmax over the three possible offsets places the window. The layer is not told the offset of a
@@ -193,7 +229,7 @@ class ReadWriteWindow(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("genmodels")
-class SpaceToDepth(layers.Layer):
+class SpaceToDepth(Float32, layers.Layer):
     """Space to depth: (B, H, W, 1) -> (B, H / 2, W / 2, 4). A CPU convolves four channels faster than one."""
 
     def call(self, image: KerasTensor) -> KerasTensor:
@@ -202,7 +238,7 @@ class SpaceToDepth(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("genmodels")
-class DepthToSpace(layers.Layer):
+class DepthToSpace(Float32, layers.Layer):
     """Depth to space: (B, H, W, 4) -> (B, 2 * H, 2 * W, 1), the inverse of `SpaceToDepth`."""
 
     def call(self, channels: KerasTensor) -> KerasTensor:

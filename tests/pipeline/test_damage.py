@@ -102,17 +102,24 @@ def test_a_record_of_another_structure_is_damage(two_runs, content, capsys):
     assert trained == [1]
 
 
-def test_a_model_that_keras_cannot_read_is_quarantined_and_made_anew(two_runs, monkeypatch, capsys):
+@pytest.mark.parametrize("error", [ValueError("unknown layer\nand much more"), KeyError("dense"), OSError("no HDF5")])
+def test_an_intact_model_that_keras_cannot_load_is_an_error_and_stays_where_it_is(two_runs, monkeypatch, capsys, error):
     (run, _), trained = two_runs
-    right, load = weights(store.trained(run)), keras.models.load_model
+    right, path = weights(store.trained(run)), store.folder(run) / "model.keras"
 
-    def fail_once(*arguments, **options):
-        monkeypatch.setattr(keras.models, "load_model", load)
-        raise ValueError("unknown layer\nand much more")
+    def fail(*_, **__):
+        raise error
 
-    monkeypatch.setattr(keras.models, "load_model", fail_once)
-    assert weights(store.trained(run)) == right and trained == [1]
-    assert "is damaged (model.keras: unknown layer); it is now" in capsys.readouterr().err
+    with monkeypatch.context() as patch, pytest.raises(store.TrainingError) as stopped:
+        patch.setattr(keras.models, "load_model", fail)
+        store.trained(run)
+    said, reason = str(stopped.value), str(error).partition("\n")[0]
+    assert said.startswith(
+        f"run vae_kl: expected a model that Keras can load again, got: {reason}; {path} is not damaged"
+    )
+    assert "keras.json" in said and "\n" not in said
+    assert store.is_trained(run) and not (config.cache_folder() / "damaged").exists()
+    assert weights(store.trained(run)) == right and trained == []
 
 
 def test_a_model_for_which_memory_is_too_short_stays_where_it_is(two_runs, monkeypatch):

@@ -9,11 +9,11 @@ from numpy.typing import ArrayLike
 
 from genmodels import validation
 from genmodels.datasets import validate_images
-from genmodels.layers import dense_decoder, dense_encoder, hidden_widths
+from genmodels.layers import Float32, as_floats, dense_decoder, dense_encoder, hidden_widths
 
 
 @keras.saving.register_keras_serializable("genmodels")
-class AE(keras.Model):
+class AE(Float32, keras.Model):
     """A deterministic autoencoder with a sigmoid at the end and the squared error as its loss.
 
     It trains on images (B, 28, 28, 1) in [0, 1], which are their own targets. The codes are batch-normalised without
@@ -51,7 +51,7 @@ class AE(keras.Model):
         self.decoder = dense_decoder(
             latent_dim, self.hidden_units[::-1], num_frequencies=num_frequencies, normalise=normalise
         )
-        self.mse = keras.metrics.Mean("mse")
+        self.mse = keras.metrics.Mean("mse", dtype="float32")
 
     def call(self, images: KerasTensor, training: bool = False) -> KerasTensor:
         """Return reconstructions (B, 28, 28, 1) in (0, 1)."""
@@ -59,7 +59,7 @@ class AE(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Return the squared error, summed over the pixels of an image and averaged over the batch."""
-        squared_error = ops.sum(ops.square(x - y_pred), axis=(1, 2, 3))
+        squared_error = ops.sum(ops.square(as_floats(x) - y_pred), axis=(1, 2, 3))
         self.mse.update_state(squared_error / (28 * 28))
         return ops.mean(squared_error)
 

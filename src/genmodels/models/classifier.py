@@ -2,12 +2,24 @@
 
 import keras
 import numpy as np
-from keras import KerasTensor, layers
+from keras import KerasTensor
 from numpy.typing import ArrayLike
 
 from genmodels import validation
 from genmodels.datasets import LABELS, validate_images
-from genmodels.layers import SHAPE, SpaceToDepth
+from genmodels.layers import (
+    SHAPE,
+    Activation,
+    BatchNormalization,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    Float32,
+    Input,
+    MaxPooling2D,
+    SpaceToDepth,
+)
 
 
 def pooled_features() -> keras.Sequential:
@@ -21,13 +33,13 @@ def pooled_features() -> keras.Sequential:
     """
     return keras.Sequential(
         [
-            keras.Input(SHAPE),
-            layers.Conv2D(32, 5, activation="relu"),
-            layers.MaxPooling2D(),
-            layers.Conv2D(64, 5, activation="relu"),
-            layers.MaxPooling2D(),
-            layers.Flatten(),
-            layers.Dense(128, activation="relu"),
+            Input(SHAPE),
+            Conv2D(32, 5, activation="relu"),
+            MaxPooling2D(),
+            Conv2D(64, 5, activation="relu"),
+            MaxPooling2D(),
+            Flatten(),
+            Dense(128, activation="relu"),
         ],
         name="features",
     )
@@ -44,17 +56,17 @@ def strided_features() -> keras.Sequential:
     """
     blocks = [SpaceToDepth()]
     for channels, stride in ((32, 1), (64, 2), (64, 1)):
-        blocks.append(layers.Conv2D(channels, 3, stride, padding="same", use_bias=False))
-        blocks += [layers.BatchNormalization(), layers.Activation("relu")]
-    head = [layers.Flatten(), layers.Dropout(0.3), layers.Dense(128, activation="relu")]
-    return keras.Sequential([keras.Input(SHAPE), *blocks, *head], name="features")
+        blocks.append(Conv2D(channels, 3, stride, padding="same", use_bias=False))
+        blocks += [BatchNormalization(), Activation("relu")]
+    head = [Flatten(), Dropout(0.3), Dense(128, activation="relu")]
+    return keras.Sequential([Input(SHAPE), *blocks, *head], name="features")
 
 
 ARCHITECTURES = {"pooled": pooled_features, "strided": strided_features}
 
 
 @keras.saving.register_keras_serializable("genmodels")
-class Classifier(keras.Model):
+class Classifier(Float32, keras.Model):
     """A small convolutional classifier of digits: images (B, 28, 28, 1) in [0, 1] to label logits (B, 10).
 
     Args:
@@ -71,8 +83,8 @@ class Classifier(keras.Model):
         self.architecture = validation.choice("architecture", architecture, ARCHITECTURES)
         self.extractor = ARCHITECTURES[architecture]()
         # The strided network has its own dropout, earlier.
-        self.dropout = layers.Dropout(0.5 if architecture == "pooled" else 0.0)
-        self.head = layers.Dense(LABELS)
+        self.dropout = Dropout(0.5 if architecture == "pooled" else 0.0)
+        self.head = Dense(LABELS)
         self.head.build(self.extractor.output_shape)
 
     def call(self, images: KerasTensor, training: bool = False) -> KerasTensor:

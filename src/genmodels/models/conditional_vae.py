@@ -6,15 +6,28 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import KerasTensor, layers, ops
+from keras import KerasTensor, ops
 from numpy.typing import ArrayLike
 
 from genmodels import validation
 from genmodels.canvas import CANVAS, GRID, validate_conditions
 from genmodels.datasets import LABELS, validate_images
 from genmodels.distributions import sample_gaussian
-from genmodels.layers import SHAPE, ReadWriteWindow, SpaceToDepth, dense_decoder, dense_encoder
-from genmodels.models.vae import VAE, as_floats, predict_in_batches
+from genmodels.layers import (
+    SHAPE,
+    Conv2D,
+    Dense,
+    Flatten,
+    Input,
+    MaxPooling2D,
+    ReadWriteWindow,
+    SpaceToDepth,
+    SpatialDropout2D,
+    as_floats,
+    dense_decoder,
+    dense_encoder,
+)
+from genmodels.models.vae import VAE, predict_in_batches
 
 CONDITION = LABELS + 2 * GRID  # one-hot label, one-hot pos_x, one-hot pos_y
 
@@ -30,7 +43,7 @@ def canvas_encoder(window: ReadWriteWindow, outputs: int, hidden_units: Sequence
     Returns:
         A model of [canvas (B, 56, 56, 1), one-hot condition (B, 16)] with outputs (B, outputs).
     """
-    canvas, condition = keras.Input((CANVAS, CANVAS, 1)), keras.Input((CONDITION,))
+    canvas, condition = Input((CANVAS, CANVAS, 1)), Input((CONDITION,))
     encode = dense_encoder(outputs, hidden_units, context=LABELS, name="digit_encoder")
     digit = window(canvas, condition[:, LABELS:])
     return keras.Model([canvas, condition], encode([digit, condition[:, :LABELS]]), name="encoder")
@@ -50,7 +63,7 @@ def canvas_decoder(
     Returns:
         A model of [z (B, latent_dim), one-hot condition (B, 16)] with logits (B, 56, 56, 1).
     """
-    z, condition = keras.Input((latent_dim,)), keras.Input((CONDITION,))
+    z, condition = Input((latent_dim,)), Input((CONDITION,))
     decode = dense_decoder(latent_dim, hidden_units, context=LABELS, name="digit_decoder", **options)
     canvas = window(decode([z, condition[:, :LABELS]]), condition[:, LABELS:], write=True)
     return keras.Model([z, condition], canvas, name="decoder")
@@ -65,11 +78,11 @@ def digit_classifier(channels: int = 16) -> keras.Model:
     Returns:
         A model of the image.
     """
-    image = keras.Input(SHAPE)
-    x = layers.Conv2D(channels, 3, padding="same", activation="relu")(SpaceToDepth()(image))
-    x = layers.Conv2D(2 * channels, 3, padding="same", activation="relu")(layers.MaxPooling2D()(x))
-    x = layers.Flatten()(layers.SpatialDropout2D(0.3)(x))
-    return keras.Model(image, layers.Dense(LABELS)(x), name="classifier")
+    image = Input(SHAPE)
+    x = Conv2D(channels, 3, padding="same", activation="relu")(SpaceToDepth()(image))
+    x = Conv2D(2 * channels, 3, padding="same", activation="relu")(MaxPooling2D()(x))
+    x = Flatten()(SpatialDropout2D(0.3)(x))
+    return keras.Model(image, Dense(LABELS)(x), name="classifier")
 
 
 @keras.saving.register_keras_serializable("genmodels")
@@ -126,7 +139,7 @@ class ConditionalVAE(VAE):
         else:
             # Half a batch teaches the classifier enough. One call decodes both codes, so that batch normalisation sees
             # both.
-            prior = keras.random.normal(ops.shape(_half(z)), seed=self.seed_generator)
+            prior = keras.random.normal(ops.shape(_half(z)), dtype="float32", seed=self.seed_generator)
             digits = draw([ops.concatenate([z, prior]), ops.concatenate([label, _half(label)])], training=training)
             # Not slices: their gradient is padded with zeros to the whole and then added up.
             digits, drawn = tf.split(digits, [ops.shape(z)[0], ops.shape(prior)[0]])
@@ -230,7 +243,8 @@ class ConditionalVAE(VAE):
 def one_hot_condition(conditions: KerasTensor) -> KerasTensor:
     """Return conditions [label, pos_x, pos_y] as one-hot vectors side by side: (B, 3) -> (B, 16)."""
     label, pos_x, pos_y = ops.unstack(ops.cast(conditions, "int32"), 3, axis=1)
-    return ops.concatenate([ops.one_hot(label, LABELS), ops.one_hot(pos_x, GRID), ops.one_hot(pos_y, GRID)], axis=1)
+    parts = ((label, LABELS), (pos_x, GRID), (pos_y, GRID))
+    return ops.concatenate([ops.one_hot(part, count, dtype="float32") for part, count in parts], axis=1)
 
 
 def _one_hot(conditions):

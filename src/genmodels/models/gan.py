@@ -5,12 +5,29 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import KerasTensor, layers, ops, random
+from keras import KerasTensor, ops, random
 from numpy.typing import ArrayLike
 
 from genmodels import validation
 from genmodels.datasets import LABELS, validate_labels
-from genmodels.layers import SHAPE, DepthToSpace, SpaceToDepth
+from genmodels.layers import (
+    SHAPE,
+    Activation,
+    Add,
+    BatchNormalization,
+    Concatenate,
+    Conv2D,
+    Conv2DTranspose,
+    Dense,
+    DepthToSpace,
+    Flatten,
+    Float32,
+    Input,
+    LeakyReLU,
+    Reshape,
+    SpaceToDepth,
+    as_floats,
+)
 
 
 def generator(noise_dim: int, channels: int = 64) -> keras.Model:
@@ -28,13 +45,13 @@ def generator(noise_dim: int, channels: int = 64) -> keras.Model:
         last doubling: Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel
         Convolutional Neural Network", 2016. A CPU computes it twice as fast as a transposed convolution to one channel.
     """
-    inputs = [keras.Input((noise_dim,)), keras.Input((LABELS,))]
-    x = layers.Dense(7 * 7 * channels, use_bias=False)(layers.Concatenate()(inputs))
-    x = layers.Reshape((7, 7, channels))(x)
-    x = layers.Activation("relu")(layers.BatchNormalization()(x))
-    x = layers.Conv2DTranspose(channels // 2, 4, 2, padding="same", use_bias=False)(x)
-    x = layers.Activation("relu")(layers.BatchNormalization()(x))
-    return keras.Model(inputs, DepthToSpace()(layers.Conv2D(4, 3, padding="same")(x)), name="generator")
+    inputs = [Input((noise_dim,)), Input((LABELS,))]
+    x = Dense(7 * 7 * channels, use_bias=False)(Concatenate()(inputs))
+    x = Reshape((7, 7, channels))(x)
+    x = Activation("relu")(BatchNormalization()(x))
+    x = Conv2DTranspose(channels // 2, 4, 2, padding="same", use_bias=False)(x)
+    x = Activation("relu")(BatchNormalization()(x))
+    return keras.Model(inputs, DepthToSpace()(Conv2D(4, 3, padding="same")(x)), name="generator")
 
 
 def discriminator(channels: int = 64) -> keras.Model:
@@ -53,17 +70,17 @@ def discriminator(channels: int = 64) -> keras.Model:
         Miyato & Koyama, "cGANs with Projection Discriminator", 2018, equation 3; auxiliary classifier: Odena, Olah &
         Shlens, "Conditional Image Synthesis with Auxiliary Classifier GANs", 2017.
     """
-    image, label = keras.Input(SHAPE), keras.Input((LABELS,))
-    x = layers.Conv2D(channels // 2, 5, padding="same")(SpaceToDepth()(image))  # 10x10 pixels: strokes, not only edges
-    x = layers.LeakyReLU(0.2)(x)
-    x = layers.Conv2D(channels, 4, 2, padding="same", use_bias=False)(x)
-    x = layers.LeakyReLU(0.2)(layers.BatchNormalization()(x))
-    features = layers.Flatten()(x)
-    embedding = layers.Dense(features.shape[-1], use_bias=False)(label)
-    # Not layers.Dot: as a batch of products of one row and one column it takes three times as long.
+    image, label = Input(SHAPE), Input((LABELS,))
+    x = Conv2D(channels // 2, 5, padding="same")(SpaceToDepth()(image))  # 10x10 pixels: strokes, not only edges
+    x = LeakyReLU(0.2)(x)
+    x = Conv2D(channels, 4, 2, padding="same", use_bias=False)(x)
+    x = LeakyReLU(0.2)(BatchNormalization()(x))
+    features = Flatten()(x)
+    embedding = Dense(features.shape[-1], use_bias=False)(label)
+    # Not keras.layers.Dot: as a batch of products of one row and one column it takes three times as long.
     projection = ops.sum(embedding * features, axis=1, keepdims=True)
-    logit = layers.Reshape(())(layers.Add()([layers.Dense(1)(features), projection]))
-    return keras.Model([image, label], [logit, layers.Dense(LABELS)(features)], name="discriminator")
+    logit = Reshape(())(Add()([Dense(1)(features), projection]))
+    return keras.Model([image, label], [logit, Dense(LABELS)(features)], name="discriminator")
 
 
 def _cross_entropy(logits, target):
@@ -77,7 +94,7 @@ def _label_cross_entropy(label, logits):
 
 
 @keras.saving.register_keras_serializable("genmodels")
-class ConditionalGAN(keras.Model):
+class ConditionalGAN(Float32, keras.Model):
     """A conditional GAN: noise and label in, one digit out.
 
     It trains on images x (B, 28, 28, 1) in [0, 1] and labels y (B,), 0-9. The discriminator receives the label by
@@ -128,7 +145,7 @@ class ConditionalGAN(keras.Model):
         self.averaged_generator.set_weights(self.generator.get_weights())
         self.seed_generator = keras.random.SeedGenerator(seed)
         names = ("generator_loss", "discriminator_loss", "discriminator_accuracy")
-        self.trackers = [keras.metrics.Mean(name) for name in names]
+        self.trackers = [keras.metrics.Mean(name, dtype="float32") for name in names]
         self.built = True  # the three networks have their weights already
 
     def compile(
@@ -164,7 +181,7 @@ class ConditionalGAN(keras.Model):
         return ops.sigmoid(self.averaged_generator(inputs))
 
     def _draw(self, label, training):
-        noise = random.normal((ops.shape(label)[0], self.noise_dim), seed=self.seed_generator)
+        noise = random.normal((ops.shape(label)[0], self.noise_dim), dtype="float32", seed=self.seed_generator)
         return ops.sigmoid(self.generator([noise, label], training=training))
 
     def losses(
@@ -186,7 +203,7 @@ class ConditionalGAN(keras.Model):
         """
         if training:
             images, fakes = (
-                batch + self.image_noise * random.normal(ops.shape(batch), seed=self.seed_generator)
+                batch + self.image_noise * random.normal(ops.shape(batch), dtype="float32", seed=self.seed_generator)
                 for batch in (images, fakes)
             )
         real, real_label_logits = self.discriminator([images, label], training=training)
@@ -202,7 +219,7 @@ class ConditionalGAN(keras.Model):
 
     def train_step(self, batch):
         """Train both networks on the same fakes, which are thus generated and discriminated only once."""
-        images, label = batch[0], ops.one_hot(ops.cast(batch[1], "int32"), LABELS)
+        images, label = _floats_of(batch)
         networks = (self.generator, self.generator_optimizer), (self.discriminator, self.discriminator_optimizer)
         with tf.GradientTape(persistent=True) as tape:
             g_loss, d_loss, accuracy = self.losses(images, label, self._draw(label, training=True))
@@ -217,7 +234,7 @@ class ConditionalGAN(keras.Model):
 
     def test_step(self, batch):
         """Compute the same losses without training."""
-        images, label = batch[0], ops.one_hot(ops.cast(batch[1], "int32"), LABELS)
+        images, label = _floats_of(batch)
         losses = self.losses(images, label, self._draw(label, training=False), training=False)
         return self._track(_len_of(images), *losses)
 
@@ -256,6 +273,11 @@ class ConditionalGAN(keras.Model):
         """Return the options that rebuild the model."""
         names = ("noise_dim", "channels", "classifier_weight", "image_noise", "average_decay", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _floats_of(batch):
+    """Return images and one-hot labels of a batch as float32."""
+    return as_floats(batch[0]), ops.one_hot(ops.cast(batch[1], "int32"), LABELS, dtype="float32")
 
 
 def _len_of(batch):

@@ -10,13 +10,13 @@ from numpy.typing import ArrayLike
 from genmodels import validation
 from genmodels.datasets import validate_images
 from genmodels.distributions import bernoulli_log_likelihood, kl_closed_form, kl_monte_carlo, sample_gaussian
-from genmodels.layers import dense_decoder, dense_encoder, hidden_widths
+from genmodels.layers import Float32, as_floats, dense_decoder, dense_encoder, hidden_widths
 
 KL_FORMS = {"monte_carlo": kl_monte_carlo, "closed_form": kl_closed_form}
 
 
 @keras.saving.register_keras_serializable("genmodels")
-class VAE(keras.Model):
+class VAE(Float32, keras.Model):
     """A variational autoencoder with Gaussian q(z|x), standard normal p(z) and Bernoulli pixels.
 
     It trains on binarized images (B, 28, 28, 1), 0 or 1, of any dtype.
@@ -59,9 +59,10 @@ class VAE(keras.Model):
         self.seed = validation.seed(seed)
         self.encoder, self.decoder = self._networks()
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self.negative_elbo = keras.metrics.Mean("negative_elbo")
-        self.reconstruction = keras.metrics.Mean("reconstruction")
-        self.kl_divergence = keras.metrics.Mean("kl")
+        names = ("negative_elbo", "reconstruction", "kl")
+        self.negative_elbo, self.reconstruction, self.kl_divergence = (
+            keras.metrics.Mean(name, dtype="float32") for name in names
+        )
 
     def _networks(self):
         """Build the encoder to z_mean and z_log_var, side by side, and the decoder to logits."""
@@ -193,8 +194,3 @@ def _rows(count):
     `predict` would copy all canvases at once into TensorFlow's memory, which never shrinks.
     """
     return [slice(start, start + 1_000) for start in range(0, count, 1_000)]
-
-
-def as_floats(images: KerasTensor) -> KerasTensor:
-    """Return images as float32. `fit` also takes them as uint8, which is a quarter of the bytes to hand over."""
-    return ops.cast(images, "float32")

@@ -2,12 +2,16 @@
 
 VS Code, Colab and conda write kernel names of their own into a notebook. A folder on JUPYTER_PATH may hold a foreign
 kernel under the usual name. Neither has our libraries.
+
+TensorFlow computes on one thread in it, so that the digits of a figure do not depend on the number of cores.
 """
 
 import sys
 
 from ipykernel.kernelspec import RESOURCES
 from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpec, KernelSpecManager
+
+from genmodels import config
 
 
 class OwnKernel(KernelSpecManager):
@@ -19,4 +23,4 @@ class OwnKernel(KernelSpecManager):
     def get_kernel_spec(self, kernel_name):
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         about = {"display_name": "Python 3", "language": "python", "metadata": {"debugger": True}}
-        return KernelSpec(argv=command, resource_dir=RESOURCES, **about)
+        return KernelSpec(argv=command, resource_dir=RESOURCES, env=config.one_thread_environment(), **about)

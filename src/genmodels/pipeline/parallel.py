@@ -1,18 +1,13 @@
-"""Many tasks side by side, in worker processes that stop when they are told to and end with their parent."""
+"""Many runs at once: those that the cache lacks, each in a worker process."""
 
-import multiprocessing
-import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-
-from tqdm import tqdm
+from collections.abc import Iterable
 
 from genmodels.experiments import Run, find
-from genmodels.pipeline import files, store
+from genmodels.pipeline import processes, store
+from genmodels.pipeline.processes import run_all
+
+__all__ = ["run_all", "train_all"]
 
 
 def train_all(runs: Iterable[Run | str], *, jobs: int | None = None, tolerant: bool = False) -> list[Run]:
@@ -35,75 +30,8 @@ def train_all(runs: Iterable[Run | str], *, jobs: int | None = None, tolerant: b
     return failed
 
 
-def run_all(work: Callable, tasks: Iterable, *, jobs: int | None = None, tolerate: tuple = ()) -> Iterator[tuple]:
-    """Call work(task) for every task, `jobs` at once; yield (task, error or None) as they are done.
-
-    Args:
-        work: a function at the top of a module.
-        tolerate: kinds of errors to yield. Any other error cancels the remaining tasks and is raised.
-
-    Raises:
-        ResourceError: a worker was killed.
-    """
-    context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-    bars = {"initializer": _begin, "initargs": (context.RLock(), context.Value("i"))}
-    with ProcessPoolExecutor(jobs or os.cpu_count(), mp_context=context, **bars) as pool:
-        waiting = {pool.submit(_do, work, task): task for task in tasks}
-        try:
-            for future in as_completed(waiting):
-                error = future.exception()
-                if isinstance(error, BrokenProcessPool) or not isinstance(error, tolerate):
-                    future.result()
-                yield waiting[future], error
-        except BrokenProcessPool as error:
-            gone = (future for future in waiting if isinstance(future.exception(), BrokenProcessPool))
-            left = [str(waiting[future]) for future in gone]
-            raise files.ResourceError(f"{' or '.join(left[:jobs])}: {files.KILLED}") from error
-        except BaseException:  # Ctrl-C too
-            pool.shutdown(cancel_futures=True)  # it waits: a pool that is left alone forgets to cancel
-            raise
-
-
-_line = 0  # where this process draws its progress bars
-
-
-def line() -> int:
-    """Return the line of the terminal on which this process draws its progress bars, counted from 0."""
-    return _line
-
-
-def _begin(lock, count):
-    """Give a worker a line of its own for its progress bars; workers draw one at a time."""
-    global _line
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
-    tqdm.set_lock(lock)
-    with count.get_lock():
-        _line, count.value = count.value, count.value + 1
-
-
-def _end_with_parent():
-    """Exit when the parent process ends, which also happens when it is killed."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
-
-
-def _stop(*_):
-    for number in (signal.SIGINT, signal.SIGTERM):  # a second one would interrupt the clearing up
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
-def _do(work, task):
-    try:
-        work(task)
-    except KeyboardInterrupt:
-        os._exit(130)  # the pool would take it for the result of this task and go on with the next one
-
-
 def _train(run):
-    store.trained(run, position=_line)
+    store.trained(run, position=processes.line())
     forget()
 
 

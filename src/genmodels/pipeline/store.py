@@ -4,10 +4,12 @@ A run has a folder of its own: the model, its history, and the record of inputs 
 """
 
 import json
+import pickle
 import time
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import numpy as np
 
 from genmodels import config, datasets
 from genmodels.experiments import BUILDERS, Run, dependencies, find
-from genmodels.pipeline import files, fingerprint, records, results
+from genmodels.pipeline import files, fingerprint, processes, records, results
 
 
 class TrainingError(RuntimeError):
@@ -113,6 +115,9 @@ def why_stale(run: Run | str) -> str:
 def trained(run: Run | str, *, latent_dim: int | None = None, position: int = 0) -> Trained:
     """Return a trained run: from the cache where settings, code and data are the same, otherwise trained now.
 
+    A training keeps TensorFlow to one thread of the CPU. Where TensorFlow already runs with more, the run trains in a
+    process of its own. Loading a run changes no setting.
+
     Args:
         run: a name of `experiments.RUNS`, or a Run of your own.
         latent_dim: the number of latent dimensions that what follows needs, such as 2 for pictures of the plane.
@@ -121,7 +126,7 @@ def trained(run: Run | str, *, latent_dim: int | None = None, position: int = 0)
     Raises:
         ValueError: no run has that name.
         TrainingError: the result would be useless, or has another number of latent dimensions, or the run's code was
-            edited after this process had started.
+            edited after this process had started, or Keras cannot load the model.
 
     Example:
         vae = genmodels.trained("vae_kl").model
@@ -133,9 +138,11 @@ def trained(run: Run | str, *, latent_dim: int | None = None, position: int = 0)
         if shortage := config.memory_shortage():
             raise files.ResourceError(shortage)
         with config.quiet_start():
-            config.use_one_thread()
             import_module("genmodels.training")  # with Keras, whose start is no part of a training's seconds
-        done = _saved(run, home) or _train_and_save(run, home, position)
+        done = _saved(run, home)
+        if not done and _may_train_here():
+            done = _train_and_save(run, home, position)
+    done = done or _train_in_child(run, home)
     if latent_dim not in (None, found := getattr(done.model, "latent_dim", None)):
         raise TrainingError(
             f"run {run.name}: expected latent_dim={latent_dim} for the pictures here, got {found}; change it in the "
@@ -143,6 +150,40 @@ def trained(run: Run | str, *, latent_dim: int | None = None, position: int = 0)
         )
     results.loaded(run, made_from)
     return done
+
+
+def _may_train_here():
+    with config.quiet_start():
+        return config.use_one_thread()
+
+
+def _train_in_child(run, home):
+    """Train a run in a process of its own: TensorFlow runs here with several threads, or with a GPU."""
+    build = _builder(run)
+    try:
+        sent = pickle.dumps((run, build))
+    except (pickle.PicklingError, AttributeError, TypeError):  # such as of a function inside a function
+        sent = b"__main__"
+    if b"__main__" in sent:
+        raise TrainingError(
+            f"run {run}: expected TensorFlow to be unused or on one thread, but it already runs here with several, and "
+            f"{build.__name__}, defined in this notebook or script, cannot be sent to another process; restart the "
+            "kernel and train this run first, or move the function into a module file"
+        )
+    for _ in processes.run_all(partial(_in_child, build=build), [run], jobs=1):
+        pass
+    with files.lock(home.name), files.system_errors(f"run {run}"):
+        if done := _saved(run, home):
+            return done
+    raise TrainingError(
+        f"run {run}: expected it to be trained by a process of its own, which left nothing for the code and settings "
+        "that this process has; start again"
+    )
+
+
+def _in_child(run, build):
+    BUILDERS[run.builder] = build
+    trained(run, position=processes.line())
 
 
 def _train_and_save(run, home, position):
@@ -221,35 +262,31 @@ def _saved(run, home):
     """Return the trained run in a folder; None where there is none, or it is damaged: quarantined."""
     if not home.is_dir():
         return None
-    if not (why := _damage(home)):
-        try:
-            return _load(run, home)
-        except TrainingError:
-            raise
-        except Exception as error:  # of many kinds, where libraries changed what they read
-            if isinstance(error, MemoryError) or getattr(error, "errno", None):
-                raise
-            why = f"model.keras: {str(error).partition(chr(10))[0]:.200}"
-    return files.quarantine(home, why)
+    return files.quarantine(home, why) if (why := _damage(home)) else _load(run, home)
 
 
 def _load(run, home):
     import keras
 
     import_module("genmodels.optimizers")  # makes FusedAdam known to Keras
-    with zipfile.ZipFile(home / "model.keras") as archive:
-        module = json.loads(archive.read("config.json"))["module"] or ""
-    if module.startswith("genmodels."):
-        import_module(module)  # makes the class known to Keras
-    build = _builder(run)
+    build, path = _builder(run), home / "model.keras"
     classes = {name: value for name, value in build.__globals__.items() if isinstance(value, type)}
     try:
-        model = keras.models.load_model(home / "model.keras", custom_objects=classes)
-    except (TypeError, ValueError) as error:
-        if build.__module__.startswith("genmodels."):
+        with zipfile.ZipFile(path) as archive:
+            module = json.loads(archive.read("config.json"))["module"] or ""
+        if module.startswith("genmodels."):
+            import_module(module)  # makes the class known to Keras
+        model = keras.models.load_model(path, custom_objects=classes)
+    except Exception as error:  # of many kinds
+        if isinstance(error, MemoryError) or getattr(error, "errno", None):
             raise
+        remedy = (
+            "its classes need a get_config, and those of another module @keras.saving.register_keras_serializable()"
+        )
+        if build.__module__.startswith("genmodels."):
+            remedy = "undo changes of ~/.keras/keras.json or of the libraries, or delete its folder to train it anew"
         raise TrainingError(
-            f"run {run}: expected a model that Keras can load again, got: {str(error).partition(chr(10))[0]:.200}; its "
-            "classes need a get_config, and those of another module @keras.saving.register_keras_serializable()"
+            f"run {run}: expected a model that Keras can load again, got: {str(error).partition(chr(10))[0]:.200}; "
+            f"{path} is not damaged: {remedy}"
         ) from error
     return Trained(run, model, **files.read_json(home / "training.json"))

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from genmodels import datasets
 from genmodels.experiments import ABLATIONS, RUNS, Run
-from genmodels.pipeline import files, fingerprint, parallel, records, results, store
+from genmodels.pipeline import files, fingerprint, parallel, processes, records, results, store
 from genmodels.pipeline.records import Record
 
 SEEDS = (1, 2, 3)
@@ -165,7 +165,7 @@ def _evaluation(name):
 
 def compute(run: Run, split: str) -> dict[str, float]:
     """Return the scores of a run on a split, with the time that its training took: seconds."""
-    done = store.trained(run, position=parallel.line())
+    done = store.trained(run, position=processes.line())
     classifiers = [store.trained(name).model for name in REFERENCES]
     found = _evaluation(f"score_{run.builder}")(done.model, classifiers, datasets.load_mnist(), split)
     return {**found, "seconds": done.seconds}

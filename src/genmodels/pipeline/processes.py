@@ -1,0 +1,96 @@
+"""Worker processes: tasks side by side, in processes that stop when they are told to and end with their parent."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from types import ModuleType
+
+from tqdm import tqdm
+
+from genmodels import config
+from genmodels.pipeline import files
+
+
+def run_all(work: Callable, tasks: Iterable, *, jobs: int | None = None, tolerate: tuple = ()) -> Iterator[tuple]:
+    """Call work(task) for every task, `jobs` at once; yield (task, error or None) as they are done.
+
+    Args:
+        work: a function at the top of a module that can be imported; the caller's script is not run again.
+        tolerate: kinds of errors to yield. Any other error cancels the remaining tasks and is raised.
+
+    Raises:
+        ResourceError: a worker was killed.
+    """
+    context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+    bars = {"initializer": _begin, "initargs": (context.RLock(), context.Value("i"))}
+    with ProcessPoolExecutor(jobs or os.cpu_count(), mp_context=context, **bars) as pool:
+        with _without_script():
+            waiting = {pool.submit(_do, work, task): task for task in tasks}
+        try:
+            for future in as_completed(waiting):
+                error = future.exception()
+                if isinstance(error, BrokenProcessPool) or not isinstance(error, tolerate):
+                    future.result()
+                yield waiting[future], error
+        except BrokenProcessPool as error:
+            gone = (future for future in waiting if isinstance(future.exception(), BrokenProcessPool))
+            left = [str(waiting[future]) for future in gone]
+            raise files.ResourceError(f"{' or '.join(left[:jobs])}: {files.KILLED}") from error
+        except BaseException:  # Ctrl-C too
+            pool.shutdown(cancel_futures=True)  # it waits: a pool that is left alone forgets to cancel
+            raise
+
+
+@contextmanager
+def _without_script():
+    """Start processes that do not run the script of this one, which would need `if __name__ == "__main__"`."""
+    script, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
+
+
+_line = 0  # where this process draws its progress bars
+
+
+def line() -> int:
+    """Return the line of the terminal, counted from 0, on which this process draws its progress bars."""
+    return _line
+
+
+def _begin(lock, count):
+    """Keep a worker to one thread and give it a line for its progress bars; workers draw one at a time."""
+    global _line
+    os.environ.update(config.one_thread_environment())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    tqdm.set_lock(lock)
+    with count.get_lock():
+        _line, count.value = count.value, count.value + 1
+
+
+def _end_with_parent():
+    """Exit when the parent process ends, which also happens when it is killed."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _stop(*_):
+    for number in (signal.SIGINT, signal.SIGTERM):  # a second one would interrupt the clearing up
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _do(work, task):
+    try:
+        work(task)
+    except KeyboardInterrupt:
+        os._exit(130)  # the pool would take it for the result of this task and go on with the next one
