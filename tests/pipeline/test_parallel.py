@@ -2,7 +2,6 @@ import dataclasses
 import gc
 import multiprocessing
 import os
-import re
 import signal
 import weakref
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from genmodels import config, experiments
-from genmodels.pipeline import files, parallel, store
+from genmodels.pipeline import files, parallel, processes, store
 
 
 def small():
@@ -28,17 +27,17 @@ def test_a_worker_forgets_the_images_of_the_run_that_it_has_trained(smoke, graph
             kept.add(self)
 
     monkeypatch.setattr(training, "Batches", Batches)
-    parallel._train(small())
+    parallel.train(small())
     gc.collect()
     assert store.is_trained(small())
     assert not kept
 
 
-def test_a_run_that_diverges_is_named_and_others_go_on_where_that_is_asked(smoke, capfd):
+def test_a_run_that_diverges_is_named(smoke):
     wild = dataclasses.replace(small(), name="wild", learning_rate=1e30)
-    assert parallel.train_all([wild, small()], jobs=1, tolerant=True) == [wild]
-    assert re.search(r"wild: stopped in epoch 1, by step \d+ of 8: .* got .*nan", capfd.readouterr().err)
-    assert store.is_trained(small()) and not store.is_trained(wild)
+    with pytest.raises(store.DivergedError, match=r"wild: stopped in epoch 1, by step \d+ of 8: .* got .*nan"):
+        parallel.train_all([wild], jobs=1)
+    assert not store.is_trained(wild)
 
 
 class Doomed(experiments.Run):
@@ -56,28 +55,29 @@ def doomed(how, name="doomed"):
     return Doomed(**{**vars(experiments.RUNS["ae"]), "name": name, "summary": how})
 
 
-def test_the_error_of_a_run_is_raised_where_nothing_else_is_asked(smoke):
+def test_the_error_of_a_run_is_raised(smoke):
     with pytest.raises(store.TrainingError, match="doomed: given up"):
         parallel.train_all([doomed("given up")], jobs=1)
 
 
 def test_a_run_whose_worker_is_killed_is_named(smoke):
     with pytest.raises(files.ResourceError, match=r"^doomed: its process was killed, by the system"):
-        parallel.train_all([doomed("given up", name="other"), doomed("killed")], jobs=1, tolerant=True)
+        parallel.train_all([doomed("killed")], jobs=1)
     assert not list((config.cache_folder() / "runs").glob("*"))
 
 
 def test_what_the_cache_has_is_not_trained_again(monkeypatch):
     monkeypatch.setattr(store, "is_trained", lambda run: run.name != "ae")
     asked = []
-    monkeypatch.setattr(parallel, "run_all", lambda work, tasks, **_: asked.extend(tasks) or ())
-    assert parallel.train_all(["vae_kl", "ae"]) == [] and asked == [experiments.RUNS["ae"]]
+    monkeypatch.setattr(processes, "run_all", lambda work, tasks, **_: asked.extend(tasks) or ())
+    parallel.train_all(["vae_kl", "ae"])
+    assert asked == [experiments.RUNS["ae"]]
 
 
 def test_runs_that_depend_on_others_are_started_last(monkeypatch):
     monkeypatch.setattr(store, "is_trained", lambda run: False)
     asked = []
-    monkeypatch.setattr(parallel, "run_all", lambda work, tasks, **_: asked.extend(tasks) or ())
+    monkeypatch.setattr(processes, "run_all", lambda work, tasks, **_: asked.extend(tasks) or ())
     parallel.train_all(["gan_train", "vae_kl", "gan"])
     assert [run.name for run in asked] == ["vae_kl", "gan", "gan_train"]
 
@@ -95,32 +95,25 @@ def work(path):
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_tasks_are_given_back_with_no_error_in_any_order(tmp_path, jobs):
+def test_tasks_are_given_back_when_they_are_done(tmp_path, jobs):
     tasks = [str(tmp_path / name) for name in "dacb"]
-    assert sorted(parallel.run_all(work, tasks, jobs=jobs)) == [(task, None) for task in sorted(tasks)]
+    assert sorted(processes.run_all(work, tasks, jobs=jobs)) == sorted(tasks)
     assert all(Path(task).is_file() for task in tasks)
 
 
 def test_tasks_run_in_other_processes(tmp_path):
-    list(parallel.run_all(work, [tmp_path / "a"], jobs=1))
+    list(processes.run_all(work, [tmp_path / "a"], jobs=1))
     assert (tmp_path / "a").read_text() != f"made in {os.getpid()}"
 
 
 def test_nothing_to_do_starts_nothing():
-    assert list(parallel.run_all(work, [])) == []
+    assert list(processes.run_all(work, [])) == []
 
 
-def test_a_tolerated_error_is_given_back_and_the_rest_is_done(tmp_path):
-    tasks = [tmp_path / "wrong", tmp_path / "a"]
-    found = dict(parallel.run_all(work, tasks, jobs=1, tolerate=(ValueError,)))
-    assert repr(found[tmp_path / "wrong"]) == "ValueError('wrong')" and found[tmp_path / "a"] is None
-
-
-@pytest.mark.parametrize("tolerate", [(), (KeyError,)])
-def test_any_other_error_is_raised_and_what_has_not_started_does_not(tmp_path, tolerate):
+def test_an_error_is_raised_and_what_has_not_started_does_not(tmp_path):
     tasks = [tmp_path / "wrong", *(tmp_path / f"{number}" for number in range(50))]
     with pytest.raises(ValueError, match=r"^wrong$"):
-        list(parallel.run_all(work, tasks, jobs=1, tolerate=tolerate))
+        list(processes.run_all(work, tasks, jobs=1))
     assert len(list(tmp_path.iterdir())) < 50
 
 
@@ -128,5 +121,5 @@ def test_any_other_error_is_raised_and_what_has_not_started_does_not(tmp_path, t
 def test_a_task_whose_worker_is_killed_is_named_with_the_remedy(tmp_path, how):
     message = rf"^{tmp_path}/{how}: its process was killed, by the system as a rule: out of memory; "
     with pytest.raises(files.ResourceError, match=message):
-        list(parallel.run_all(work, [tmp_path / "a", tmp_path / how], jobs=1, tolerate=(Exception,)))
+        list(processes.run_all(work, [tmp_path / "a", tmp_path / how], jobs=1))
     assert (tmp_path / "a").is_file()

@@ -193,7 +193,8 @@ def test_every_kind_of_run_trains_with_code_that_counts_saves_and_loads_in_the_q
         builds = [f"experiments:{build.__name__}" for build in builders]
         counted = fingerprint.reached(*builds, "pipeline.store:train").keys()
         assert len(ran[run.name]) > 20
-        assert ran[run.name] - counted == {"experiments:Run"}  # whose settings count
+        # Of `Run` the settings count; `_numbers` words the texts of errors, which don't.
+        assert ran[run.name] - counted <= {"experiments:Run", "validation:_numbers"}
         assert done.model.count_params() > 0
         assert done.history and all(len(values) == 1 for values in done.history.values())
         assert all(np.isfinite(values).all() for values in done.history.values())

@@ -1,42 +1,34 @@
 """Many runs at once: those that the cache lacks, each in a worker process."""
 
-import sys
 from collections.abc import Iterable
 
 from genmodels.experiments import Run, find
 from genmodels.pipeline import processes, store
-from genmodels.pipeline.processes import run_all
-
-__all__ = ["run_all", "train_all"]
 
 
-def train_all(runs: Iterable[Run | str], *, jobs: int | None = None, tolerant: bool = False) -> list[Run]:
+def train_all(runs: Iterable[Run | str], *, jobs: int | None = None) -> None:
     """Train the runs that the cache lacks, in the order given; those that depend on others last.
 
     Args:
         jobs: how many at once, each on one thread; by default one per core.
-        tolerant: go on after a TrainingError.
 
-    Returns:
-        The runs that failed with one.
+    Raises:
+        TrainingError: a run failed; those that had not started are not trained.
     """
     missing = [run for run in map(find, runs) if not store.is_trained(run)]
     missing.sort(key=lambda run: bool(run.depends_on))
-    failed = []
-    for run, error in run_all(_train, missing, jobs=jobs, tolerate=(store.TrainingError,) if tolerant else ()):
-        if error:
-            failed.append(run)
-            print(error, file=sys.stderr, flush=True)
-    return failed
+    for _ in processes.run_all(train, missing, jobs=jobs):
+        pass
 
 
-def _train(run):
+def train(run: Run) -> None:
+    """Train one run in this worker, and free its memory for the next one."""
     store.trained(run, position=processes.line())
     forget()
 
 
 def forget() -> None:
-    """Free the memory of the run that this worker has trained, for the next one."""
+    """Free the memory of the runs that this process has trained or loaded."""
     import keras
     import tensorflow as tf
 

@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from types import ModuleType
+from typing import Any
 
 from tqdm import tqdm
 
@@ -17,15 +18,15 @@ from genmodels import config
 from genmodels.pipeline import files
 
 
-def run_all(work: Callable, tasks: Iterable, *, jobs: int | None = None, tolerate: tuple = ()) -> Iterator[tuple]:
-    """Call work(task) for every task, `jobs` at once; yield (task, error or None) as they are done.
+def run_all(work: Callable[[Any], Any], tasks: Iterable, *, jobs: int | None = None) -> Iterator[Any]:
+    """Call work(task) for every task, `jobs` at once; yield each task when it is done.
 
     Args:
         work: a function at the top of a module that can be imported; the caller's script is not run again.
-        tolerate: kinds of errors to yield. Any other error cancels the remaining tasks and is raised.
 
     Raises:
         ResourceError: a worker was killed.
+        Exception: any error of a task; tasks that had not started are not done.
     """
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
     bars = {"initializer": _begin, "initargs": (context.RLock(), context.Value("i"))}
@@ -34,10 +35,8 @@ def run_all(work: Callable, tasks: Iterable, *, jobs: int | None = None, tolerat
             waiting = {pool.submit(_do, work, task): task for task in tasks}
         try:
             for future in as_completed(waiting):
-                error = future.exception()
-                if isinstance(error, BrokenProcessPool) or not isinstance(error, tolerate):
-                    future.result()
-                yield waiting[future], error
+                future.result()
+                yield waiting[future]
         except BrokenProcessPool as error:
             gone = (future for future in waiting if isinstance(future.exception(), BrokenProcessPool))
             left = [str(waiting[future]) for future in gone]

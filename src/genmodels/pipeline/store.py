@@ -47,7 +47,7 @@ class Trained:
 
 
 TRAIN = "pipeline.store:train"  # what every run's weights depend on, see `fingerprint`
-_RECORD = {"type": "object", "required": ["inputs", "outputs"]}  # the structure of record.json
+_RECORD = "record.json"  # in the folder of a run: the Record of its identity
 
 
 def inputs(run: Run | str) -> dict:
@@ -57,7 +57,7 @@ def inputs(run: Run | str) -> dict:
         **{f"setting {name}": value for name, value in run.settings().items()},
         **_code(run),
         **records.environment(),
-        **{f"run {other.name}": key(other) for other in dependencies(run)},
+        **{f"run {other.name}": files.short(inputs(other)) for other in dependencies(run)},
     }
 
 
@@ -80,13 +80,18 @@ def _builder(run):
     return BUILDERS[run.builder]
 
 
+def identity(run: Run | str) -> dict:
+    """Return `inputs` and what else decides the bits on this machine, {what: value}; each has a folder in the cache."""
+    return {**inputs(run), **{f"machine: {name}": value for name, value in config.numerics().items()}}
+
+
 def key(run: Run | str) -> str:
-    """Return the digest of the run's `inputs`."""
-    return files.digest(inputs(run))
+    """Return the digest of the run's `identity`."""
+    return files.digest(identity(run))
 
 
 def folder(run: Run | str) -> Path:
-    """Return where the trained run is or will be, for the present settings, code and data."""
+    """Return where the trained run is or will be, for the present settings, code, data and machine."""
     return config.cache_folder() / "runs" / f"{find(run).name}-{key(run)[:16]}"
 
 
@@ -99,17 +104,16 @@ def is_trained(run: Run | str) -> bool:
 def why_stale(run: Run | str) -> str:
     """Return why a run has to be trained, now or again; empty where the cache has it."""
     run = find(run)
-    home, now = folder(run), inputs(run)
+    home, now = folder(run), identity(run)
     if home.is_dir():
         return f"damaged: {damage}" if (damage := _damage(home)) else ""
-    saved = config.cache_folder().glob(f"runs/{run.name}-*/record.json")
-    before = {path: files.read_json(path, schema=_RECORD)["inputs"] for path in saved}
+    before = {path: _record(path) for path in config.cache_folder().glob(f"runs/{run.name}-*/{_RECORD}")}
     same = ("setting seed", "budget")
-    mine = [path for path, old in before.items() if all(old.get(name) == now[name] for name in same)]
+    mine = [path for path, old in before.items() if all(old.inputs.get(name) == now[name] for name in same)]
     if not mine:
         return "not trained yet"
     last = max(mine, key=lambda path: path.stat().st_mtime)
-    return records.changes(before[last], now, files.when(last)) or "not trained yet"
+    return before[last].why_stale(now, before[last].outputs, "the training", files.when(last)) or "not trained yet"
 
 
 def trained(run: Run | str, *, latent_dim: int | None = None, position: int = 0) -> Trained:
@@ -187,7 +191,7 @@ def _in_child(run, build):
 
 
 def _train_and_save(run, home, position):
-    made_from, models = inputs(run), [trained(other).model for other in dependencies(run)]
+    made_from, models = identity(run), [trained(other).model for other in dependencies(run)]
     unfinished = config.cache_folder() / "unfinished" / f"{home.name}.npz"
     checkpoint = files.load_arrays(unfinished)
     start = time.monotonic() - float(checkpoint["seconds"] if checkpoint else 0)
@@ -202,7 +206,9 @@ def _train_and_save(run, home, position):
         new.mkdir()
         model.save(new / "model.keras")
         (new / "training.json").write_text(json.dumps({"history": history, "seconds": time.monotonic() - start}))
-        (new / "record.json").write_text(json.dumps({"inputs": made_from, "outputs": _checksums(new)}, sort_keys=True))
+        (new / _RECORD).write_text(
+            json.dumps({"run": records.Record(made_from, _checksums(new)).as_json()}), encoding="utf-8"
+        )
     unfinished.unlink(missing_ok=True)
     return _load(run, home)
 
@@ -244,18 +250,23 @@ def train(run: Run, *models, position: int = 0, **resuming) -> tuple[Any, dict]:
 
 
 def _checksums(home):
-    return {path.name: files.checksum(path) for path in home.iterdir() if path.name != "record.json"}
+    return {path.name: files.checksum(path) for path in home.iterdir() if path.name != _RECORD}
+
+
+def _record(path):
+    """Return the record of a run's folder; one without inputs where it is damaged."""
+    try:
+        return records.parse(files.read_json(path, {}, records.SCHEMA), path)["run"]
+    except (files.FileError, KeyError):
+        return records.Record({}, {})
 
 
 def _damage(home):
     """Return the names of missing or altered files of a folder; the record is checked by the folder's name."""
-    try:
-        record = files.read_json(home / "record.json", {}, _RECORD)
-    except files.FileError:
-        record = {}
-    if not home.name.endswith(files.short(record.get("inputs"))):
-        return "record.json"
-    return ", ".join(name for name, *_ in files.differing(record["outputs"], _checksums(home)))
+    record = _record(home / _RECORD)
+    if not home.name.endswith(files.short(record.inputs)):
+        return _RECORD
+    return ", ".join(name for name, *_ in files.differing(record.outputs, _checksums(home)))
 
 
 def _saved(run, home):

@@ -228,7 +228,7 @@ def make(jobs: int) -> None:
     for entry in keys:
         _sum_up(entry, keys[entry])
     start = time.monotonic()
-    for number, (task, _) in enumerate(parallel.run_all(score, tasks, jobs=jobs), 1):
+    for number, task in enumerate(processes.run_all(score, tasks, jobs=jobs), 1):
         left = (time.monotonic() - start) / number * (len(tasks) - number) / 60
         print(f"scored {number}/{len(tasks)}: {task[1]}; about {left:.0f} min left", file=sys.stderr, flush=True)
         _sum_up(task[0], keys[task[0]])
