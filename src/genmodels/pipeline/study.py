@@ -173,7 +173,7 @@ def train_and_score(jobs: int) -> dict:
         "ablations": {
             ablation.name: {
                 "of": ablation.of,
-                "what": ablation.what,
+                "what": ablation.what["pl"],
                 "diverged": sum(run in diverged for run in changed[ablation.name]),
             }
             for ablation in ABLATIONS
