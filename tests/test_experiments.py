@@ -54,6 +54,11 @@ def test_an_ablation_changes_the_run_and_names_something_else(ablation):
     assert run.name not in experiments.RUNS and run.builder == experiments.RUNS[ablation.of].builder
 
 
+@pytest.mark.parametrize("ablation", experiments.ABLATIONS, ids=lambda ablation: ablation.name)
+def test_an_ablation_says_in_both_languages_what_it_changes(ablation):
+    assert ablation.what.keys() == {"pl", "en"} and all(ablation.what.values())
+
+
 def test_names_of_ablations_are_unique():
     assert len({ablation.name for ablation in experiments.ABLATIONS}) == len(experiments.ABLATIONS)
 

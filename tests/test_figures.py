@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -87,10 +89,66 @@ def test_texts_are_polish_and_axes_have_units():
     assert "x [piksele]" in texts(DRAWINGS["canvas"]())
 
 
-def test_drafts_are_marked():
+@pytest.mark.parametrize(("chosen", "mark"), [("pl", "SZKIC"), ("en", "DRAFT")])
+def test_drafts_are_marked_in_the_language(language, chosen, mark):
     figure = figures.plot_kl_formulas()
+    language(chosen)
     figures.mark_as_draft(figure)
-    assert "SZKIC" in texts(figure)
+    assert mark in texts(figure)
+
+
+@pytest.fixture
+def language():
+    """`use_language`, for one test."""
+    yield figures.use_language
+    figures.use_language("pl")
+
+
+# In English the caller's own texts are English too.
+IN_ENGLISH = {
+    **DRAWINGS,
+    "learning": lambda: figures.plot_learning({"MSE": {"training": [3.0, 2.0], "validation": [2.5, 2.25]}}),
+    "rows": lambda: figures.plot_rows({"original": random(4, 28, 28, 1)}),
+}
+# Of the Polish table, but the words that are the same in English.
+POLISH = {word for text in figures.WORDS["pl"].values() for word in re.findall(r"\w{2,}", text)}
+POLISH -= {word for text in figures.WORDS["en"].values() for word in re.findall(r"\w{2,}", text)}
+
+
+def test_every_plot_function_is_drawn_in_the_tests():
+    made = {name.removeprefix("plot_") for name in vars(figures) if name.startswith("plot_")}
+    assert len(made) == len(DRAWINGS)
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_no_text_of_an_english_figure_is_polish(language, name):
+    language("en")
+    figure = IN_ENGLISH[name]()
+    figure.canvas.draw()
+    for text in texts(figure):
+        assert not re.search("[ąćęłńóśźż]", text, re.IGNORECASE), text
+        assert not POLISH & set(re.findall(r"\w+", text)), text
+        assert "$" in text or not re.search(r"\d,\d", text), text
+
+
+def test_an_english_figure_shows_the_same_data(language):
+    polish = figures.shown_in(DRAWINGS["kl_forms"]())
+    language("en")
+    english = figures.shown_in(DRAWINGS["kl_forms"]())
+    assert polish.keys() == english.keys()
+    assert all(np.array_equal(polish[name], english[name]) for name in polish)
+
+
+def test_both_languages_have_the_same_words_with_the_same_gaps():
+    polish, english = figures.WORDS["pl"], figures.WORDS["en"]
+    assert {name: text.count("{}") for name, text in polish.items()} == {
+        name: text.count("{}") for name, text in english.items()
+    }
+
+
+def test_an_unknown_language_is_refused():
+    with pytest.raises(ValueError, match="language must be one of pl, en, got 'de'"):
+        figures.use_language("de")
 
 
 def test_a_digit_is_written_where_it_outnumbers_the_others():

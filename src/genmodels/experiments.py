@@ -58,11 +58,19 @@ class Run:
 
 @dataclass(frozen=True)
 class Ablation:
-    """A run with one part changed: its model's options, or its other settings. what: in Polish, for the report."""
+    """A run with one part changed: its model's options, or its other settings.
+
+    Attributes:
+        name: A word.
+        of: Name of the run.
+        what: The change in words, {language: text}, for the report.
+        options: Changed options of the model.
+        settings: Changed settings of the run.
+    """
 
     name: str
     of: str
-    what: str
+    what: dict[str, str]
     options: dict = field(default_factory=dict)
     settings: dict = field(default_factory=dict)
 
@@ -115,18 +123,45 @@ def dependencies(run: Run | str) -> list[Run]:
 
 
 _RATE = {"learning_rate": 1e-3}  # without normalisation the rate of the normalised network is too high
-# Name, run, what is changed (in Polish, for the report).
+_NO_FOURIER = {"pl": "bez fal na wejściu dekodera", "en": "no Fourier features at the decoder's input"}
+_NO_CLASSIFIER = {"pl": "bez klasyfikatora", "en": "no classifier"}
 ABLATIONS = (
-    Ablation("ae_without_fourier_features", "ae", "bez fal na wejściu dekodera", {"num_frequencies": 0}),
-    Ablation("ae_without_normalisation", "ae", "bez normalizacji w warstwach ukrytych", {"normalise": False}, _RATE),
-    Ablation("ae_cosine", "ae", "krok malejący wzdłuż połówki kosinusa", settings={"decay": "cosine"}),
-    Ablation("vae_without_fourier_features", "vae_kl", "bez fal na wejściu dekodera", {"num_frequencies": 0}),
-    Ablation("vae_without_normalisation", "vae_kl", "bez normalizacji w dekoderze", {"normalise": False}),
-    Ablation("vae_constant", "vae_kl", "stały krok uczenia", settings={"decay": "constant"}),
-    Ablation("cvae_without_classifier", "cvae_25", "bez klasyfikatora", {"classifier_weight": 0.0}),
-    Ablation("cvae_beta_1", "cvae_25", "waga KL równa 1", {"beta": 1.0}),
-    Ablation("gan_without_classifier", "gan", "bez klasyfikatora", {"classifier_weight": 0.0}),
-    Ablation("gan_without_image_noise", "gan", "bez szumu na obrazach", {"image_noise": 0.0}),
+    Ablation("ae_without_fourier_features", "ae", _NO_FOURIER, {"num_frequencies": 0}),
+    Ablation(
+        "ae_without_normalisation",
+        "ae",
+        {"pl": "bez normalizacji w warstwach ukrytych", "en": "no normalisation in the hidden layers"},
+        {"normalise": False},
+        _RATE,
+    ),
+    Ablation(
+        "ae_cosine",
+        "ae",
+        {"pl": "krok malejący wzdłuż połówki kosinusa", "en": "learning rate falling along half a cosine"},
+        settings={"decay": "cosine"},
+    ),
+    Ablation("vae_without_fourier_features", "vae_kl", _NO_FOURIER, {"num_frequencies": 0}),
+    Ablation(
+        "vae_without_normalisation",
+        "vae_kl",
+        {"pl": "bez normalizacji w dekoderze", "en": "no normalisation in the decoder"},
+        {"normalise": False},
+    ),
+    Ablation(
+        "vae_constant",
+        "vae_kl",
+        {"pl": "stały krok uczenia", "en": "constant learning rate"},
+        settings={"decay": "constant"},
+    ),
+    Ablation("cvae_without_classifier", "cvae_25", _NO_CLASSIFIER, {"classifier_weight": 0.0}),
+    Ablation("cvae_beta_1", "cvae_25", {"pl": "waga KL równa 1", "en": "KL weight of 1"}, {"beta": 1.0}),
+    Ablation("gan_without_classifier", "gan", _NO_CLASSIFIER, {"classifier_weight": 0.0}),
+    Ablation(
+        "gan_without_image_noise",
+        "gan",
+        {"pl": "bez szumu na obrazach", "en": "no noise on the images"},
+        {"image_noise": 0.0},
+    ),
 )
 
 

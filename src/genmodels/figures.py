@@ -1,11 +1,13 @@
-"""The report's figures, in Polish: arrays in, a matplotlib Figure out. Nothing is shown or saved here.
+"""The report's figures: arrays in, a matplotlib Figure out. Nothing is shown or saved here.
 
+Words are Polish, or English after `use_language("en")`. Texts that come with the arrays stay as they are.
 Digits are drawn as dark ink on white paper. Images are arrays (..., 28, 28) or (..., 28, 28, 1) in [0, 1]. Canvases are
 alike, with 56 pixels a side.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from typing import Any
 
 import matplotlib.style
 import numpy as np
@@ -14,6 +16,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import ArrayLike
+
+from genmodels import validation
 
 WIDTH = 6.3  # inches: the text width of an A4 page
 LIMIT = 4  # the decoded grid covers [-LIMIT, LIMIT] on both axes
@@ -25,14 +29,98 @@ COLOURS = (
     *("#999933", "#44aa99", "#000000", "#aa4499", "#ddaa33"),
 )
 MARK = "#c44900"  # outlines of the cells that conditions ask for
-UNIT = "odch. std."
+# The words of all figures, in the languages of `use_language`.
+WORDS = {
+    "pl": {
+        "cell accuracy": "rozpoznane próbki [%]",
+        "code of": "kod cyfry {}",
+        "digit": "cyfra {}",
+        "discriminator": "dyskryminator",
+        "discriminator accuracy": "trafność dyskryminatora",
+        "diversity": "różnorodność",
+        "draft": "SZKIC",
+        "end": "koniec",
+        "epoch": "epoka",
+        "epoch of": "epoka {}",
+        "formula": "wzór",
+        "generator": "generator",
+        "half": "1/2 (średnia)",
+        "KL": "KL [naty]",
+        "KL by formula": "KL ze wzoru [naty]",
+        "KL by sample": "KL z jednej próbki [naty]",
+        "label": "etykieta",
+        "label accuracy": "rozpoznane cyfry",
+        "loss": "koszt [naty]",
+        "number of images": "liczba obrazów",
+        "original": "oryginał",
+        "pair": "para {}",
+        "pixels": "[piksele]",
+        "reconstruction": "rekonstrukcja",
+        "sample": "próbka z $p(z)$",
+        "seconds": "czas uczenia [s]",
+        "share": "udział",
+        "standard deviations": "odch. std.",
+        "target": "cel",
+    },
+    "en": {
+        "cell accuracy": "samples classified correctly [%]",
+        "code of": "code of digit {}",
+        "digit": "digit {}",
+        "discriminator": "discriminator",
+        "discriminator accuracy": "discriminator accuracy",
+        "diversity": "diversity",
+        "draft": "DRAFT",
+        "end": "end",
+        "epoch": "epoch",
+        "epoch of": "epoch {}",
+        "formula": "formula",
+        "generator": "generator",
+        "half": "1/2 (mean)",
+        "KL": "KL [nats]",
+        "KL by formula": "KL by formula [nats]",
+        "KL by sample": "KL from one sample [nats]",
+        "label": "label",
+        "label accuracy": "label accuracy",
+        "loss": "loss [nats]",
+        "number of images": "number of images",
+        "original": "original",
+        "pair": "pair {}",
+        "pixels": "[pixels]",
+        "reconstruction": "reconstruction",
+        "sample": "sample of $p(z)$",
+        "seconds": "training time [s]",
+        "share": "share",
+        "standard deviations": "std. dev.",
+        "target": "target",
+    },
+}
+_chosen = {"language": "pl"}  # no ContextVar: Jupyter may run each cell in a context of its own
+
+
+def use_language(language: str) -> None:
+    """Choose the language of the figures that are drawn from now on.
+
+    Args:
+        language: "pl" or "en".
+
+    Raises:
+        ValueError: The language is another one.
+
+    Example:
+        >>> figures.use_language("en")
+    """
+    _chosen["language"] = validation.choice("language", language, WORDS)
+
+
+def _word(name, *values):
+    return WORDS[_chosen["language"]][name].format(*values)
 
 
 def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     """Draw in the report's style, independent of the user's own matplotlibrc."""
 
     @wraps(draw)
-    def in_style(*args, **kwargs):
+    def in_style(*args: Any, **kwargs: Any) -> Figure:
         with matplotlib.style.context(["default", STYLE]):
             return draw(*args, **kwargs)
 
@@ -76,7 +164,8 @@ def _image_table(images, *, columns="", rows="", height=None):
 
 def _latent_axes(axes, limit):
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
-    axes.set(xlabel=f"$z_1$ [{UNIT}]", ylabel=f"$z_2$ [{UNIT}]")
+    unit = _word("standard deviations")
+    axes.set(xlabel=f"$z_1$ [{unit}]", ylabel=f"$z_2$ [{unit}]")
 
 
 @_styled
@@ -191,9 +280,9 @@ def plot_pairs(images: ArrayLike, labels: ArrayLike) -> Figure:
     """
     figure = _figure(2.2)
     for number, half in enumerate(figure.subfigures(1, 2)):
-        half.suptitle(f"para {number + 1}")
+        half.suptitle(_word("pair", number + 1))
         for axes, image, label in zip(half.subplots(1, 2), images[number], labels[number]):
-            _show(axes, image, f"cyfra {label}")
+            _show(axes, image, _word("digit", label))
     return figure
 
 
@@ -208,10 +297,10 @@ def plot_interpolations(images: ArrayLike, labels: ArrayLike) -> Figure:
     Returns:
         One row of images for each pair.
     """
-    figure, table = _image_table(_flat(images), columns=["koniec", "1/4", "1/2 (średnia)", "3/4", "koniec"])
+    figure, table = _image_table(_flat(images), columns=[_word("end"), "1/4", _word("half"), "3/4", _word("end")])
     for line, (first, last) in zip(table, labels):
-        line[0].set_xlabel(f"kod cyfry {first}")
-        line[-1].set_xlabel(f"kod cyfry {last}")
+        line[0].set_xlabel(_word("code of", first))
+        line[-1].set_xlabel(_word("code of", last))
     return figure
 
 
@@ -227,7 +316,7 @@ def plot_training_result(originals: ArrayLike, reconstructions: ArrayLike, sampl
     Returns:
         Three rows of images.
     """
-    rows = ["oryginał", "rekonstrukcja", "próbka z $p(z)$"]
+    rows = [_word(name) for name in ("original", "reconstruction", "sample")]
     return _image_table([_flat(images) for images in (originals, reconstructions, samples)], rows=rows)[0]
 
 
@@ -284,10 +373,10 @@ def plot_canvas(canvas: ArrayLike, condition: Sequence[int]) -> Figure:
     label, pos_x, pos_y = condition
     figure = _figure(2.9)
     axes = figure.subplots()
-    _show(axes, canvas, f"etykieta {label}, pos_x = {pos_x}, pos_y = {pos_y}")
+    _show(axes, canvas, f"{_word('label')} {label}, pos_x = {pos_x}, pos_y = {pos_y}")
     _outline(axes, pos_x, pos_y)
     ticks = np.arange(0, 57, 14)
-    axes.set(xticks=ticks - 0.5, yticks=ticks - 0.5, xlabel="x [piksele]", ylabel="y [piksele]")
+    axes.set(xticks=ticks - 0.5, yticks=ticks - 0.5, xlabel=f"x {_word('pixels')}", ylabel=f"y {_word('pixels')}")
     axes.set(xticklabels=ticks, yticklabels=ticks)
     return figure
 
@@ -358,17 +447,18 @@ def plot_learning(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure
 def _draw_curves(axes, label, curves):
     for (name, values), colour, marker in zip(curves.items(), (COLOURS[0], COLOURS[1], COLOURS[2]), "os^"):
         axes.plot(range(1, len(values) + 1), values, marker=marker, ms=3, lw=1.2, color=colour, label=name)
-    axes.set(xlabel="epoka", ylabel=label)
+    axes.set(xlabel=_word("epoch"), ylabel=label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
-    _polish(axes)
+    _number_axes(axes)
     axes.grid(lw=0.3)
     axes.legend(frameon=False)
 
 
-def _polish(axes):
-    """Use decimal commas on both axes."""
+def _number_axes(axes):
+    """Write the numbers of both axes with the decimal separator of the language."""
+    comma = "," if _chosen["language"] == "pl" else "."
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace(".", ",").replace("-", "−")))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace(".", comma).replace("-", "−")))
 
 
 @_styled
@@ -387,14 +477,14 @@ def plot_kl_forms(closed_form: np.ndarray, monte_carlo: np.ndarray) -> Figure:
     ends = [min(closed_form.min(), monte_carlo.min()), max(closed_form.max(), monte_carlo.max())]
     left.plot(ends, ends, color="black", lw=0.8)
     left.scatter(closed_form, monte_carlo, s=2, linewidths=0, alpha=0.4, color=COLOURS[0])
-    left.set(xlabel="KL ze wzoru [naty]", ylabel="KL z jednej próbki [naty]")
+    left.set(xlabel=_word("KL by formula"), ylabel=_word("KL by sample"))
     bins = np.linspace(*ends, 60)
-    for values, name, colour in ((closed_form, "wzór", COLOURS[1]), (monte_carlo, "Monte Carlo", COLOURS[0])):
+    for values, name, colour in ((closed_form, _word("formula"), COLOURS[1]), (monte_carlo, "Monte Carlo", COLOURS[0])):
         right.hist(values, bins, histtype="step", lw=1.3, color=colour, label=name)
-    right.set(xlabel="KL [naty]", ylabel="liczba obrazów")
+    right.set(xlabel=_word("KL"), ylabel=_word("number of images"))
     right.legend(frameon=False, loc="upper left")
     for axes in (left, right):
-        _polish(axes)
+        _number_axes(axes)
     return figure
 
 
@@ -429,8 +519,8 @@ def plot_accuracy_map(shares: np.ndarray) -> Figure:
         colour = "white" if share < (low + 1) / 2 else "black"
         axes.text(cell, label, f"{100 * share:.0f}", ha="center", va="center", color=colour, size=8)
     cells = [f"({column}, {row})" for row in range(3) for column in range(3)]
-    axes.set(xticks=range(9), xticklabels=cells, yticks=range(10), xlabel="(pos_x, pos_y)", ylabel="etykieta")
-    bar = figure.colorbar(shown, label="rozpoznane próbki [%]")
+    axes.set(xticks=range(9), xticklabels=cells, yticks=range(10), xlabel="(pos_x, pos_y)", ylabel=_word("label"))
+    bar = figure.colorbar(shown, label=_word("cell accuracy"))
     bar.formatter = FuncFormatter(lambda value, _: f"{100 * value:.0f}")
     return figure
 
@@ -449,18 +539,18 @@ def plot_gan_progress(history: Mapping[str, Sequence[float]], drawn: ArrayLike) 
     drawn = np.asarray(drawn) / 255
     figure = _figure(2.2 + 0.5 * len(drawn))
     above, below = figure.subfigures(2, 1, height_ratios=(2.2, 0.5 * len(drawn)))
-    losses = {"generator": history["generator_loss"], "dyskryminator": history["discriminator_loss"]}
+    losses = {_word("generator"): history["generator_loss"], _word("discriminator"): history["discriminator_loss"]}
     shares = {
-        "trafność dyskryminatora": history["discriminator_accuracy"],
-        "rozpoznane cyfry": history["label_accuracy"],
-        "różnorodność": history["diversity"],
+        _word("discriminator accuracy"): history["discriminator_accuracy"],
+        _word("label accuracy"): history["label_accuracy"],
+        _word("diversity"): history["diversity"],
     }
-    for axes, (label, curves) in zip(above.subplots(1, 2), (("koszt [naty]", losses), ("udział", shares))):
+    for axes, (label, curves) in zip(above.subplots(1, 2), ((_word("loss"), losses), (_word("share"), shares))):
         _draw_curves(axes, label, curves)
     for epoch, (line, images) in enumerate(zip(below.subplots(len(drawn), 10, squeeze=False), drawn), 1):
         for axes, image in zip(line, images):
             _show(axes, image)
-        line[0].set_ylabel(f"epoka {epoch}", rotation=0, ha="right", va="center")
+        line[0].set_ylabel(_word("epoch of", epoch), rotation=0, ha="right", va="center")
     return figure
 
 
@@ -481,12 +571,12 @@ def plot_time_to_quality(panels: Sequence[tuple[str, float, Mapping[str, Sequenc
             for number, (seconds, values) in enumerate(seeds):
                 label = None if number else who
                 axes.plot(seconds, values, marker=marker, ms=2, lw=1, color=colour, label=label)
-        axes.axhline(target, color=MARK, lw=0.8, ls="--", label="cel")
-        axes.set(xscale="log", xlabel="czas uczenia [s]", ylabel=quality)
+        axes.axhline(target, color=MARK, lw=0.8, ls="--", label=_word("target"))
+        axes.set(xscale="log", xlabel=_word("seconds"), ylabel=quality)
         seen = np.concatenate([values for seeds in lines.values() for _, values in seeds])
         if seen.min() * 100 < seen.max():  # the target would lie on a linear axis
             axes.set_yscale("log")
-        _polish(axes)
+        _number_axes(axes)
         axes.grid(lw=0.3)
         above = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 3, "fontsize": "small"}
         axes.legend(frameon=False, borderpad=0, columnspacing=0.8, handlelength=1.2, handletextpad=0.4, **above)
@@ -512,13 +602,13 @@ def plot_mosaic(images: ArrayLike) -> Figure:
 
 
 def mark_as_draft(figure: Figure) -> None:
-    """Write SZKIC across a figure that was made in the quick mode.
+    """Write DRAFT, in the chosen language, across a figure that was made in the quick mode.
 
     Args:
         figure: Figure to mark, in place.
     """
     style = {"size": 40, "color": "red", "alpha": 0.35, "weight": "bold", "rotation": 20}
-    figure.text(0.5, 0.5, "SZKIC", ha="center", va="center", **style)
+    figure.text(0.5, 0.5, _word("draft"), ha="center", va="center", **style)
 
 
 def shown_in(figure: Figure) -> dict[str, np.ndarray]:
