@@ -344,11 +344,3 @@ def test_a_text_that_pandoc_cannot_read_in_time_stops_the_build(source, monkeypa
     monkeypatch.setattr(document, "PATIENCE", 3)
     with pytest.raises(records.ReportError, match="expected pandoc to read it within 3 s, it did not; brackets"):
         source("[" * 3_000)
-
-
-def test_plain_pandoc_reads_the_same_source(built):
-    import pypandoc
-
-    command = [pypandoc.get_pandoc_path(), "--defaults=latex.yaml", "--to=latex", "generative_models.md"]
-    done = subprocess.run(command, cwd=built / "report", capture_output=True, encoding="utf-8", check=True)
-    assert "\\label{fig-wzory}" in done.stdout and "{{zadanie" not in done.stdout

@@ -44,7 +44,7 @@ def judge(claim: str, find: Callable[[str], object]) -> tuple[bool, list[tuple[s
     for word in re.findall(r"[^\W\d]\w*", bare):
         if word not in ("and", "or", "not", "abs"):
             raise ClaimError(f'"{word}"')
-    if odd := re.search(r"not\s*[^\s(]|--", bare):  # Python's `not a < b` is read in two ways
+    if odd := re.search(r"(?<![\w.])not\s*[^\s(]\S*|--", claim):  # Python's `not a < b` is read in two ways
         raise ClaimError(f'"{odd.group()}"')
     numbered = iter(range(len(quoted)))
     code = KEY.sub(lambda _: f"_{next(numbered)}", claim).replace("~=", "!=")

@@ -28,6 +28,11 @@ def path(kind: str = "pdf") -> Path:
     return folder / f"generative_models.{kind}"
 
 
+def plain_path() -> Path:
+    """Return where the Markdown with every number filled in goes, ready for plain pandoc: build/ beside the PDF."""
+    return path("md").parent / "build" / path("md").name
+
+
 def inputs() -> dict:
     """Return everything that the documents depend on, {what: value}."""
     sources = [records.root() / "report" / name for name in SOURCES]
@@ -95,9 +100,11 @@ def build() -> list[Path]:
     if wrong := list(unverified()):
         raise ReportError("\n".join(wrong))
     made_from = inputs()
-    plain = path("md").parent / "build" / path("md").name
-    plain.parent.mkdir(parents=True, exist_ok=True)
-    with files.replacing(path("pdf")) as pdf, files.replacing(path("html")) as html, files.replacing(plain) as markdown:
+    with (
+        files.replacing(path("pdf")) as pdf,
+        files.replacing(path("html")) as html,
+        files.replacing(plain_path()) as markdown,
+    ):
         write(pdf, html, markdown)
     files.save_json(notebooks.stamp_path("document"), {"inputs": made_from, "outputs": _outputs()})
     return [path("pdf"), path("html")]
@@ -231,7 +238,7 @@ def _write_html(target, text):
 
 def _write_markdown(target, text):
     options = ("--standalone=false", "--columns=120")
-    body = _set(text, layout.markdown(text, target.parent), "markdown-citations-smart", *options)
+    body = _set(text, layout.markdown(text, plain_path().parent), "markdown-citations-smart", *options)
     target.write_text(layout.header(text) + body, encoding="utf-8")
 
 

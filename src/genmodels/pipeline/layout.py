@@ -83,7 +83,7 @@ def typst(text: Text, folder: Path) -> str:
     values = {"cover": picture, "study": study, "results": results}
     values = {name: _relative(value, folder) for name, value in values.items()} | {
         "plain-title": plain(text.meta.get("title")),
-        "cover-alt": plain(text.meta.get("cover-alt")),
+        "cover-alt": plain(text.meta["cover-alt"]),
         "claims": _compact(text.claims),
         "figures": _compact([file.name for file in files]),
         "lang-code": text.words["lang"],
@@ -156,7 +156,7 @@ def markdown(text: Text, folder: Path) -> str:
 
     image = [
         ["", [], [["width", "80%"]]],
-        [string(plain(text.meta.get("cover-alt")))],
+        [string(plain(text.meta["cover-alt"]))],
         [_relative(cover(text), folder), ""],
     ]
     blocks, meta = _changed(text, change)

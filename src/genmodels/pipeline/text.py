@@ -108,6 +108,9 @@ class Text:
         rebuild(self.blocks, _without_comments)
         for found in [found for found in nodes(self.blocks) if found["t"] == "Figure"]:
             self._add_figure(found)
+        if not plain(self.meta.get("cover-alt")):
+            self.complain("expected cover-alt: what the cover shows, got none")
+            self.meta["cover-alt"] = node("MetaInlines", [string(self.words["cover"])])
         checks.check(self)
         rebuild([self.meta, self.blocks], self._filled)
         if self._false:
@@ -120,7 +123,7 @@ class Text:
     def located(self, message: str, of: dict | None = None) -> str:
         """Return a message with the file and, where it is known, the line of a node."""
         line = self._places.line(of) if of else None
-        return f"{SOURCE}: {f'line {line}: ' if line else ''}{message}"
+        return f"{SOURCE}: {f'line {line}: ' if line else ''}{message}".replace(NBSP, " ")
 
     def stop(self, message: str, of: dict | None = None):
         """Raise ReportError with the line of a node."""

@@ -116,6 +116,8 @@ class Places:
         if not isinstance(value, dict):
             return
         first, kind, contents = len(self._words), value.get("t"), value.get("c")
+        if kind == "Div":
+            self._take_attributes(value)
         if kind == "Str":
             self._take(contents)
         elif kind in _VERBATIM:
@@ -126,11 +128,14 @@ class Places:
             self._add(contents)
         if kind in ("Image", "Link"):
             self._take(contents[2][0])
-        if kind in ("Header", *_WITH_ATTRIBUTES):  # the source has them behind
-            name, classes, named = attributes(value)
-            self._take(" ".join([name, *classes, *(part for pair in named.items() for part in pair)]))
+        if kind in ("Header", *_WITH_ATTRIBUTES) and kind != "Div":  # the source has them behind
+            self._take_attributes(value)
         self._spans[id(value)] = first, len(self._words)
         self._kept.append(value)
+
+    def _take_attributes(self, of):
+        name, classes, named = attributes(of)
+        self._take(" ".join([name, *classes, *(part for pair in named.items() for part in pair)]))
 
     def _take(self, text):
         self._words += [word.lstrip("\\") for word in _WORD.findall(text)]
