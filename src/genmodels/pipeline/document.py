@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -162,7 +163,7 @@ def _sources(papers):
 
 
 class _Impatient(subprocess.Popen):
-    """A process that is ended after PATIENCE seconds; pypandoc, which starts pandoc, knows no limit."""
+    """A process that is ended after PATIENCE seconds. pypandoc has no limit of its own."""
 
     def communicate(self, *arguments, **options):
         try:
@@ -173,11 +174,18 @@ class _Impatient(subprocess.Popen):
             raise
 
 
-def _pandoc(*options, to, file=None, content=None, source="markdown", target=None, text=None):
-    """Return what pandoc makes of a file in report/, or of some content; nothing where it goes to the file `target`."""
+@lru_cache
+def _pypandoc():
+    """Return pypandoc, which starts pandoc as an `_Impatient` process."""
     import pypandoc
 
-    pypandoc.subprocess = SimpleNamespace(Popen=_Impatient, PIPE=subprocess.PIPE)
+    pypandoc.subprocess = SimpleNamespace(**{**vars(subprocess), "Popen": _Impatient})
+    return pypandoc
+
+
+def _pandoc(*options, to, file=None, content=None, source="markdown", target=None, text=None):
+    """Return what pandoc makes of a file in report/, or of some content; nothing where it goes to the file `target`."""
+    pypandoc = _pypandoc()
     extra = ["--fail-if-warnings", f"--resource-path={_folder()}", *options]
     how = {"format": source, "extra_args": extra, "outputfile": target and str(target), "verify_format": False}
     try:

@@ -24,7 +24,7 @@ LATEX = r"""\usepackage{float}\floatplacement{figure}{H}
   \DeclareUnicodeCharacter{2192}{\ensuremath{\to}}
   \DeclareUnicodeCharacter{221E}{\ensuremath{\infty}}
 \fi"""
-WIDEST = 80  # letters of a table that fits on a page of LaTeX
+WIDEST = 90  # letters of a table that fits on a page of LaTeX
 LATEX_SETTINGS = {"geometry": "margin=2.4cm", "fontsize": "11pt", "papersize": "a4"}
 
 
@@ -77,21 +77,23 @@ def typst(text: Text, folder: Path) -> str:
         return None
 
     blocks, meta = _changed(text, change)
-    picture, people = cover(text), "".join(f"{_quoted(name)}, " for name, _ in authors(text.meta))
-    files = [picture, *(figure.file for figure in text.figures.values())]
-    study, results = text.sources.folders[1] / "study.json", text.sources.folders[0]
-    values = {"cover": picture, "study": study, "results": results}
-    values = {name: _relative(value, folder) for name, value in values.items()} | {
+    return _json(text, meta | _typst_meta(text, folder), blocks)
+
+
+def _typst_meta(text, folder):
+    """Return the metadata that template.typ takes as code."""
+    people, picture = "".join(f"{_quoted(name)}, " for name, _ in authors(text.meta)), cover(text)
+    files = {"cover": picture, "study": text.sources.folders[1] / "study.json", "results": text.sources.folders[0]}
+    values = {name: _relative(value, folder) for name, value in files.items()} | {
         "plain-title": plain(text.meta.get("title")),
         "cover-alt": plain(text.meta["cover-alt"]),
         "claims": _compact(text.claims),
-        "figures": _compact([file.name for file in files]),
+        "figures": _compact([file.name for file in (picture, *(of.file for of in text.figures.values()))]),
         "lang-code": text.words["lang"],
     }
     code = {name: _quoted(value) for name, value in values.items()} | {"authors": f"({people})"}
     code["region-code"] = _quoted(text.words["region"]) if text.words["region"] else "none"
-    meta |= {name: node("MetaInlines", [_typst(value)]) for name, value in code.items()}
-    return _json(text, meta, blocks)
+    return {name: node("MetaInlines", [_typst(value)]) for name, value in code.items()}
 
 
 def _typst(code):
@@ -166,8 +168,8 @@ def markdown(text: Text, folder: Path) -> str:
 def _fit(table):
     """Give the columns of a table that is wider than a page widths by their longest cells."""
     rows = [*table["c"][3][1], *(row for body in table["c"][4] for row in body[3])]
-    longest = [max(len(plain(cell[4])) for cell in column) for column in zip(*(row[1] for row in rows))]
-    if sum(longest) > WIDEST:
+    longest = [2 + max(len(plain(cell[4])) for cell in column) for column in zip(*(row[1] for row in rows))]
+    if sum(longest) - 2 * len(longest) > WIDEST:
         for column, length in zip(table["c"][2], longest):
             column[1] = node("ColWidth", length / sum(longest))
 

@@ -19,6 +19,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from genmodels.pipeline import checks, claims, language
 from genmodels.pipeline.checks import closest
@@ -125,7 +126,7 @@ class Text:
         line = self._places.line(of) if of else None
         return f"{SOURCE}: {f'line {line}: ' if line else ''}{message}".replace(NBSP, " ")
 
-    def stop(self, message: str, of: dict | None = None):
+    def stop(self, message: str, of: dict | None = None) -> NoReturn:
         """Raise ReportError with the line of a node."""
         raise ReportError(self.located(message, of))
 

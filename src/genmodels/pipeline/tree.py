@@ -124,6 +124,8 @@ class Places:
             self._take(f"${contents[1]}$" if kind == "Math" else contents[1])
         elif kind == "Cite":
             self._add(contents[1])
+        elif kind == "Table":  # its caption stands below it
+            self._add([contents[3:], contents[1]])
         else:
             self._add(contents)
         if kind in ("Image", "Link"):
