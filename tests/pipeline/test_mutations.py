@@ -205,7 +205,7 @@ CAUGHT_BY_THE_BUILD = (
         'claim "1 < 2": expected comparisons of numbers joined by and, or, not; got none of metrics.json or study.json',
     ),
     (
-        "a claim that Lua reads otherwise",
+        "a claim that may be read in two ways",
         text(MARKDOWN, "zadanie_3.threes.both > 0.99", "not zadanie_3.threes.both < 0.99"),
         "expected comparisons of numbers joined by and, or, not; got",
     ),

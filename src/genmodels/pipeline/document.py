@@ -122,7 +122,10 @@ def read() -> Text:
         papers = pool.submit(_papers)
         parsed = _pandoc(f"--defaults={_folder() / 'pandoc.yaml'}", to="json", file="generative_models.md")
         sources = _sources(papers.result())
-    text = Text(json.loads(parsed), source, sources, draft=config.quick_mode())
+    try:
+        text = Text(json.loads(parsed), source, sources, draft=config.quick_mode())
+    except RecursionError as error:
+        raise ReportError(f"{SOURCE}: expected lists and quotes within each other, got thousands") from error
     for div in [of for of in nodes(text.blocks) if of["t"] == "Div" and attributes(of)[1] == ["zrodla"]]:
         div["c"] = [["kolofon", [], []], json.loads(_pandoc(to="json", content=layout.colophon(text)))["blocks"]]
     return text
@@ -149,6 +152,10 @@ def _papers():
 
 
 def _sources(papers):
+    needed = {records.output() / "metrics.json": "the notebooks write", study.path(): "`make study` writes"}
+    for file, maker in needed.items():
+        if not file.is_file():
+            raise ReportError(f"there is no {file.relative_to(records.root()).as_posix()}; {maker} it")
     numbers = files.read_json(records.output() / "metrics.json", {}, results.METRICS)
     committed, made = records.provenance(records.committed()), records.provenance()
     if config.quick_mode():  # drafts have neither study nor benchmark of their own

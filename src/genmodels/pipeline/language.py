@@ -1,7 +1,5 @@
 """The words and number formats of the report's language."""
 
-from genmodels.pipeline.records import ReportError
-
 NBSP = "\u00a0"
 # Words in braces are filled in. `orphans`: words of one letter that end no line; `numbered`: what a number such as 1.2
 # may count; `figure_begins`: a word before the number of a figure.
@@ -103,10 +101,10 @@ def words(lang: str) -> dict:
     """Return the words for a language tag such as "pl", "pl-PL" or "en-GB"; `lang` and `region` are those of the tag.
 
     Raises:
-        ReportError: the language is not one of WORDS.
+        ValueError: the language is not one of WORDS.
     """
     name, _, rest = lang.partition("-")
     if name not in WORDS:
-        raise ReportError(f'expected "lang: pl" or "lang: en" in the metadata, got {lang or "none"!r}')
+        raise ValueError(f'expected "lang: pl" or "lang: en" in the metadata, got {lang or "none"!r}')
     region = rest.upper() if len(rest) == 2 and rest.isalpha() else WORDS[name]["region"]
     return {**WORDS[name], "lang": name, "region": region}

@@ -244,6 +244,8 @@ def _numbered(of, figure, word, folder, width):
 def colophon(text: Text) -> str:
     """Return the Markdown of what made each figure and the numbers of each notebook."""
     words, records, rows, origins = text.words, text.sources.records, {}, set()
+    if "study" not in records:
+        text.stop("::: zrodla: expected the record of study.json in provenance.json, found none")
     shown = {figure.file.name: f"{words['short_figure']}{figure.number}" for figure in text.figures.values()}
     shown.setdefault("cover.png", words["cover"])
     for maker, record in records.items():

@@ -65,7 +65,7 @@ class Sources:
 
 @dataclass
 class Figure:
-    """A numbered figure; its caption is the list of nodes in the tree."""
+    """A numbered figure; `extra` for one of the further figures, A1, A2, ..."""
 
     name: str
     file: Path
@@ -73,7 +73,6 @@ class Figure:
     width: str
     extra: bool
     number: str
-    caption: list
 
 
 class Text:
@@ -105,7 +104,10 @@ class Text:
         self.alternatives: dict[str, str] = {}
         self._false, self._marked = [], {}  # claims that do not hold; {mark: notes on its numbers}
         self._places = Places(self.blocks, source)
-        self.words = language.words(plain(self.meta.get("lang", [])))
+        try:
+            self.words = language.words(plain(self.meta.get("lang")))
+        except ValueError as error:
+            self.stop(str(error))
         rebuild(self.blocks, _without_comments)
         for found in [found for found in nodes(self.blocks) if found["t"] == "Figure"]:
             self._add_figure(found)
@@ -157,18 +159,18 @@ class Text:
         if not re.fullmatch(r"\d+%", width):
             self.stop(f"{wrong}a width such as 80%, got {width}", of)
         file, extra = self._picture(source, of), "dodatkowy" in classes
-        if self.sources.maker(file.name) == BENCHMARK and (mark := self.mark(BENCHMARK)):
+        if caption and self.sources.maker(file.name) == BENCHMARK and (mark := self._mark(BENCHMARK)):
             caption[-1]["c"].append(string(mark))
         number = 1 + sum(figure.extra == extra for figure in self.figures.values())
         alt = self.fill_all(alt or plain(caption) or name, of)
-        self.figures[name] = Figure(name, file, alt, width, extra, f"{'A' if extra else ''}{number}", caption)
+        self.figures[name] = Figure(name, file, alt, width, extra, f"{'A' if extra else ''}{number}")
 
     def _picture(self, source, of):
         """Return the file of a picture that the Markdown names."""
         name = source.removeprefix(_PICTURES)
         file = self.sources.picture(name)
         if not file.is_file():
-            hint = closest(name, [path.name for path in self.sources.folders[0].iterdir()])
+            hint = closest(name, [path.name for path in self.sources.folders[0].glob("*.png")])
             self.stop(f'figure "{attributes(of)[0]}": there is no {source}{hint}', of)
         if not source.startswith(_PICTURES) or not self.sources.maker(name):
             message = f"no notebook is on record as having made {source}"
@@ -184,7 +186,7 @@ class Text:
                 self.stop(f"no notebook is on record as having made {section}", of)
             self.stop(f'no number "{key}" in metrics.json or study.json{closest(key, numbers.keys())}', of)
 
-    def mark(self, key: str) -> str:
+    def _mark(self, key):
         """Return the mark of a key's numbers, and note that the document shows it."""
         mark = self.sources.numbers.mark(key)
         return self._noted(mark, key) if mark else ""
@@ -207,7 +209,7 @@ class Text:
             except ValueError:
                 wanted = "expected a format such as .2f, .1%, d for a whole number, or none"
                 self.stop(f"{{{{{key}:{form}}}}}: {wanted}", of)
-            mark = "" if isinstance(value, str) else self.mark(key)
+            mark = "" if isinstance(value, str) else self._mark(key)
             return number + (_IN_FORMULA.get(mark, "") if of["t"] == "Math" else mark)
 
         return _REFERENCE.sub(written, text)
@@ -220,7 +222,7 @@ class Text:
         return filled
 
     def _filled(self, of):
-        """Change a node: fill it in, take the author's notes away."""
+        """Fill a node in; return the contents in place of a span or quotes."""
         kind = of["t"]
         if kind == "Str" and re.search("[{}]", of["c"]):
             of["c"] = self.fill_all(of["c"], of)
@@ -313,5 +315,6 @@ def _without_comments(of):
 
 
 def _exactly(value):
+    """Return a number with all its digits; a float as one: 2.0."""
     text = f"{value:.14g}"
     return f"{text}.0" if isinstance(value, float) and re.fullmatch(r"-?\d+", text) else text
