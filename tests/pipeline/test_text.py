@@ -217,6 +217,17 @@ def test_another_encoding_is_named_at_once(checkout):
         document.read()
 
 
+def test_braces_and_keys_that_are_none_are_named_with_their_line(read):
+    with pytest.raises(
+        ReportError, match=r'line 10: no number "a.z" in metrics.json or study.json; did you mean "a.x"'
+    ):
+        read("Raz.\n\nDwa {{a.z}}.")
+    with pytest.raises(ReportError, match="line 8: no notebook is on record as having made lost"):
+        read("Raz {{lost.x}}.")
+    with pytest.raises(ReportError, match=r"line 8: \{.dodatkowi\}: expected .dodatkowy or no class, got .dodatkowi"):
+        read("![P.](../data/report/grid_ae.png){#fig-a .dodatkowi alt='Opis.'}")
+
+
 def test_lines_follow_the_text_and_not_its_first_likeness(read):
     same = "Model myli się rzadko, a sędzia go poprawia. " * 3
     body = f"{same}\n\n<!-- {same} -->\n\n::: obok\n{{}}\n:::\n\n{same} [Tak.]{{{{claim='a.x > 1'}}}}\n\n{same}"
@@ -376,6 +387,7 @@ def test_the_plain_markdown_needs_nothing_of_ours(checkout):
     parsed = json.loads(document._pandoc(to="json", content=written))
     figures = [of for of in nodes(parsed["blocks"]) if of["t"] == "Figure"]
     assert len(figures) == 28
+    assert "\\label{fig-wzory}" in document._pandoc(to="latex", content=written)
 
 
 def test_marks_stand_in_every_document(checkout, monkeypatch):
