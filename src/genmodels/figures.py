@@ -5,6 +5,7 @@ Digits are drawn as dark ink on white paper. Images are arrays (..., 28, 28) or 
 alike, with 56 pixels a side.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
@@ -94,7 +95,8 @@ WORDS = {
         "target": "target",
     },
 }
-_chosen = {"language": "pl"}  # no ContextVar: Jupyter may run each cell in a context of its own
+# No ContextVar: Jupyter may run each cell in a context of its own. The report's kernels set the variable.
+_chosen = {"language": "en" if os.environ.get("GENMODELS_LANG") == "en" else "pl"}
 
 
 def use_language(language: str) -> None:

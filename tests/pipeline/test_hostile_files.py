@@ -149,4 +149,6 @@ def test_a_damaged_text_of_the_report_is_taken_or_refused(copy, content):
     path = copy / "report" / "generative_models.md"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(document, "PATIENCE", 3)  # seconds
-        is_taken_or_refused(lambda: document._write_pdf(copy / "report" / "hostile.pdf"), path, content)
+        is_taken_or_refused(
+            lambda: document._write_pdf(copy / "report" / "hostile.pdf", document.read()), path, content
+        )

@@ -205,7 +205,7 @@ CAUGHT_BY_THE_BUILD = (
         'claim "1 < 2": expected comparisons of numbers joined by and, or, not; got none of metrics.json or study.json',
     ),
     (
-        "a claim that Lua reads otherwise",
+        "a claim that may be read in two ways",
         text(MARKDOWN, "zadanie_3.threes.both > 0.99", "not zadanie_3.threes.both < 0.99"),
         "expected comparisons of numbers joined by and, or, not; got",
     ),
@@ -482,7 +482,7 @@ def test_nothing_is_found_where_nothing_is_wrong(restored):
     ("mutate", "message"), [row[1:] for row in CAUGHT_BY_THE_BUILD], ids=[row[0] for row in CAUGHT_BY_THE_BUILD]
 )
 def test_the_build_stops_and_names_the_culprit(restored, monkeypatch, mutate, message):
-    monkeypatch.setattr(document, "_write_html", lambda target: None)  # the same filter would say the same once more
+    monkeypatch.setattr(document, "_write_html", lambda *_: None)  # `read` says it before
     good = document.path().read_bytes()
     mutate(restored)
     with pytest.raises((records.ReportError, files.FileError)) as stopped:
@@ -516,7 +516,7 @@ def test_verify_names_what_is_wrong_with_the_pdf(restored, contents, monkeypatch
     good = {kind: document.path(kind).read_bytes() for kind in ("pdf", "html")}
     mutate(document.path())
     for kind, content in good.items():  # what the tree makes: see the test where nothing is wrong
-        monkeypatch.setattr(document, f"_write_{kind}", lambda target, content=content: target.write_bytes(content))
+        monkeypatch.setattr(document, f"_write_{kind}", lambda target, _, content=content: target.write_bytes(content))
     monkeypatch.setattr(verify, "_contents", lambda pdf: contents if pdf.name == "built.pdf" else READ(pdf))
     try:
         found = list(verify.differences(document.path()))

@@ -1,28 +1,38 @@
 """From Markdown, figures and numbers to the PDF and the HTML. Nothing here needs Keras."""
 
+import json
 import os
 import re
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 from genmodels import config
-from genmodels.pipeline import files, fingerprint, notebooks, records, results, study
+from genmodels.pipeline import files, fingerprint, layout, notebooks, records, results, study
+from genmodels.pipeline.numbers import Numbers
 from genmodels.pipeline.records import Record, ReportError
+from genmodels.pipeline.text import BENCHMARK, SOURCE, Sources, Text
+from genmodels.pipeline.tree import attributes, nodes
 
 STANDARDS = ["a-3a", "ua-1"]  # of the PDF: to be archived, and read aloud
 PATIENCE = 120  # seconds for pandoc, which needs two; its time doubles with every bracket that is left open
-SOURCES = ("generative_models.md", "pandoc.yaml", "report.lua", "template.typ", "template.html", "references.bib")
-BENCHMARK = "benchmark"  # in provenance.json: what `make bench` made, not a notebook
-BENCHMARK_LEADS = ("metrics",)  # of the package's code, beside the runs, that decides its numbers
+SOURCES = ("generative_models.md", "pandoc.yaml", "template.typ", "template.html", "references.bib")
+BENCHMARK_LEADS = ("metrics",)  # of the package's code, beside the runs, that decides the numbers of the benchmark
 
 
 def path(kind: str = "pdf") -> Path:
     """Return where the document goes, "pdf" or "html": report/, or draft/ in the quick mode."""
     folder = records.output() if config.quick_mode() else records.root() / "report"
     return folder / f"generative_models.{kind}"
+
+
+def plain_path() -> Path:
+    """Return where the Markdown with every number filled in goes, ready for plain pandoc: build/ beside the PDF."""
+    return path("md").parent / "build" / path("md").name
 
 
 def inputs() -> dict:
@@ -32,9 +42,11 @@ def inputs() -> dict:
     tables = [records.output() / name for name in ("metrics.json", "provenance.json")]
     sums = {file.name: files.checksum(file) for file in (*sources, *pictures.values(), *tables, study.path())}
     made_by = {name: version(name) for name in ("pypandoc_binary", "typst")}
-    code = fingerprint.code("pipeline.document:_write_pdf", "pipeline.document:_write_html", but=_NOT_FOLLOWED)
+    code = fingerprint.code("pipeline.document:write", but=_NOT_FOLLOWED)
     settings = {"standards": STANDARDS, "budget": records.environment()["budget"]}
-    return {**sums, **made_by, **code, **settings, "the list of notebooks": notebooks.names()}
+    quoted = files.short([study.quotable(records.language()), _stale_numbers()])
+    names = notebooks.names()
+    return {**sums, **made_by, **code, **settings, "the list of notebooks": names, "numbers of the study": quoted}
 
 
 # Modules left out: the files that they write are inputs already.
@@ -106,65 +118,174 @@ def build() -> list[Path]:
     if wrong := list(unverified()):
         raise ReportError("\n".join(wrong))
     made_from = inputs()
-    with files.replacing(path("pdf")) as pdf, files.replacing(path("html")) as html:
-        write(pdf, html)
+    with (
+        files.replacing(path("pdf")) as pdf,
+        files.replacing(path("html")) as html,
+        files.replacing(plain_path()) as markdown,
+    ):
+        write(pdf, html, markdown)
     files.save_json(notebooks.stamp_path("document"), {"inputs": made_from, "outputs": _outputs()})
     return [path("pdf"), path("html")]
 
 
-def _pandoc(to, *arguments, target=None):
-    """Return what pandoc makes of the report; nothing where it goes to the file `target`."""
+def read() -> Text:
+    """Return the report's text, checked and with every number filled in.
+
+    Raises:
+        ReportError: with file, line and what to write instead.
+    """
+    source = _utf8(_folder() / "generative_models.md")
+    with ThreadPoolExecutor() as pool:  # each waits for a pandoc of its own
+        papers = pool.submit(_papers)
+        parsed = _pandoc(f"--defaults={_folder() / 'pandoc.yaml'}", to="json", file="generative_models.md")
+        sources = _sources(papers.result())
+    try:
+        text = Text(json.loads(parsed), source, sources, draft=config.quick_mode())
+    except RecursionError as error:
+        raise ReportError(f"{SOURCE}: expected lists and quotes within each other, got thousands") from error
+    for div in [of for of in nodes(text.blocks) if of["t"] == "Div" and attributes(of)[1] == ["zrodla"]]:
+        div["c"] = [["kolofon", [], []], json.loads(_pandoc(to="json", content=layout.colophon(text)))["blocks"]]
+    return text
+
+
+def _folder():
+    return records.root() / "report"
+
+
+def _utf8(file):
+    content = file.read_bytes()
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        place = f"line {content.count(b'%c' % 10, 0, error.start) + 1}, byte {error.start + 1}"
+        got = f"got 0x{content[error.start]:02x}; save the file with the encoding UTF-8 in your editor"
+        raise ReportError(f"report/{file.name}: {place}: expected UTF-8, {got}") from error
+
+
+def _papers():
+    """Return the names of the papers that may be cited."""
+    _utf8(_folder() / "references.bib")
+    return [paper["id"] for paper in json.loads(_pandoc(to="csljson", file="references.bib", source="biblatex"))]
+
+
+def _sources(papers):
+    needed = {records.output() / "metrics.json": "the notebooks write", study.path(): "`make study` writes"}
+    for file, maker in needed.items():
+        if not file.is_file():
+            raise ReportError(f"there is no {file.relative_to(records.root()).as_posix()}; {maker} it")
+    numbers = files.read_json(records.output() / "metrics.json", {}, results.METRICS)
+    committed, made = records.provenance(records.committed()), records.provenance()
+    if config.quick_mode():  # drafts have no benchmark of their own
+        measured = files.read_json(records.committed() / "metrics.json", {}, results.METRICS)
+        numbers |= {BENCHMARK: measured[BENCHMARK]} if BENCHMARK in measured else {}
+    there = {name: record for name, record in made.items() if name in notebooks.names()}
+    there |= {BENCHMARK: committed[BENCHMARK]} if BENCHMARK in committed else {}
+    known = {results.section(result) for record in there.values() for result in record.results}
+    values = {section: of for section, of in numbers.items() if section in known}
+    values["study"] = study.quotable(records.language())
+    old, single = _stale_numbers()
+    unmade, folders = {*numbers} - known, (records.output(), records.committed())
+    entries = list(study.noted().values())
+    return Sources(Numbers(values, old, single), unmade, there, folders, papers, study.path(), entries)
+
+
+def _stale_numbers():
+    """Return what `Numbers` takes as `old` and `single`: the study's and the benchmark's numbers of other code."""
+    old, single = study.outdated()
+    old = {key: f"{commit}, make study" for key, commit in old.items()}
+    record = records.provenance(records.committed()).get(BENCHMARK, Record({}, {}))
+    measured = f"{(record.origin.get('commit') or '?')[:10]}, make bench"
+    return old | dict.fromkeys(benchmark_stale(), measured), single
+
+
+class _Impatient(subprocess.Popen):
+    """A process that is ended after PATIENCE seconds. pypandoc has no limit of its own."""
+
+    def communicate(self, *arguments, **options):
+        try:
+            return super().communicate(*arguments, timeout=PATIENCE, **options)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            super().communicate()
+            raise
+
+
+@lru_cache
+def _pypandoc():
+    """Return pypandoc, which starts pandoc as an `_Impatient` process."""
     import pypandoc
 
-    folder = records.root() / "report"
-    results = Path(os.path.relpath(records.output(), folder)).as_posix()
-    options = ["--defaults=pandoc.yaml", "--fail-if-warnings", f"--metadata=results:{results}", *arguments]
-    options += [f"--metadata=draft:{str(config.quick_mode()).lower()}"]
-    options += [f"--output={target}"] if target else []
-    command = [pypandoc.get_pandoc_path(), "generative_models.md", f"--to={to}", *options]
+    pypandoc.subprocess = SimpleNamespace(**{**vars(subprocess), "Popen": _Impatient})
+    return pypandoc
+
+
+def _pandoc(*options, to, file=None, content=None, source="markdown", target=None, text=None):
+    """Return what pandoc makes of a file in report/, or of some content; nothing where it goes to the file `target`."""
+    pypandoc = _pypandoc()
+    extra = ["--fail-if-warnings", f"--resource-path={_folder()}", *options]
+    how = {"format": source, "extra_args": extra, "outputfile": target and str(target), "verify_format": False}
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, timeout=PATIENCE, encoding="utf-8", check=True)
+        if file:
+            return pypandoc.convert_file(str(_folder() / file), to, **how)
+        return pypandoc.convert_text(content, to, **how)
     except subprocess.TimeoutExpired as error:
         raise ReportError(
-            f"report/generative_models.md: expected pandoc to read it within {PATIENCE} s, it did not; brackets that "
+            f"{SOURCE}: expected pandoc to read it within {PATIENCE} s, it did not; brackets that "
             "are opened many times and not closed do that: look at what was written last"
         ) from error
-    except subprocess.CalledProcessError as error:
-        found = _plain(error.stderr.replace(f"{folder}{os.sep}", ""))
-        raise ReportError("\n".join(f"report/generative_models.md: {text}" for text in found)) from error
-    return done.stdout
+    except RuntimeError as error:
+        message = str(error).partition("during conversion: ")[2].replace(f"{_folder()}{os.sep}", "")
+        if text and (tex := re.search(r"Could not convert TeX math (.+?), rendering as TeX", message, re.S)):
+            raise ReportError(text.unreadable(tex[1])) from error
+        raise ReportError("\n".join(f"report/{file or SOURCE[7:]}: {found}" for found in _plain(message))) from error
 
 
 def _plain(message):
-    """Return what an author needs of an error of pandoc's: the filter's words without its stack, or the warnings."""
-    patterns = (r"report: (.+)", r"\[WARNING\] (.+(?:\n +.+)*)", r"((?:Error at|YAML parse).*(?:\n.+)?)", r"(?s)(.+)")
-    found = next(filter(None, (re.findall(pattern, message) for pattern in patterns)))
+    """Return what an author needs of an error of pandoc's."""
+    patterns = (r"\[WARNING\] (.+(?:\n +.+)*)", r"((?:Error at|YAML parse).*(?:\n.+)?)", r"(?s)(.+)")
+    found = next(filter(None, (re.findall(pattern, message) for pattern in patterns)), ["pandoc said nothing"])
     return [" ".join(text.split()) for text in found]
 
 
-def write(pdf: Path, html: Path) -> None:
-    """Write both documents at the same time: each waits for a pandoc of its own."""
+def write(pdf: Path, html: Path, markdown: Path | None = None) -> None:
+    """Write the documents at the same time; `markdown` with every number filled in, for a pandoc and LaTeX of yours."""
+    text = read()
     with ThreadPoolExecutor() as pool:
-        written = pool.submit(_write_html, html)
-        _write_pdf(pdf)
-        written.result()
+        others = [pool.submit(_write_html, html, text)]
+        others += [pool.submit(_write_markdown, markdown, text)] if markdown else []
+        _write_pdf(pdf, text)
+        for other in others:
+            other.result()
 
 
-def _write_pdf(target):
+def _write_pdf(target, text):
     import typst
 
-    source = records.root() / "report" / ".new-report.typ"  # beside what it names; two builds at once take turns
+    source = _folder() / ".new-report.typ"  # beside what it names; two builds at once take turns
     with files.lock("report.typ"):
         try:
-            source.write_text(_pandoc("typst", "--template=template.typ"), encoding="utf-8")
+            code = _set(text, layout.typst(text, _folder()), "typst", f"--template={_folder() / 'template.typ'}")
+            source.write_text(code, encoding="utf-8")
             options = {"ignore_system_fonts": True, "timestamp": 0, "pdf_standards": STANDARDS}
             typst.compile(str(source), output=str(target), root=str(records.root()), **options)
         except typst.TypstError as error:
-            raise ReportError(f"report/generative_models.md: Typst refuses what pandoc made of it: {error}") from error
+            raise ReportError(f"{SOURCE}: Typst refuses what pandoc made of it: {error}") from error
         finally:
             source.unlink(missing_ok=True)
 
 
-def _write_html(target):
-    options = ("--template=template.html", "--mathml", "--embed-resources", "--toc", "--shift-heading-level-by=1")
-    _pandoc("html5", *options, target=target)  # the title is the one heading of the first level
+def _write_html(target, text):
+    template = f"--template={_folder() / 'template.html'}"
+    options = ("--mathml", "--embed-resources", "--toc", "--shift-heading-level-by=1")  # the title is the one h1
+    _set(text, layout.html(text, _folder()), "html5", template, *options, target=target)
+
+
+def _write_markdown(target, text):
+    options = ("--standalone=false", "--columns=120")
+    body = _set(text, layout.markdown(text, plain_path().parent), "markdown-citations-smart", *options)
+    target.write_text(layout.header(text) + body, encoding="utf-8")
+
+
+def _set(text, tree, to, *options, target=None):
+    options = (f"--defaults={_folder() / 'pandoc.yaml'}", "--citeproc", *options)
+    return _pandoc(*options, to=to, content=tree, source="json", target=target, text=text)

@@ -12,6 +12,7 @@ from ipykernel.kernelspec import RESOURCES
 from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpec, KernelSpecManager
 
 from genmodels import config
+from genmodels.pipeline import records
 
 
 class OwnKernel(KernelSpecManager):
@@ -23,4 +24,5 @@ class OwnKernel(KernelSpecManager):
     def get_kernel_spec(self, kernel_name):
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         about = {"display_name": "Python 3", "language": "python", "metadata": {"debugger": True}}
-        return KernelSpec(argv=command, resource_dir=RESOURCES, env=config.one_thread_environment(), **about)
+        own = {**config.one_thread_environment(), "GENMODELS_LANG": records.language()}
+        return KernelSpec(argv=command, resource_dir=RESOURCES, env=own, **about)

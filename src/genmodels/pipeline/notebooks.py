@@ -87,6 +87,7 @@ def inputs(name: str, record: Record | None = None) -> dict:
     local, read = files_of(recorded)
     return {
         "the notebook's code": files.short(cells),
+        "language": records.language(),
         **fingerprint.code(*fingerprint.used_by([*cells, *local.values()]), but=NOT_FOLLOWED),
         **records.environment(),
         **keys(recorded),

@@ -90,6 +90,20 @@ def root() -> Path:
     raise ReportError("expected to run from a checkout of genmodels with its notebooks/ and report/ folders")
 
 
+def language() -> str:
+    """Return the language of the report's metadata: "en" for `lang: en` or `lang: en-GB`, "pl" for anything else."""
+    import yaml
+
+    path = root() / "report" / "generative_models.md"
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    try:
+        metadata = next(yaml.safe_load_all(text.removeprefix("\ufeff").lstrip()), None)
+    except yaml.YAMLError:
+        metadata = None
+    lang = metadata.get("lang") if isinstance(metadata, dict) else ""
+    return "en" if str(lang).partition("-")[0] == "en" else "pl"
+
+
 def committed() -> Path:
     """Return the folder of committed results, data/report/."""
     return root() / "data" / "report"

@@ -1,0 +1,169 @@
+"""pandoc's syntax tree, as its JSON has it: nodes are {"t": type, "c": contents}.
+
+`Places` finds the line of a node in the Markdown, which pandoc does not note.
+"""
+
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from difflib import SequenceMatcher
+from functools import cached_property
+
+NBSP = "\u00a0"
+SPACES = ("Space", "SoftBreak", "LineBreak")
+NO_ATTRIBUTES = ["", [], []]  # identifier, classes, [[name, value], ...]
+_WITH_ATTRIBUTES = ("Code", "CodeBlock", "Div", "Figure", "Image", "Link", "Span", "Table")
+_VERBATIM = ("Code", "CodeBlock", "Math", "RawBlock", "RawInline")
+_WORD = re.compile(r"\w+|\\?\$")
+
+
+def node(kind: str, contents=None) -> dict:
+    """Return a new node; one without contents, such as a Space, has no "c"."""
+    return {"t": kind} if contents is None else {"t": kind, "c": contents}
+
+
+def string(text: str) -> dict:
+    """Return a text as one Str, spaces included: no line breaks inside."""
+    return node("Str", text)
+
+
+def inlines(text: str) -> list[dict]:
+    """Return the inlines of a text in which only `code` is marked up."""
+    found = []
+    for place, part in enumerate(text.split("`")):
+        if place % 2:
+            found.append(node("Code", [NO_ATTRIBUTES, part]))
+        else:
+            found += [node("Space") if piece == " " else string(piece) for piece in re.split("( )", part) if piece]
+    return found
+
+
+def attributes(of: dict) -> tuple[str, list, dict]:
+    """Return identifier, classes and {name: value} of a node; empty ones where it can't have any."""
+    place = {"Header": 1}.get(of["t"], 0)
+    given = of["c"][place] if of["t"] in ("Header", *_WITH_ATTRIBUTES) else NO_ATTRIBUTES
+    return given[0], given[1], dict(given[2])
+
+
+def nodes(value) -> Iterator[dict]:
+    """Yield every node in the order of the document, outer ones first."""
+    if isinstance(value, dict):
+        if "t" in value:
+            yield value
+        for part in value.values():
+            yield from nodes(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from nodes(part)
+
+
+def rebuild(value, change: Callable[[dict], list | None]) -> None:
+    """Change a tree in place, inner nodes first: `change` returns the nodes to put in a node's place, or None."""
+    for part in value.values() if isinstance(value, dict) else value:
+        if isinstance(part, (dict, list)):
+            rebuild(part, change)
+    if isinstance(value, list) and any(isinstance(part, dict) and "t" in part for part in value):
+        replaced = ((part, change(part) if isinstance(part, dict) and "t" in part else None) for part in value)
+        value[:] = [new for part, instead in replaced for new in ([part] if instead is None else instead)]
+
+
+def inline_lists(value) -> Iterator[list]:
+    """Yield every list of nodes that a text is made of."""
+    if isinstance(value, list) and any(isinstance(part, dict) and part.get("t") in SPACES for part in value):
+        yield value
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from inline_lists(part)
+
+
+def pieces(value) -> Iterator[tuple[str, dict]]:
+    """Yield (text, node) of a text without its footnotes: joined, what a reader reads."""
+    if isinstance(value, list):
+        for part in value:
+            yield from pieces(part)
+    elif isinstance(value, dict) and value.get("t") in SPACES:
+        yield " ", value
+    elif isinstance(value, dict) and value.get("t") in ("Str", "MetaString"):
+        yield value["c"], value
+    elif isinstance(value, dict) and value.get("t") in ("Code", "Math"):
+        yield value["c"][1], value
+    elif isinstance(value, dict) and value.get("t") == "Cite":
+        yield from pieces(value["c"][1])
+    elif isinstance(value, dict) and value.get("t") not in ("Note", "RawInline", "RawBlock"):
+        yield from pieces(value.get("c", []))
+
+
+def plain(value) -> str:
+    """Return the text of nodes without markup and footnotes."""
+    return "".join(text for text, _ in pieces(value))
+
+
+class Places:
+    """Where the nodes of a tree stand in the Markdown that it was read from.
+
+    pandoc's reader gives no positions. The words of the tree, in their order, are therefore aligned with those of the
+    source, as for a diff; that is done once a line is asked for. A node may be changed after the tree came here.
+    """
+
+    def __init__(self, tree: list, source: str):
+        self._source = source
+        self._words, self._spans, self._kept = [], {}, []  # `_kept`: or another node could get a lost one's id
+        self._add(tree)
+
+    def _add(self, value):
+        if isinstance(value, list):
+            for part in value:
+                self._add(part)
+        if not isinstance(value, dict):
+            return
+        first, kind, contents = len(self._words), value.get("t"), value.get("c")
+        if kind == "Div":
+            self._take_attributes(value)
+        if kind == "Str":
+            self._take(contents)
+        elif kind in _VERBATIM:
+            self._take(f"${contents[1]}$" if kind == "Math" else contents[1])
+        elif kind == "Cite":
+            self._add(contents[1])
+        elif kind == "Table":  # its caption stands below it
+            self._add([contents[3:], contents[1]])
+        else:
+            self._add(contents)
+        if kind in ("Image", "Link"):
+            self._take(contents[2][0])
+        if kind in ("Header", *_WITH_ATTRIBUTES) and kind != "Div":  # the source has them behind
+            self._take_attributes(value)
+        self._spans[id(value)] = first, len(self._words)
+        self._kept.append(value)
+
+    def _take_attributes(self, of):
+        name, classes, named = attributes(of)
+        self._take(" ".join([name, *classes, *(part for pair in named.items() for part in pair)]))
+
+    def _take(self, text):
+        self._words += [word.lstrip("\\") for word in _WORD.findall(text)]
+
+    @cached_property
+    def _found(self):
+        """{word of the tree: word of the source}, both by their numbers, and the words of the source."""
+        words = list(_WORD.finditer(self._source))
+        said = [word.group().lstrip("\\") for word in words]
+        blocks = SequenceMatcher(None, self._words, said).get_matching_blocks()
+        return {a + step: b + step for a, b, size in blocks for step in range(size)}, words
+
+    def line(self, of: dict) -> int | None:
+        """Return the line, from 1, on which a node begins; None where nothing of it is found."""
+        found, words = self._found
+        if id(of) not in self._spans or not found:
+            return None
+        first, end = self._spans[id(of)]
+        known = sorted(found)
+        after = bisect_left(known, first)
+        inside = after < len(known) and known[after] < max(end, first + 1)
+        word = words[found[known[after if inside else max(after - 1, 0)]]]
+        return self._source.count("\n", 0, word.start()) + 1
+
+    def escaped(self, of: dict) -> bool:
+        """Return whether every dollar of a Str is written \\$ in the source."""
+        found, words = self._found
+        dollars = [place for place in range(*self._spans[id(of)]) if self._words[place] == "$"]
+        return all(place in found and words[found[place]].group() == "\\$" for place in dollars)
