@@ -37,8 +37,9 @@ def read(checkout):
         made = {"grid_ae.png": {"cell": 1, "runs": {"ae": [1]}}, "cover.png": {"cell": 2, "runs": {}}}
         notebook = Record({"MNIST": "abc"}, {}, ORIGIN, made)
         bench = Record({}, {}, ORIGIN, {"time_to_quality.png": {"cell": 0, "runs": {}}})
-        records = {"zadanie_1": notebook, "benchmark": bench, "study": Record({"MNIST": "abc"}, {}, ORIGIN)}
-        sources = Sources(Numbers(values, **marked), {"lost"}, records, (folder, folder), list(papers))
+        records = {"zadanie_1": notebook, "benchmark": bench}
+        study = folder / "study.json", [Record({}, {}, ORIGIN)]
+        sources = Sources(Numbers(values, **marked), {"lost"}, records, (folder, folder), list(papers), *study)
         options = [f"--defaults={checkout / 'report' / 'pandoc.yaml'}"]
         parsed = json.loads(document._pandoc(*options, to="json", content=source))
         return Text(parsed, source, sources, draft=draft)

@@ -256,7 +256,7 @@ def colophon(text: Text) -> str:
     said = words["colophon"].format(
         origins="; ".join(sorted(origins)),
         study="; ".join(sorted({_origin(record, words) for record in text.sources.entries})) or "–",
-        mnist=", ".join(sorted({record.inputs["MNIST"] for record in records.values()})),
+        mnist=", ".join(sorted({of.inputs["MNIST"] for of in records.values() if "MNIST" in of.inputs})),
         checked=len(text.claims) - unchecked,
         unchecked=words["not_checked"].format(count=unchecked) if unchecked else "",
     )
