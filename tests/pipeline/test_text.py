@@ -219,9 +219,7 @@ def test_another_encoding_is_named_at_once(checkout):
 
 
 def test_braces_and_keys_that_are_none_are_named_with_their_line(read):
-    with pytest.raises(
-        ReportError, match=r'line 10: no number "a.z" in metrics.json or study.json; did you mean "a.x"'
-    ):
+    with pytest.raises(ReportError, match=r'line 10: no number "a.z" in .*; did you mean "a.[xy]"\?'):
         read("Raz.\n\nDwa {{a.z}}.")
     with pytest.raises(ReportError, match="line 8: no notebook is on record as having made lost"):
         read("Raz {{lost.x}}.")
