@@ -243,8 +243,9 @@ def test_the_html_is_one_file_with_the_same_text(built):
 
 def test_numbers_of_the_study_are_quoted_beside_those_of_the_run(source):
     record_numbers(a={"x": 1.5})
-    studied = {"test": {"gan": {"label": {"mean": 0.99651}}}, "machine": {"processor": "Szybki 3000"}}
-    files.write_json(study.path(), studied)
+    scores, origin = {"gan": {"label": {"mean": 0.99651}}}, {"machine": {"processor": "Szybki 3000"}}
+    record = records.Record(study.inputs("gan"), study.outputs("gan", {"test": scores}), origin)
+    files.write_json(study.path(), {"test": scores, "records": {"gan": record.as_json()}})
     text = source("A{{a.x:.1f}}B {{study.test.gan.label.mean:.2%}}C {{study.machine.processor}}D")
     assert "A1,5B" in text and "99,65 %C" in text and "Szybki 3000D" in text
 

@@ -137,7 +137,7 @@ def test_with_a_fresh_study_no_number_of_it_is_marked_and_every_claim_is_checked
     assert set(numbers) == set(QUOTED)
     assert {name for name, text in numbers.items() if "†" in text or "‡" in text} == {"benchmark"}
     assert "±" in numbers["vae"] and "±" in numbers["ablation"]
-    assert "Sprawdzone zdania: 2" in copy.pdf
+    assert "Sprawdzone zdania: 2" in copy.pdf, copy.pdf
 
 
 MARKED = {"vae": "‡", "vae mean": "‡", "vae deviation": "†", "vae on validation": "†", "ablation": "†"}

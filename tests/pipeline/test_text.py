@@ -392,7 +392,7 @@ def test_the_plain_markdown_needs_nothing_of_ours(checkout):
 def test_marks_stand_in_every_document(checkout, monkeypatch):
     whole = Numbers
 
-    def marked(values):
+    def marked(values, *_):
         return whole(values, old={"study.test.vae_kl": RENEW, "benchmark": "aaaa: `make bench`"})
 
     monkeypatch.setattr(document, "Numbers", marked)
