@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -113,7 +114,7 @@ def checkout(tmp_path, monkeypatch):
 def copy_checkout(root, monkeypatch):
     """Copy what the report is made from to `root`, make it the checkout, and its results those of the present code."""
     from genmodels import config
-    from genmodels.pipeline import files, records, results, study
+    from genmodels.pipeline import document, files, records, results, study
 
     for folder in ("report", "notebooks", "data/report"):
         built = shutil.ignore_patterns("generative_models.pdf", "generative_models.html", "build", ".*")
@@ -124,6 +125,8 @@ def copy_checkout(root, monkeypatch):
         was = committed[name]
         runs = {label: {**of, "inputs": run_inputs(of["name"])} for label, of in was.runs.items()}
         records.note(name, records.Record(inputs, results.outputs(was.results), origin, was.results, runs))
+    measured = committed["benchmark"]
+    records.note("benchmark", replace(measured, inputs=document.benchmark_inputs(measured)))
     found = study.read()
     for entry, inputs in study_inputs().items():
         found["records"][entry] = records.Record(inputs, study.outputs(entry, found), origin).as_json()

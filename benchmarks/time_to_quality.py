@@ -23,9 +23,9 @@ from benchmarks import recipes
 from genmodels import config, figures, load_mnist, trained, training
 from genmodels.datasets import LABELS, Dataset, binarize
 from genmodels.experiments import BUILDERS, find
-from genmodels.pipeline import files, fingerprint, notebooks, records, results
-from genmodels.pipeline.document import BENCHMARK, BENCHMARK_LEADS
+from genmodels.pipeline import document, files, notebooks, records, results
 from genmodels.pipeline.records import Record
+from genmodels.pipeline.text import BENCHMARK
 
 SEEDS = 3
 GROWTH = 1.25  # of the number of steps from one measurement of the quality to the next
@@ -269,13 +269,7 @@ def inputs(comparisons: Iterable[Comparison]) -> dict:
     """Return everything that comparisons depend on, {what: value}: code, our runs, data and libraries."""
     runs = {name: {"name": name, "settings": None} for name in _runs(comparisons)}
     own = [f"{notebooks.FILE}benchmarks/{name}.py" for name in ("time_to_quality", "recipes")]
-    local, _ = notebooks.files_of(Record(dict.fromkeys(own), {}))
-    return {
-        **{name: files.short(text) for name, text in local.items()},
-        **fingerprint.code(*BENCHMARK_LEADS, but=notebooks.NOT_FOLLOWED),
-        **records.environment(),
-        **notebooks.keys(Record({}, {}, runs=runs)),
-    }
+    return document.benchmark_inputs(Record(dict.fromkeys(own), {}, runs=runs))
 
 
 def summary(comparison: Comparison, runs: Mapping[str, Sequence[Mapping]]) -> dict[str, dict]:

@@ -96,7 +96,7 @@ def _rows():
         rows += [("notebook", f"{name}.ipynb", why), *((_kind(result), result, why) for result in made)]
     stale = study.stale()
     rows += [("study", entry, stale.get(entry, "")) for entry in study.entries()]
-    rows += [("benchmark", name, why) for name, why in document.benchmark_stale().items()] or [("benchmark", "all", "")]
+    rows += [("benchmark", name, why) for name, why in document.benchmark_stale(all_results=True).items()]
     return rows + [("document", document.path(kind).name, document.why_stale(kind)) for kind in ("pdf", "html")]
 
 

@@ -80,22 +80,29 @@ def unverified() -> Iterator[str]:
         yield f"study.json, {name}: changed after `make study` wrote it; {back}"
 
 
-def benchmark_stale() -> dict[str, str]:
-    """Return {number of metrics.json or figure: why `make bench` has to measure it, now or again}.
-
-    A comparison depends on its own runs and on the code of all.
-    """
-    record = records.provenance(records.committed()).get(BENCHMARK)
-    if not record:
-        return {BENCHMARK: "not measured yet"}
+def benchmark_inputs(record: Record) -> dict:
+    """Return what the benchmark of a record would be made from now, {what: value}."""
     local, read = notebooks.files_of(record)
-    now = {
+    return {
         **fingerprint.code(*BENCHMARK_LEADS, but=notebooks.NOT_FOLLOWED),
         **records.environment(),
         **notebooks.keys(record),
         **{name: files.short(text) for name, text in local.items()},
         **read,
     }
+
+
+def benchmark_stale(*, all_results: bool = False) -> dict[str, str]:
+    """Return {number of metrics.json or figure: why `make bench` has to measure it, now or again}.
+
+    With `all_results` fresh ones, too: {name: ""}.
+
+    A comparison depends on its own runs and on the code of all.
+    """
+    record = records.provenance(records.committed()).get(BENCHMARK)
+    if not record:
+        return {BENCHMARK: "not measured yet"}
+    now = benchmark_inputs(record)
 
     def why(result, how):
         others = {f"run {name}" for name in record.runs if name not in how["runs"]}
@@ -104,7 +111,7 @@ def benchmark_stale() -> dict[str, str]:
         part = Record(old, {name: record.outputs.get(name) for name in written})
         return part.why_stale(new, written, "`make bench`", records.since(record))
 
-    return {result: found for result, how in record.results.items() if (found := why(result, how))}
+    return {result: found for result, how in record.results.items() if (found := why(result, how)) or all_results}
 
 
 def build() -> list[Path]:
