@@ -159,36 +159,40 @@ def crash_test(
         A row of the table, see `main`, and the findings, one text each.
     """
 
-    def begin():
-        for name in phase.fresh:
-            path = root / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-
-    def compare():
-        found = results(root)
-        wrong = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
-        findings.extend(f"{phase.name}: {name} differs from the undisturbed run" for name in wrong)
-        findings.extend(f"{phase.name}: {name} is left behind" for name in left_behind(root))
-
-    begin()
+    _begin(root, phase)
     seconds, expected = finish(root, phase.command), results(root)
     done, ends, orphans, findings = 0, 0, 0, []
-    begin()
+    _begin(root, phase)
     while done < kills:
         process = start(root, phase.command)
         try:
             process.wait(timeout=rng.uniform(0, within * seconds))
             ends += 1
-            compare()
-            begin()
+            findings += _differences(root, phase, expected)
+            _begin(root, phase)
         except subprocess.TimeoutExpired:
             orphans += kill(process, alone=bool(done % 2))
             done += 1
     finish(root, phase.command)
-    compare()
+    findings += _differences(root, phase, expected)
     if orphans:
         findings.append(f"{phase.name}: {orphans} processes outlived the one that had started them")
     return (phase.name, f"{seconds:.0f}", done, ends + 1, len(expected), len(findings)), findings
+
+
+def _begin(root, phase):
+    """Remove everything that a phase makes."""
+    for name in phase.fresh:
+        path = root / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _differences(root, phase, expected):
+    """Return a text for each result that differs from the undisturbed run, and for each file left behind."""
+    found = results(root)
+    wrong = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
+    differing = [f"{phase.name}: {name} differs from the undisturbed run" for name in wrong]
+    return differing + [f"{phase.name}: {name} is left behind" for name in left_behind(root)]
 
 
 def main(kills: int = 120, seed: int = 0) -> list[str]:

@@ -3,6 +3,8 @@
 They follow the published networks, batch sizes, optimizers and losses. `EPOCHS` has their published durations.
 """
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 from keras import KerasTensor, layers, ops
@@ -136,7 +138,7 @@ class PlainGAN(keras.Model):
             images = ops.concatenate([images, planes], axis=-1)
         return self.discriminator(images, training=True)
 
-    def train_step(self, data):
+    def train_step(self, data: Sequence[KerasTensor]) -> dict[str, KerasTensor]:
         """Train both networks on one batch."""
         images, label = self.low + (1 - self.low) * data[0], ops.one_hot(ops.cast(data[1], "int32"), LABELS)
         with tf.GradientTape(persistent=True) as tape:
@@ -205,7 +207,7 @@ def dcgan(seed: int) -> PlainGAN:
         The DCGAN among TensorFlow's tutorials.
     """
 
-    def normalised(layer):
+    def normalised(layer: layers.Layer) -> list[layers.Layer]:
         return [layer, layers.BatchNormalization(), layers.LeakyReLU(0.3)]
 
     options = {"padding": "same", "use_bias": False}

@@ -88,7 +88,7 @@ def measure(*, images: int, side: int, latent_dim: int, batch_size: int, threads
     with tempfile.TemporaryDirectory() as folder:
         stored = moved_digits(Path(folder) / "images", images)
 
-        def make(chosen, rng):
+        def make(chosen: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray]:
             batch = datasets.binarize(stored[chosen] / np.float32(255))
             return (np.tile(batch, (1, repeats, repeats, 1))[:, :side, :side],)
 

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 import psutil
 import tensorflow as tf
+from matplotlib.figure import Figure
 
 from benchmarks import recipes
 from genmodels import config, figures, load_mnist, trained, training
@@ -174,7 +175,7 @@ class Clock(keras.callbacks.Callback):
         self.name, self.measure, self.reached, self.limit = name, measure, reached, limit
         self.found = {"seconds": [], "cpu": [], "steps": [], "quality": []}
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         """Start the clock."""
         self.seconds = self.cpu = 0.0
         self.epoch, self.next = 0, 50
@@ -183,11 +184,11 @@ class Clock(keras.callbacks.Callback):
     def _start(self):
         self.start = time.perf_counter(), time.process_time()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Remember the epoch, from which steps are counted."""
         self.epoch = epoch
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Measure, if it is time to."""
         step = self.epoch * self.params["steps"] + batch + 1
         if step >= self.next:
@@ -195,7 +196,7 @@ class Clock(keras.callbacks.Callback):
             self.next = GROWTH * step
             self._start()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict | None = None) -> None:
         """Measure once more, unless the last measurement stopped the training."""
         if not self.model.stop_training:
             self._measure((self.epoch + 1) * self.params["steps"])
@@ -338,7 +339,7 @@ def compare(comparisons: Sequence[Comparison], seeds: int) -> dict[str, dict[str
     return found
 
 
-def write(numbers: dict, figure, made_from: dict, origin: dict) -> None:
+def write(numbers: dict, figure: Figure, made_from: dict, origin: dict) -> None:
     """Write the benchmark's numbers and figure for the report, and their record.
 
     Args:
@@ -364,7 +365,9 @@ def write(numbers: dict, figure, made_from: dict, origin: dict) -> None:
 @click.argument("limit", type=float, required=False)
 @click.option("--seeds", type=click.IntRange(1), default=SEEDS, show_default=True, help="How many.")
 @click.option("--only", type=click.Choice(list(COMPARISONS)), multiple=True, help="Run these alone; write nothing.")
-def main(name, who, seed, limit, seeds, only):
+def main(
+    name: str | None, who: str | None, seed: int | None, limit: float | None, seeds: int, only: Sequence[str]
+) -> None:
     """Run all comparisons, for the report; or train one side of one with one seed, as JSON on standard output."""
     if who:
         json.dump(train(COMPARISONS[name], who, seed, limit), sys.stdout)

@@ -110,7 +110,7 @@ def _accuracies(reconstruct, classifiers, split):
     """Return reconstruction_accuracy and endpoint_accuracy of both classifiers."""
     images, ends = reconstruct(split.images), reconstruct(pairs(split).reshape(-1, SIDE, SIDE, 1))
 
-    def measure(classifier):
+    def measure(classifier: keras.Model) -> dict[str, float]:
         return {
             "reconstruction_accuracy": metrics.label_accuracy(classifier, images, split.labels)["overall"],
             "endpoint_accuracy": float((classifier.classify(ends) == np.ravel(PAIRS)).mean()),
@@ -262,7 +262,7 @@ def _sample_scores(drawn, even, classifiers, references, split):
     """
     block = min(1_000, len(drawn) // 2, len(split) // 2)
 
-    def measure(classifier, reference):
+    def measure(classifier: keras.Model, reference: np.ndarray) -> dict[str, float]:
         accuracy = metrics.label_accuracy(classifier, even.images, even.labels)
         features = classifier.features(drawn.images)
         return {

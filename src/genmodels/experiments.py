@@ -200,7 +200,7 @@ def model_builder(kind: str, *, draws: tuple[str, ...] | None = None) -> Callabl
         def build(settings, splits): ...; return Setup(model, len(images), lambda chosen, rng: (images[chosen],))
     """
 
-    def register(build):
+    def register(build: Callable[..., Setup]) -> Callable[..., Setup]:
         BUILDERS[kind], build.draws = build, draws
         return build
 
@@ -216,7 +216,7 @@ def _adam(settings, count, **options):
 
 
 @model_builder("autoencoder")
-def build_autoencoder(settings, splits):
+def build_autoencoder(settings: dict, splits: datasets.Dataset) -> Setup:
     """Set up an autoencoder."""
     from genmodels.models.autoencoder import AE
 
@@ -227,7 +227,7 @@ def build_autoencoder(settings, splits):
 
 
 @model_builder("vae", draws=())
-def build_vae(settings, splits):
+def build_vae(settings: dict, splits: datasets.Dataset) -> Setup:
     """Set up a VAE on binarized images."""
     from genmodels.models.vae import VAE
 
@@ -239,7 +239,7 @@ def build_vae(settings, splits):
 
 
 @model_builder("conditional_vae", draws=("label", "position"))
-def build_conditional_vae(settings, splits):
+def build_conditional_vae(settings: dict, splits: datasets.Dataset) -> Setup:
     """Set up a conditional VAE on binarized images, each in a new cell each time."""
     from genmodels.models.conditional_vae import ConditionalVAE
 
@@ -251,7 +251,7 @@ def build_conditional_vae(settings, splits):
 
 
 @model_builder("gan", draws=("label",))
-def build_gan(settings, splits):
+def build_gan(settings: dict, splits: datasets.Dataset) -> Setup:
     """Set up a conditional GAN with its monitor."""
     from genmodels.models.gan import ConditionalGAN
     from genmodels.training import GANMonitor
@@ -265,13 +265,13 @@ def build_gan(settings, splits):
 
 
 @model_builder("classifier")
-def build_classifier(settings, splits):
+def build_classifier(settings: dict, splits: datasets.Dataset) -> Setup:
     """Set up a classifier of real images."""
     return _classifier_setup(splits.train, settings, splits)
 
 
 @model_builder("gan_train")
-def build_gan_train(settings, splits, gan, *, count=60_000):
+def build_gan_train(settings: dict, splits: datasets.Dataset, gan: Any, *, count: int = 60_000) -> Setup:
     """Set up a classifier, built like the second reference classifier, of `count` images that the GAN generates."""
     count = len(splits.train) if config.quick_mode() else count
     labels = np.arange(count) % datasets.LABELS

@@ -21,7 +21,7 @@ class ConstantThenLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         super().__init__()
         self.learning_rate, self.steps = learning_rate, steps
 
-    def __call__(self, step):
+    def __call__(self, step: keras.KerasTensor) -> keras.KerasTensor:
         """Return the learning rate at a step, counted from 0."""
         left = 1 - keras.ops.cast(step, "float32") / self.steps
         return self.learning_rate * keras.ops.clip(2 * left, 0.0, 1.0)
@@ -39,7 +39,7 @@ class FusedAdam(keras.optimizers.Adam):
     most of a step of small dense networks. Arguments are those of keras.optimizers.Adam.
     """
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor) -> None:
         """Update one weight and its two moments."""
         if self.amsgrad:  # the fused operation has no AMSGrad
             return super().update_step(gradient, variable, learning_rate)

@@ -110,26 +110,26 @@ class Progress(keras.callbacks.Callback):
         super().__init__()
         self.name, self.position = name, position
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         """Open the bar."""
         self.total = self.params["epochs"] * self.params["steps"]
         self.start, self.begun = time.monotonic(), None
         self.bar = tqdm(total=self.total, desc=self.name, position=self.position, unit="step", disable=None)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Show the number of the epoch."""
         self.epoch = epoch
         if self.begun is None:  # a resumed training does not start at 0
             self.begun = epoch / self.params["epochs"]
         self.bar.set_description(f"{self.name}, epoch {epoch + 1}/{self.params['epochs']}")
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Advance the bar."""
         done = min(batch + 1, self.params["steps"])  # Keras counts whole rounds of STEPS
         self.bar.update(self.epoch * self.params["steps"] + done - self.bar.n)
         self.bar.set_postfix_str(self._losses(logs), refresh=False)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Print a line if there is no terminal."""
         if self.bar.disable:
             done = (epoch + 1) / self.params["epochs"]
@@ -137,7 +137,7 @@ class Progress(keras.callbacks.Callback):
             line = f"{self.name}: epoch {epoch + 1}/{self.params['epochs']}, {self._losses(logs)}, {left:.0f} s left"
             print(line, file=sys.stderr, flush=True)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict | None = None) -> None:
         """Close the bar."""
         self.bar.close()
 
@@ -157,16 +157,16 @@ class StopOnNonFinite(keras.callbacks.Callback):
         super().__init__()
         self.name = name
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Remember the epoch for the error message."""
         self.epoch = epoch
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Check the losses and metrics."""
         if not np.isfinite(list(logs.values())).all():
             self._stop(min(batch + 1, self.params["steps"]), logs)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Check the weights: no loss has seen those of the last step."""
         if self._bad():
             self._stop(self.params["steps"], logs)
@@ -220,7 +220,7 @@ class Checkpoint(keras.callbacks.Callback):
         super().__init__()
         self.save = save
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Save the variables and the history up to this epoch."""
         if self.model.stop_training:
             return
@@ -252,18 +252,16 @@ def fit(
     checkpoint: Mapping[str, np.ndarray] | None = None,
     save: Callable[[dict[str, np.ndarray]], Any] | None = None,
 ) -> dict[str, list]:
-    """Train a compiled model.
-
-    An interrupted training can be resumed from its last saved state, with the same result as without the interruption.
+    """Train a compiled model. A training resumed from a saved state ends with the same result as an undisturbed one.
 
     Args:
         model: A compiled model.
         batches: Training batches.
-        epochs: Number of epochs, counted from the start of the training, also when it is resumed.
+        epochs: Number of epochs, those before the saved state included.
         name: Name of the training, for the progress bar and for errors.
         position: Line of the progress bar, counted from 0.
         validation: Arrays for the model's `evaluate`; None for no validation.
-        callbacks: Callbacks of Keras. Values that they put into `logs` at the end of an epoch join the history.
+        callbacks: Callbacks of Keras. Values that they add to `logs` at the end of an epoch join the history.
         checkpoint: State to resume from: the last argument of `save`. None starts anew.
         save: Function called with the state of the training, {name: array}, after each epoch.
 
@@ -273,25 +271,26 @@ def fit(
     Raises:
         FloatingPointError: A number is not finite. The message names the epoch, the step and the first bad tensor.
     """
+    history = _ready(model, checkpoint)
+    begin = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.begin(epoch))
+    saving = [Checkpoint(save)] if save else []
+    everything = [begin, StopOnNonFinite(name), *callbacks, history, *saving, Progress(name, position)]
+    start = len(next(iter(history.history.values()), ()))
+    held_out = {"validation_data": validation, "validation_batch_size": VALIDATION_BATCH_SIZE}
+    options = {"epochs": epochs, "initial_epoch": start, "shuffle": False, "verbose": 0}  # `batches` are shuffled
+    model.fit(batches.dataset(), callbacks=everything, **held_out, **options)
+    return _plain(history.history)
+
+
+def _ready(model, checkpoint):
+    """Make a model ready for `fit`, in the state of a checkpoint if there is one; return its history up to there."""
     model.steps_per_execution = STEPS
     if all(layer.built for layer in model.layers):  # an unbuilt layer has no weights to build an optimizer for
         built_optimizers(model)
     history = keras.callbacks.History()
     if checkpoint:
         history.history = _restore(model, checkpoint)
-    begin = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.begin(epoch))
-    saving = [Checkpoint(save)] if save else []
-    model.fit(
-        batches.dataset(),
-        epochs=epochs,
-        initial_epoch=len(next(iter(history.history.values()), ())),
-        validation_data=validation,
-        validation_batch_size=VALIDATION_BATCH_SIZE,
-        shuffle=False,  # `batches` are shuffled
-        verbose=0,
-        callbacks=[begin, StopOnNonFinite(name), *callbacks, history, *saving, Progress(name, position)],
-    )
-    return _plain(history.history)
+    return history
 
 
 PATIENCE = 2  # failing epochs in a row that stop the training
@@ -330,7 +329,7 @@ class GANMonitor(keras.callbacks.Callback):
         self.usual_distance = _distance(images, labels)
         self.failure_reason = None
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Add the measurements to `logs`, print a failure, and stop after PATIENCE of them."""
         images = self.model.generate(self.labels, seed=0, averaged=False)  # the average lags behind at first
         logs["label_accuracy"] = float((self.neighbours.predict(_flat(images)) == self.labels).mean())

@@ -40,17 +40,21 @@ def array(
         values = np.asarray(values)
     except ValueError:  # rows of different lengths
         raise ValueError(f"{expected}, got rows of different lengths") from None
-    fits = not shape or (
-        values.ndim == len(shape)
-        and all(length if isinstance(axis, str) else length == axis for axis, length in zip(shape, values.shape))
-    )
     if values.dtype.kind not in ("iu" if whole else "fiub"):
         raise ValueError(f"{expected}, got dtype {values.dtype}: {values.tolist()!r:.80}")
-    if not fits:
+    if shape and not _fits(values.shape, shape):
         raise ValueError(f"{expected}, got shape {values.shape}")
     if (found := _outside(values, low, high)) is not None:
         raise ValueError(f"{expected}, got {found}")
     return values
+
+
+def _fits(found, expected):
+    """Return whether a shape is the expected one, in which a letter stands for any length except 0."""
+    pairs = zip(expected, found)
+    return len(found) == len(expected) and all(
+        length if isinstance(axis, str) else length == axis for axis, length in pairs
+    )
 
 
 def number(

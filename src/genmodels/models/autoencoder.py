@@ -1,6 +1,7 @@
 """The autoencoder: it encodes images as a few numbers and decodes them back."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -57,7 +58,9 @@ class AE(Float32, keras.Model):
         """Return reconstructions (B, 28, 28, 1) in (0, 1)."""
         return ops.sigmoid(self.decoder(self.encoder(images, training=training), training=training))
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> KerasTensor:
         """Return the squared error, summed over the pixels of an image and averaged over the batch."""
         squared_error = ops.sum(ops.square(as_floats(x) - y_pred), axis=(1, 2, 3))
         self.mse.update_state(squared_error / (28 * 28))

@@ -166,7 +166,9 @@ class ConditionalVAE(VAE):
             "fake_label_logits": fake_label_logits,
         }
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> KerasTensor:
         """Return the loss of VAE.compute_loss; with a classifier add the cross-entropies of both label logits."""
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
         if not self.classifier:

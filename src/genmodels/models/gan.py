@@ -172,7 +172,7 @@ class ConditionalGAN(Float32, keras.Model):
         names = ("generator_optimizer", "discriminator_optimizer")
         return {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in names}
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict) -> None:
         """Compile with the optimizers of `get_compile_config`."""
         self.compile(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
 
@@ -217,7 +217,7 @@ class ConditionalGAN(Float32, keras.Model):
         accuracy = 0.5 * (ops.mean(ops.cast(real > 0, "float32")) + ops.mean(ops.cast(fake <= 0, "float32")))
         return g_loss, d_loss, accuracy
 
-    def train_step(self, batch):
+    def train_step(self, batch: Sequence[KerasTensor]) -> dict[str, KerasTensor]:
         """Train both networks on the same fakes, which are thus generated and discriminated only once."""
         images, label = _floats_of(batch)
         networks = (self.generator, self.generator_optimizer), (self.discriminator, self.discriminator_optimizer)
@@ -232,7 +232,7 @@ class ConditionalGAN(Float32, keras.Model):
             average.assign(self.average_decay * average + (1 - self.average_decay) * latest)
         return self._track(_len_of(images), g_loss, d_loss, accuracy)
 
-    def test_step(self, batch):
+    def test_step(self, batch: Sequence[KerasTensor]) -> dict[str, KerasTensor]:
         """Compute the same losses without training."""
         images, label = _floats_of(batch)
         losses = self.losses(images, label, self._draw(label, training=False), training=False)

@@ -1,6 +1,7 @@
 """The variational autoencoder, with both forms of its KL term."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -81,7 +82,9 @@ class VAE(Float32, keras.Model):
         logits = self.decoder(z, training=training)
         return {"logits": logits, "z_mean": z_mean, "z_log_var": z_log_var, "z": z}
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> KerasTensor:
         """Return -(logpx_z + logpz - logqz_x), averaged over the batch, in nats.
 
         KL_FORMS[self.kl] computes the last two terms, and `beta` multiplies them.
