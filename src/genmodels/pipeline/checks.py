@@ -3,9 +3,13 @@
 import re
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
 from genmodels.pipeline.numbers import grouped
 from genmodels.pipeline.tree import NBSP, attributes, nodes, pieces, plain
+
+if TYPE_CHECKING:
+    from genmodels.pipeline.text import Text
 
 ATTRIBUTES = {"Span": ("claim", "alt"), "Image": ("width",)}
 CLASSES = {"Span": ("ustalone",), "Image": ("dodatkowy",), "Div": ("obok", "zrodla")}
@@ -23,7 +27,7 @@ _NO_RESULTS = (
 )
 
 
-def check(text) -> None:
+def check(text: "Text") -> None:
     """Check a `Text` before its numbers are filled in."""
     kinds = {"Cite": _citation, "Str": _dollar, "RawBlock": _raw, "RawInline": _raw, "Image": _picture}
     for of in nodes(text.blocks):

@@ -10,6 +10,7 @@ from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from genmodels import config
 from genmodels.pipeline import files, fingerprint, layout, notebooks, records, results, study
@@ -208,7 +209,7 @@ def _stale_numbers():
 class _Impatient(subprocess.Popen):
     """A process that is ended after PATIENCE seconds. pypandoc has no limit of its own."""
 
-    def communicate(self, *arguments, **options):
+    def communicate(self, *arguments: Any, **options: Any) -> tuple:
         try:
             return super().communicate(*arguments, timeout=PATIENCE, **options)
         except subprocess.TimeoutExpired:

@@ -18,10 +18,10 @@ from genmodels.pipeline import records
 class OwnKernel(KernelSpecManager):
     """A kernel spec manager that knows one kernel: this Python."""
 
-    def find_kernel_specs(self):
+    def find_kernel_specs(self) -> dict[str, str]:
         return {NATIVE_KERNEL_NAME: RESOURCES}
 
-    def get_kernel_spec(self, kernel_name):
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         about = {"display_name": "Python 3", "language": "python", "metadata": {"debugger": True}}
         own = {**config.one_thread_environment(), "GENMODELS_LANG": records.language()}

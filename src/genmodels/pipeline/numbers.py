@@ -2,13 +2,14 @@
 
 import math
 import re
+from typing import Any
 
 from genmodels.pipeline.tree import NBSP
 
 OLD, SINGLE = "†", "‡"
 
 
-def formatted(value, form: str, words: dict) -> str:
+def formatted(value: float | str, form: str, words: dict) -> str:
     """Return a number as the language writes it: 1234.5 and ".1f" give "1234,5" in Polish; a text stays as it is."""
     if isinstance(value, str):
         return value
@@ -69,7 +70,7 @@ class Numbers:
         own = [f"{key}{part}" for key in self._single for part in ("", ".mean", ".values.0")]
         return sorted({*self._quotable, *own})
 
-    def find(self, key: str):
+    def find(self, key: str) -> Any:
         """Return what a key stands for. Raises KeyError where it stands for nothing."""
         for base in self._single:
             if key in (base, f"{base}.mean", f"{base}.values.0"):

@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from difflib import SequenceMatcher
 from functools import cached_property
+from typing import Any
 
 NBSP = "\u00a0"
 SPACES = ("Space", "SoftBreak", "LineBreak")
@@ -17,7 +18,7 @@ _VERBATIM = ("Code", "CodeBlock", "Math", "RawBlock", "RawInline")
 _WORD = re.compile(r"\w+|\\?\$")
 
 
-def node(kind: str, contents=None) -> dict:
+def node(kind: str, contents: Any = None) -> dict:
     """Return a new node; one without contents, such as a Space, has no "c"."""
     return {"t": kind} if contents is None else {"t": kind, "c": contents}
 
@@ -45,7 +46,7 @@ def attributes(of: dict) -> tuple[str, list, dict]:
     return given[0], given[1], dict(given[2])
 
 
-def nodes(value) -> Iterator[dict]:
+def nodes(value: Any) -> Iterator[dict]:
     """Yield every node in the order of the document, outer ones first."""
     if isinstance(value, dict):
         if "t" in value:
@@ -57,7 +58,7 @@ def nodes(value) -> Iterator[dict]:
             yield from nodes(part)
 
 
-def rebuild(value, change: Callable[[dict], list | None]) -> None:
+def rebuild(value: Any, change: Callable[[dict], list | None]) -> None:
     """Change a tree in place, inner nodes first: `change` returns the nodes to put in a node's place, or None."""
     for part in value.values() if isinstance(value, dict) else value:
         if isinstance(part, (dict, list)):
@@ -67,7 +68,7 @@ def rebuild(value, change: Callable[[dict], list | None]) -> None:
         value[:] = [new for part, instead in replaced for new in ([part] if instead is None else instead)]
 
 
-def inline_lists(value) -> Iterator[list]:
+def inline_lists(value: Any) -> Iterator[list]:
     """Yield every list of nodes that a text is made of."""
     if isinstance(value, list) and any(isinstance(part, dict) and part.get("t") in SPACES for part in value):
         yield value
@@ -75,7 +76,7 @@ def inline_lists(value) -> Iterator[list]:
         yield from inline_lists(part)
 
 
-def pieces(value) -> Iterator[tuple[str, dict]]:
+def pieces(value: Any) -> Iterator[tuple[str, dict]]:
     """Yield (text, node) of a text without its footnotes: joined, what a reader reads."""
     if isinstance(value, list):
         for part in value:
@@ -92,7 +93,7 @@ def pieces(value) -> Iterator[tuple[str, dict]]:
         yield from pieces(value.get("c", []))
 
 
-def plain(value) -> str:
+def plain(value: Any) -> str:
     """Return the text of nodes without markup and footnotes."""
     return "".join(text for text, _ in pieces(value))
 
