@@ -126,6 +126,11 @@ def stamp_path(name: str) -> Path:
     return cache_folder("stamps") / f"{name}.json"
 
 
+def stamp(name: str, record: Record) -> None:
+    """Note that this machine has just made the results of a notebook."""
+    files.save_json(stamp_path(name), {"record": record.as_json(), "machine": config.numerics()})
+
+
 def cache_folder(name: str) -> Path:
     """Return a folder of the cache; the quick mode has its own."""
     return config.cache_folder() / (f"{name}-draft" if config.quick_mode() else name)
@@ -137,12 +142,16 @@ def why_stale(name: str, *, here: bool = True) -> str:
     Args:
         here: whether results that were made elsewhere and committed count as stale.
     """
-    record, stamp = records.provenance().get(name), stamp_path(name)
-    if not record:
+    if not (record := records.provenance().get(name)):
         return "not made yet"
-    if here and files.load_json(stamp) != record.as_json():
-        return "not made here yet"
-    moment = files.when(stamp) if here else records.since(record)
+    moment = records.since(record)
+    if here:
+        stamp = files.load_json(stamp_path(name)) or {}
+        if stamp.get("record") != record.as_json():
+            return "not made here yet"
+        moment = files.when(stamp_path(name))
+        if changed := records.changes(stamp["machine"], config.numerics(), moment):
+            return changed
     return record.why_stale(inputs(name, record), results.outputs(record.results), "the notebook", moment)
 
 
@@ -212,7 +221,7 @@ def _run(name, kernels):
         raise ReportError(f"notebooks/{name}.ipynb was run, but {changed}; start again")
     record = Record(made_from, results.outputs(journal["results"]), origin, journal["results"], runs)
     records.note(name, record)
-    files.save_json(stamp_path(name), record.as_json())
+    stamp(name, record)
     print(f"{name}: done in {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
 
 
