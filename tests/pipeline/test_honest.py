@@ -204,4 +204,4 @@ def test_after_a_change_of_the_data(changed):
         )
     assert (copy.root / "draft" / "generative_models.pdf").read_bytes() == before
     status = copy.genmodels("status").splitlines()
-    assert all("MNIST changed" in line for line in status if line.startswith(("run", "notebook", "study")))
+    assert all("stale: MNIST" in line for line in status if line.startswith(("run", "notebook", "study")))

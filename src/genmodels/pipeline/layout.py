@@ -10,8 +10,6 @@ from genmodels.pipeline.records import Record, ReportError
 from genmodels.pipeline.text import SOURCE, Text
 from genmodels.pipeline.tree import NBSP, NO_ATTRIBUTES, attributes, node, nodes, plain, rebuild, string
 
-LOGO = "Znak_graficzny_AGH.svg.png"  # not ours to ship; where it exists it takes the cover's place
-
 # What pdflatex needs for signs that its fonts lack; figures stay where the text has them, with the numbers they bring.
 LATEX = r"""\usepackage{float}\floatplacement{figure}{H}
 \usepackage{caption}\captionsetup[figure]{labelformat=empty}
@@ -52,10 +50,12 @@ def _texts(value):
 
 def cover(text: Text) -> Path:
     """Return the picture of the title page."""
-    logo = text.sources.folders[1] / LOGO
-    if not logo.is_file() and not text.sources.maker("cover.png"):
-        text.stop("no notebook is on record as having made ../data/report/cover.png")
-    return logo if logo.is_file() else text.sources.picture("cover.png")
+    logo, name = (plain(text.meta.get(which)) for which in ("logo-file", "cover-file"))  # from report/pandoc.yaml
+    if logo and (found := text.sources.folders[1] / logo).is_file():
+        return found
+    if not text.sources.maker(name):
+        text.stop(f"no notebook is on record as having made ../data/report/{name}")
+    return text.sources.picture(name)
 
 
 def typst(text: Text, folder: Path) -> str:
@@ -245,7 +245,7 @@ def colophon(text: Text) -> str:
     """Return the Markdown of what made each figure and the numbers of each notebook."""
     words, records, rows, origins = text.words, text.sources.records, {}, set()
     shown = {figure.file.name: f"{words['short_figure']}{figure.number}" for figure in text.figures.values()}
-    shown.setdefault("cover.png", words["cover"])
+    shown.setdefault(plain(text.meta.get("cover-file")), words["cover"])
     for maker, record in records.items():
         for result, of in record.results.items():
             kind = words["picture" if result.endswith(".png") else "numbers"]
