@@ -126,7 +126,17 @@ CAUGHT_BY_THE_BUILD = (
     (
         "no provenance",
         file(PROVENANCE, lambda path: path.unlink()),
-        "provenance.json: expected the record of study.json",
+        "no notebook is on record as having made ../data/report/learning_ae.png",
+    ),
+    (
+        "scores of the study without a record",
+        number(STUDY, lambda study: study["records"].pop("gan")),
+        "study.json, gan has no record: changed after `make study` wrote it",
+    ),
+    (
+        "inputs of an entry of the study changed by hand",
+        number(STUDY, lambda study: study["records"]["gan"]["inputs"].update(keras="3.0")),
+        "as the key of gan's inputs",
     ),
     (
         "a record changed by hand",
