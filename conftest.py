@@ -42,6 +42,16 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: (item.path.suffix != ".ipynb", first.get(item.path.name, len(first))))
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Say what is stale of the study and the benchmark, which no test makes anew."""
+    from genmodels import cli
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENMODELS_BUDGET", "full")
+        for text in cli.what_is_stale():
+            terminalreporter.write_line(text)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
     """The caller's budget is that of notebooks; no test depends on it."""

@@ -134,7 +134,8 @@ def verify(pdf: str | None) -> None:
     for text in checks.differences(pdf):
         click.echo(text)
         found += 1
-    _say_what_is_stale()
+    for text in what_is_stale():
+        click.echo(text)
     click.echo(f"{_shown(pdf)}: {f'{found} differences from' if found else 'holds what is in'} this checkout")
     raise SystemExit(bool(found))
 
@@ -200,7 +201,8 @@ def build_report(jobs: int) -> None:
 def _say_whether_within_the_study():
     from genmodels.pipeline import verify as checks
 
-    _say_what_is_stale()
+    for text in what_is_stale():
+        click.echo(text)
     if not config.quick_mode() and (rows := checks.beside_the_study()):
         inside = sum(abs(value - mean) <= margin for *_, value, mean, margin in rows)
         click.echo(
@@ -210,16 +212,16 @@ def _say_whether_within_the_study():
             click.echo(f"  too far: {run} {name}: {value:.4g}, expected {mean:.4g} ± {margin:.2g}")
 
 
-def _say_what_is_stale():
-    """Say which entries of the study and of the benchmark, which take hours, are of other code. Return how many."""
-    entries, measured = study.stale(), document.benchmark_stale()
+def what_is_stale() -> list[str]:
+    """Return what to say of entries of the study and parts of the benchmark, which take hours, of other code."""
+    entries, measured, said = study.stale(), document.benchmark_stale(), []
     if entries:
         some, several = f"{len(entries)} of {len(study.entries())} entries", len(set(entries.values())) > 1
         why = "several inputs changed" if several else next(iter(entries.values()))
-        click.echo(f"the study is stale in {some}: {why}; `make study` renews it.")
+        said.append(f"the study is stale in {some}: {why}; `make study` renews it.")
     if measured:
-        click.echo(f"the benchmark is stale: {next(iter(measured.values()))}; `make bench` renews it.")
-    return len(entries) + len(measured)
+        said.append(f"the benchmark is stale: {next(iter(measured.values()))}; `make bench` renews it.")
+    return said
 
 
 @main.command("release-check")
