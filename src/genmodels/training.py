@@ -31,7 +31,7 @@ def prepare(seed: int) -> None:
     if not config.use_one_thread():
         raise RuntimeError(
             "expected TensorFlow to be unused or on one thread, but it already runs with several; "
-            "call genmodels.trained before any other TensorFlow code of this process"
+            "call this before any other TensorFlow code of this process, or use genmodels.trained, which works then too"
         )
     tf.config.experimental.enable_op_determinism()
     # This optimisation may drop the order between the read of a weight and its next update. That concerns weights which

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from genmodels import canvas, datasets, experiments
+from genmodels import canvas, config, datasets, experiments
 from genmodels.pipeline import store
 
 DEFAULTS = {"floatx": "float32", "epsilon": 1e-07, "backend": "tensorflow", "image_data_format": "channels_last"}
@@ -96,7 +96,13 @@ def test_training_loading_and_use_do_not_depend_on_keras_json(usual, tmp_path, s
     expected, cache = usual
     (tmp_path / "keras.json").write_text(json.dumps({**DEFAULTS, **settings}))
     here = os.pathsep.join([os.path.dirname(__file__), *sys.path])
-    mine = {"KERAS_HOME": str(tmp_path), "GENMODELS_BUDGET": "smoke", "GENMODELS_CACHE": str(cache), "PYTHONPATH": here}
+    mine = {
+        **config.one_thread_environment(),
+        "KERAS_HOME": str(tmp_path),
+        "GENMODELS_BUDGET": "smoke",
+        "GENMODELS_CACHE": str(cache),
+        "PYTHONPATH": here,
+    }
     command = [sys.executable, "-c", "import test_keras_json; test_keras_json.main()"]
     done = subprocess.run(command, env={**os.environ, **mine}, stdout=subprocess.PIPE, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
