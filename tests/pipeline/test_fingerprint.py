@@ -62,7 +62,7 @@ def test_fields_of_a_dataclass_count(package):
         ("training.py", "MIN_DIVERSITY = 0.35", "MIN_DIVERSITY = 0.36", GANS),  # of a file that all trainings use
         ("models/classifier.py", "Dropout(0.5 if", "Dropout(0.6 if", CLASSIFIERS),
         ("models/classifier.py", "(64, 2), (64, 1)", "(64, 2), (96, 1)", CLASSIFIERS),
-        ("models/autoencoder.py", "as_floats(x) - y_pred", "y_pred - as_floats(x)", {"ae"}),
+        ("models/autoencoder.py", "ops.square(as_floats(x) - y_pred)", "ops.square(y_pred - as_floats(x))", {"ae"}),
         ("models/conditional_vae.py", "loss + real", "loss + 2 * real", CVAES),
         ("experiments.py", "count: int = 60_000", "count: int = 50_000", {"gan_train"}),
         ("experiments.py", "beta_1=0.5", "beta_1=0.6", GANS),
@@ -134,7 +134,7 @@ def test_edits_of_other_code_do_not_count(package, module, old, new):
     ("old", "new"),
     [
         ("self.beta * kl", "self.beta * ("),
-        ("def predict_in_batches", "def predict_in"),
+        ("def predict_in_batches", "def predict"),
         ('"""Encode images', '""Encode images'),
     ],
     ids=["half a sentence", "a name that is gone", "an open string"],
@@ -446,3 +446,50 @@ def test_classes_in_a_notebook_count_with_all_that_they_hold(tmp_path):
     )
     first, *others, again = done.stdout.split()
     assert first == again and len({first, *others}) == len(edits) + 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('raise ValueError(f"', 'raise ValueError(f"Sadly, '),
+        ('wrong = f"', 'wrong = f"Sadly, '),
+        ('print(f"', 'print(f"Now: '),
+        ('assert sides, "', 'assert sides, "Really: '),
+    ],
+    ids=["an error", "a part of an error", "a line of progress", "an assertion"],
+)
+def test_texts_of_messages_do_not_count(tmp_path, monkeypatch, old, new):
+    module = tmp_path / "squares.py"
+    module.write_text(
+        'def area(sides):\n    wrong = f"expected a side, {HINT}"\n    assert sides, "no sides"\n    if sides[0] < 0:\n'
+        '        raise ValueError(f"{wrong}, got {sides}")\n    print(f"squaring {sides}")\n    return sides[0] ** 2\n'
+        'HINT = "such as 3"\n',
+        encoding="utf-8",
+    )
+    monkeypatch.setattr(fingerprint, "PACKAGE", tmp_path)
+    before = fingerprint.reached("squares:area")
+    replace_in(module, old, new)
+    assert fingerprint.reached("squares:area") == before
+    replace_in(module, "** 2", "** 3")
+    assert fingerprint.reached("squares:area") != before
+
+
+def test_a_text_that_is_also_returned_counts(tmp_path, monkeypatch):
+    module = tmp_path / "names.py"
+    module.write_text('def name(digit):\n    text = f"digit {digit}"\n    return text\n', encoding="utf-8")
+    monkeypatch.setattr(fingerprint, "PACKAGE", tmp_path)
+    before = fingerprint.reached("names:name")
+    replace_in(module, "digit {", "number {")
+    assert fingerprint.reached("names:name") != before
+
+
+def test_names_imported_from_the_package_root_are_followed(tmp_path, monkeypatch):
+    (tmp_path / "models").mkdir()
+    model = tmp_path / "models" / "vae.py"
+    model.write_text("class VAE:\n    size = 2\n", encoding="utf-8")
+    (tmp_path / "tasks.py").write_text("from genmodels import VAE\ndef build():\n    return VAE()\n", encoding="utf-8")
+    monkeypatch.setattr(fingerprint, "PACKAGE", tmp_path)
+    before = fingerprint.code("tasks:build")
+    assert set(before) == {"tasks.py", "models/vae.py"}
+    replace_in(model, "size = 2", "size = 3")
+    assert fingerprint.code("tasks:build")["models/vae.py"] != before["models/vae.py"]
