@@ -37,7 +37,19 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(items):
     """The longest files first, so that two workers, which take a file at a time, finish together."""
-    longest = ("notebooks", "mutations", "store", "crash", "document", "damage", "training", "parallel", "cli")
+    longest = (
+        "notebooks",
+        "honest",
+        "mutations",
+        "keras_json",
+        "store",
+        "crash",
+        "document",
+        "damage",
+        "training",
+        "parallel",
+        "cli",
+    )
     first = {f"test_{name}.py": place for place, name in enumerate(longest)}
     items.sort(key=lambda item: (item.path.suffix != ".ipynb", first.get(item.path.name, len(first))))
 
