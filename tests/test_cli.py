@@ -564,7 +564,13 @@ def test_diff_tells_what_followed_from_what(monkeypatch):
     )
     monkeypatch.setattr(verify, "compare", lambda against: [verify.Change("zadanie_1", [], {}, {}, []), change])
     result = run("diff")
-    wanted = ["zadanie_2", "  changed: vae_kl: epochs 9 → 10", "  figures:", f"    {'a.png':40} the result changed"]
+    wanted = [
+        "zadanie_2",
+        "  changed:",
+        "    vae_kl: epochs 9 → 10",
+        "  figures:",
+        f"    {'a.png':40} the result changed",
+    ]
     wanted += ["  numbers:", f"    {'b.c':40} 1.0 → 2.0", "Every change follows from what it depends on."]
     assert result.output.splitlines() == wanted and result.exit_code == 0
 

@@ -154,7 +154,9 @@ def diff(against: str, everything: bool) -> None:
         raise ReportError("expected a full run to compare, got GENMODELS_BUDGET=smoke")
     changes = [each for each in checks.compare(against) if each.inputs or each.figures or each.numbers]
     for change in changes:
-        click.echo(f"{change.maker}\n  changed: {'; '.join(change.inputs) or 'nothing that it depends on'}")
+        click.echo(f"{change.maker}\n  changed:{'' if change.inputs else ' nothing that it depends on'}")
+        for text in change.inputs:
+            click.echo(f"    {text}")
         for kind in ("figures", "numbers"):
             rows = sorted(getattr(change, kind).items(), key=lambda row: row[0] not in change.unexplained)
             shown = rows if everything else rows[: max(MANY, sum(name in change.unexplained for name, _ in rows))]

@@ -190,24 +190,25 @@ def _study_change(entry, pair, studies):
 
 def input_changes(old: Record, new: Record) -> list[str]:
     """Return in words what changed of the inputs of a record, the settings and code of its runs included."""
-    found = {}
-    for name, one, other in differing(_flat(old), _flat(new)):
+    found, together = {}, {}
+    known = [label for label in old.runs if all("inputs" in each.runs.get(label, {}) for each in (old, new))]
+    for name, one, other in differing(_flat(old, known), _flat(new, known)):
         run, _, what = name.rpartition(": ")
-        shown = what.removeprefix("setting ")
-        if what.startswith("setting ") or what in records.LIBRARIES:
-            shown = f"{shown} {_from_to(one, other)}"
-        found.setdefault(shown, []).append(run)
-    return [f"{', '.join(filter(None, runs))}: {what}" if any(runs) else what for what, runs in found.items()]
+        valued = what.startswith("setting ") or what in records.LIBRARIES
+        shown = f"{what.removeprefix('setting ')} {_from_to(one, other)}" if valued else what
+        found.setdefault((not valued, shown), []).append(run)  # values before files
+    for (_, shown), runs in sorted(found.items()):
+        together.setdefault(", ".join(filter(None, runs)), []).append(shown)
+    return [f"{runs}: {', '.join(whats)}" if runs else ", ".join(whats) for runs, whats in together.items()]
 
 
-def _flat(record):
-    """Return the inputs of a record with those of its runs in the place of their keys."""
+def _flat(record, labels):
+    """Return the inputs of a record, with those of some of its runs in the place of their keys."""
     flat = dict(record.inputs)
-    for label, run in record.runs.items():
-        if "inputs" in run:
-            flat.pop(f"run {label}", None)
-            shared = {name for name, value in run["inputs"].items() if record.inputs.get(name) == value}
-            flat |= {f"{label}: {name}": value for name, value in run["inputs"].items() if name not in shared}
+    for label in labels:
+        flat.pop(f"run {label}", None)
+        own = record.runs[label]["inputs"]
+        flat |= {f"{label}: {name}": value for name, value in own.items() if record.inputs.get(name) != value}
     return flat
 
 
