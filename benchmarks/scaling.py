@@ -48,7 +48,7 @@ def moved_digits(path: str | Path, count: int, *, seed: int = 0) -> np.ndarray:
             file.write(np.rint(255 * moved).astype(np.uint8))
     with open(path, "rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    if hasattr(mmap, "MADV_RANDOM"):  # else each image brings its neighbours, megabytes, from a disk
+    if hasattr(mmap, "MADV_RANDOM"):  # without it, each image brings megabytes of neighbours from the disk
         mapped.madvise(mmap.MADV_RANDOM)
     return np.frombuffer(mapped, np.uint8).reshape(count, datasets.SIDE, datasets.SIDE, 1)
 
