@@ -18,7 +18,7 @@ from genmodels.pipeline.records import ReportError
 # For the worker processes, one for each core: more NumPy threads than cores would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 MANY = 8  # figures, and numbers, that `diff` shows of each notebook
-JOBS = click.option("--jobs", type=click.IntRange(1), default=2, help="How many at once; each takes one core and 1 GB.")
+JOBS = click.option("--jobs", type=click.IntRange(1), default=2, help="Tasks at once; each takes one core and 1 GB.")
 
 
 class PlainErrors(click.Group):
@@ -148,7 +148,7 @@ def verify(pdf: str | None) -> None:
 
 
 @main.command()
-@click.option("--against", default="HEAD", help="The committed revision.")
+@click.option("--against", default="HEAD", help="Committed revision to compare with.")
 @click.option("--all", "everything", is_flag=True, help="Name every number, not only the first of each notebook.")
 def diff(against: str, everything: bool) -> None:
     """Summarise the changes since a commit: settings and code, then the figures and numbers that followed.
@@ -213,7 +213,7 @@ def _say_whether_within_the_study():
     if not config.quick_mode() and (rows := checks.beside_the_study()):
         inside = sum(abs(value - mean) <= margin for *_, value, mean, margin in rows)
         click.echo(
-            f"{inside} of {len(rows)} scores lie in the 95 % interval of a further training after those of the study."
+            f"{inside} of {len(rows)} scores lie in the 95 % interval that the study predicts for a further training."
         )
         for run, name, value, mean, margin in checks.outside():
             click.echo(f"  too far: {run} {name}: {value:.4g}, expected {mean:.4g} ± {margin:.2g}")
@@ -286,9 +286,9 @@ def _shown(path):
 @main.command()
 @click.argument("run", type=click.Choice(list(RUNS)))
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), help="PNG file to write.")
-@click.option("-n", "--count", type=click.IntRange(1, 10_000), default=16, help="Images.")
-@click.option("--label", type=click.IntRange(0, 9), help="The digit, of a conditional model.")
-@click.option("--position", type=click.IntRange(0, 2), nargs=2, help="pos_x and pos_y, of a conditional VAE.")
+@click.option("-n", "--count", type=click.IntRange(1, 10_000), default=16, help="Number of images.")
+@click.option("--label", type=click.IntRange(0, 9), help="Digit, for a conditional model.")
+@click.option("--position", type=click.IntRange(0, 2), nargs=2, help="pos_x and pos_y, for a conditional VAE.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of the noise.")
 def sample(run: str, output: str, count: int, label: int | None, position: tuple[int, int] | None, seed: int) -> None:
     """Draw images with the trained model of a run, as one PNG."""

@@ -275,7 +275,7 @@ def _pandoc(*options, to, file=None, content=None, source="markdown", target=Non
     except subprocess.TimeoutExpired as error:
         raise ReportError(
             f"{SOURCE}: expected pandoc to read it within {PATIENCE} s, it did not; brackets that "
-            "are opened many times and not closed do that: look at what was written last"
+            "are opened many times and not closed cause this: check the latest edits"
         ) from error
     except RuntimeError as error:
         message = str(error).partition("during conversion: ")[2].replace(f"{_folder()}{os.sep}", "")

@@ -47,7 +47,7 @@ def run_all(work: Callable[[Any], Any], tasks: Iterable, *, jobs: int | None = N
             left = [str(waiting[future]) for future in gone]
             raise files.ResourceError(f"{' or '.join(left[:jobs])}: {files.KILLED}") from error
         except BaseException:  # Ctrl-C too
-            pool.shutdown(cancel_futures=True)  # waits, because a pool that is not waited for does not cancel
+            pool.shutdown(cancel_futures=True)  # waits for the workers: without waiting, the pool does not cancel
             raise
 
 

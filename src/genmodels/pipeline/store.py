@@ -201,8 +201,8 @@ def _train_in_child(run, home):
         if done := _saved(run, home):
             return done
     raise TrainingError(
-        f"run {run}: expected it to be trained by a process of its own, which left nothing for the code and settings "
-        "that this process has; start again"
+        f"run {run}: expected another process to train it, got no result for the code and settings of this process; "
+        "start again"
     )
 
 
