@@ -1,7 +1,7 @@
 """Check that both forms of the KL term train the VAE equally well on this processor, by the mean over the seeds.
 
-One pair of trainings cannot show this. In the study -ELBO has a standard deviation of 0.4 to 0.8 nats over seeds, so
-that two equally good losses are often a nat apart. Seeds that the cache lacks are trained here.
+One pair of trainings cannot show this. In the study -ELBO has a standard deviation of 0.4 to 0.8 nats over seeds. Two
+equally good losses are therefore often a nat apart. Seeds that the cache lacks are trained here.
 """
 
 import statistics

@@ -1,7 +1,8 @@
 """Scaling of the VAE: time and memory of an epoch by number of images, their side, latent_dim, batch size and threads.
 
-Each point has a process of its own. Its images are MNIST's 55,000, chosen at random and moved by up to two pixels. They
-are bytes in a file that is mapped into memory and read batch by batch, so that the data may be larger than memory.
+Each point has a process of its own. Its images are MNIST's 55,000, chosen at random and moved by up to two pixels. The
+images are bytes in a file that is mapped into memory and read batch by batch. The data may therefore be larger than
+memory.
 """
 
 import json

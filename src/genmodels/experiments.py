@@ -203,8 +203,8 @@ BUILDERS: dict[str, Callable[..., Setup]] = {}
 def model_builder(kind: str, *, draws: tuple[str, ...] | None = None) -> Callable:
     """Register a function as the builder of a kind of model, for runs with that `builder`.
 
-    The function takes the run's settings, the dataset with its splits, and the models that the run depends on. It
-    returns a Setup.
+    The function takes the run's settings as a dict, the Dataset, and the models that the run depends on. It returns a
+    Setup.
 
     Args:
         kind: A word.

@@ -43,10 +43,18 @@ def code(*leads: str, but: Iterable[str] = (), texts: Callable[[str], str] | Non
 
 
 def reached(*leads: str, but: Iterable[str] = (), texts: Callable[[str], str] | None = None) -> dict[str, str]:
-    """Return the leads that given leads use in turn, themselves included. See `code` for arguments and errors.
+    """Return the leads that given leads use in turn, themselves included.
+
+    Args:
+        leads: Leads to start from.
+        but: See `code`.
+        texts: See `code`.
 
     Returns:
         {lead: checksum of its code}.
+
+    Raises:
+        ValueError: A lead names no module, or no name of its module.
     """
     texts = lru_cache(None)(texts or _text)  # read a module once, not once for each of its names
     waiting, seen = set(modules(PACKAGE) if "" in leads else leads), {}

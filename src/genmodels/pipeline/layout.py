@@ -55,7 +55,13 @@ def _texts(value):
 
 
 def cover(text: Text) -> Path:
-    """Return the picture of the title page: the `logo-file` of the metadata if it exists, otherwise the `cover-file`.
+    """Return the picture of the title page.
+
+    Args:
+        text: The report's text, whose metadata name `logo-file` and `cover-file`.
+
+    Returns:
+        Path of the logo if that file exists, otherwise of the cover.
 
     Raises:
         ReportError: No notebook is on record as the maker of the cover.

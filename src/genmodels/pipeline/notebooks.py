@@ -1,8 +1,8 @@
 """Find the notebooks in notebooks/, tell fresh from stale, and run them from top to bottom in this environment.
 
-A notebook is fresh while its inputs are the same: its code cells, the package's code that it uses, the local modules
-and files that it reads, the runs that it loads, the data and the libraries. Otherwise all its cells run again. Comments
-and Markdown do not count.
+A notebook is fresh while its inputs are the same. Inputs are its code cells and the package's code that it uses, the
+local modules and files that it reads, the runs that it loads, the data and the libraries. Comments and Markdown do not
+count. A stale notebook runs again as a whole.
 """
 
 import os
@@ -49,6 +49,9 @@ def path(name: str) -> Path:
 def read(name: str) -> "NotebookNode":
     """Return a notebook as nbformat reads it.
 
+    Args:
+        name: Name of the notebook, without .ipynb.
+
     Raises:
         FileError: The file is not a notebook.
     """
@@ -66,7 +69,11 @@ def read(name: str) -> "NotebookNode":
 
 
 def code(name: str) -> list[str]:
-    """Return the code of each code cell that is not empty, without comments, see `fingerprint.normalised`."""
+    """Return the code of each code cell that is not empty, without comments, see `fingerprint.normalised`.
+
+    Raises:
+        FileError: The file is not a notebook.
+    """
     cells = (cell.source for cell in read(name).cells if cell.cell_type == "code")
     return [fingerprint.normalised(source) for source in cells if source.strip()]
 

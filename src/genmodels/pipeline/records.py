@@ -173,7 +173,7 @@ def parse(found: dict[str, dict], path: Path) -> dict[str, Record]:
 
 
 def note(maker: str, record: Record, folder: Path | None = None) -> None:
-    """Write a record into provenance.json of a folder, by default `output`."""
+    """Write the record of a notebook or of the benchmark into provenance.json of a folder, by default `output`."""
     put((folder or output()) / "provenance.json", maker, record.as_json())
 
 

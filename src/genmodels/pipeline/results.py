@@ -78,7 +78,14 @@ def save(figure: "Figure", name: str) -> "Image":
 
 
 def picture(figure: "Figure") -> bytes:
-    """Return the bytes of a figure as PNG. The quick mode marks the figure as a draft."""
+    """Draw a figure as PNG. The quick mode marks the figure as a draft.
+
+    Args:
+        figure: A matplotlib Figure.
+
+    Returns:
+        Bytes of the PNG file, the same for the same figure.
+    """
     import matplotlib.style
 
     from genmodels.figures import mark_as_draft
@@ -145,7 +152,11 @@ def metrics() -> dict:
 
 
 def data_path(name: str) -> Path:
-    """Return the path of a figure's data, an .npz file."""
+    """Return the path of a figure's data, an .npz file.
+
+    Args:
+        name: File name of the figure.
+    """
     return (output() / name).with_suffix(".npz")
 
 
@@ -168,12 +179,26 @@ def checksums(result: str) -> dict:
 
 
 def section(result: str) -> str:
-    """Return the section of a result: "benchmark" for "benchmark.vae"; the name itself for a figure."""
+    """Return the section of metrics.json that a result belongs to.
+
+    Args:
+        result: See `checksums`.
+
+    Returns:
+        "benchmark" for "benchmark.vae"; the file name itself for a figure.
+    """
     return result if result.endswith(".png") else result.partition(".")[0]
 
 
 def outputs(made: Iterable[str]) -> dict:
-    """Return {output: checksum} of several results, for a record, see `checksums`."""
+    """Return the checksums of several results, for a record.
+
+    Args:
+        made: Results, see `checksums`.
+
+    Returns:
+        {output: checksum}.
+    """
     return {what: value for result in made for what, value in checksums(result).items()}
 
 

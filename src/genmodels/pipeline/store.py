@@ -91,7 +91,14 @@ def _builder(run):
 
 
 def identity(run: Run | str) -> dict:
-    """Return `inputs`, and the properties of this machine that decide the bits. Each identity has a cache folder."""
+    """Return everything that decides the bits of the trained weights. Each identity has its own cache folder.
+
+    Args:
+        run: A run or its name.
+
+    Returns:
+        `inputs`, and the properties of this machine from `config.numerics`.
+    """
     return {**inputs(run), **{f"machine: {name}": value for name, value in config.numerics().items()}}
 
 
@@ -101,7 +108,14 @@ def key(run: Run | str) -> str:
 
 
 def folder(run: Run | str) -> Path:
-    """Return the folder of a trained run, existing or not, for the present settings, code, data and machine."""
+    """Return the cache folder of a run for its present `identity`.
+
+    Args:
+        run: A run or its name.
+
+    Returns:
+        The path, whether or not the folder exists.
+    """
     return config.cache_folder() / "runs" / f"{find(run).name}-{key(run)[:16]}"
 
 

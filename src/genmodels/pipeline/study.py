@@ -215,7 +215,14 @@ def _compute_real(split):
 
 
 def parts(entry: str) -> dict[str, Run | None]:
-    """Return {part: its run}, one part for each training of an entry. The real images are one part, without a run."""
+    """Return the parts of an entry, one for each training.
+
+    Args:
+        entry: Name of the entry.
+
+    Returns:
+        {part: its run}. The real images are one part, without a run.
+    """
     run = entries()[entry]
     return {str(each): each for each in seeded(run)} if run else {entry: None}
 

@@ -59,11 +59,22 @@ class Sources:
     entries: list[Record]
 
     def maker(self, result: str) -> str | None:
-        """Return the notebook or benchmark that made a figure or section; None if none is on record."""
+        """Return the maker of a result.
+
+        Args:
+            result: File name of a figure, or section of metrics.json.
+
+        Returns:
+            Name of the notebook, or BENCHMARK; None if no maker is on record.
+        """
         return next((maker for maker, record in self.records.items() if result in record.results), None)
 
     def picture(self, name: str) -> Path:
-        """Return the path of a picture. A draft has pictures of its own, except those of the benchmark."""
+        """Return the path of a picture. A draft has pictures of its own, except those of the benchmark.
+
+        Args:
+            name: File name of the picture.
+        """
         return self.folders[self.maker(name) == BENCHMARK] / name
 
 
@@ -128,7 +139,15 @@ class Text:
         self._add_note()
 
     def located(self, message: str, of: dict | None = None) -> str:
-        """Return a message with the file, and with the line of the node if known."""
+        """Add the place to a message.
+
+        Args:
+            message: The message.
+            of: A node of the text; None for the file as a whole.
+
+        Returns:
+            The message with the file, and with the line of the node if known.
+        """
         line = self._places.line(of) if of else None
         return f"{SOURCE}: {f'line {line}: ' if line else ''}{message}".replace(NBSP, " ")
 
@@ -145,7 +164,15 @@ class Text:
         raise ReportError(self.located(message, of))
 
     def complain(self, message: str, of: dict | None = None) -> None:
-        """Stop the build, or warn in a draft. See `stop` for arguments and errors."""
+        """Stop the build, or warn in a draft.
+
+        Args:
+            message: See `stop`.
+            of: See `stop`.
+
+        Raises:
+            ReportError: The text is not a draft.
+        """
         if not self.draft:
             self.stop(message, of)
         print(f"warning: {self.located(message, of)}", file=sys.stderr)
@@ -238,7 +265,15 @@ class Text:
         return _REFERENCE.sub(written, text)
 
     def fill_all(self, text: str, of: dict) -> str:
-        """Fill a text as `fill` does, and stop if braces of a reference remain."""
+        """Fill a text as `fill` does, and stop if braces of a reference remain.
+
+        Args:
+            text: See `fill`.
+            of: See `fill`.
+
+        Raises:
+            ReportError: A reference is wrong, or braces remain.
+        """
         filled = self.fill(text, of)
         if "{{" in filled or "}}" in filled:
             self.stop(f'"{text}": expected {{{{key}}}} or {{{{key:format}}}}, without spaces', of)

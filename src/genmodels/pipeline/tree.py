@@ -40,7 +40,14 @@ def inlines(text: str) -> list[dict]:
 
 
 def attributes(of: dict) -> tuple[str, list, dict]:
-    """Return the identifier, the classes and {name: value} of a node; empty for a node without attributes."""
+    """Return the attributes of a node.
+
+    Args:
+        of: Any node.
+
+    Returns:
+        Identifier, classes, and {name: value}. All are empty for a node without attributes.
+    """
     place = {"Header": 1}.get(of["t"], 0)
     given = of["c"][place] if of["t"] in ("Header", *_WITH_ATTRIBUTES) else NO_ATTRIBUTES
     return given[0], given[1], dict(given[2])
@@ -82,7 +89,14 @@ def inline_lists(value: Any) -> Iterator[list]:
 
 
 def pieces(value: Any) -> Iterator[tuple[str, dict]]:
-    """Yield (text, node) of the readable text without footnotes. Joined, the texts give a reader's text."""
+    """Split the readable text of a tree, without footnotes, by node.
+
+    Args:
+        value: A tree, or a part of one.
+
+    Yields:
+        (text, node). The texts joined are the text that a reader sees.
+    """
     if isinstance(value, list):
         for part in value:
             yield from pieces(part)
@@ -161,7 +175,14 @@ class Places:
         return {a + step: b + step for a, b, size in blocks for step in range(size)}, words
 
     def line(self, of: dict) -> int | None:
-        """Return the line on which a node begins, counted from 1; None if the line is unknown."""
+        """Return the line on which a node begins.
+
+        Args:
+            of: A node of the tree.
+
+        Returns:
+            The line, counted from 1; None if it is unknown.
+        """
         found, words = self._found
         if id(of) not in self._spans or not found:
             return None
