@@ -325,7 +325,7 @@ def summary(scores: list[dict | None]) -> dict[str, dict]:
         scores: One dict for each seed; None for a diverged training. At least one is a dict.
 
     Returns:
-        {score: {"mean", "deviation", "values"}}. A diverged training gives None as its value, mean and deviation.
+        {score: {"mean", "deviation", "values"}}. If a training diverged, its value, mean and deviation are None.
     """
     names = next(filter(None, scores))
     return {name: _spread([found[name] if found else None for found in scores]) for name in names}
