@@ -15,14 +15,14 @@ import pytest
 
 import genmodels  # noqa: F401  its settings for TensorFlow, before a test imports it
 
-# What metrics.json was after other trainings than those of the present one, {which: numbers}; all were measured.
+# Contents of metrics.json after other trainings than the committed ones, {which: numbers}. All were measured.
 OTHER = Path(__file__).parent / "tests" / "metrics_of_other_trainings.json"
 OTHER_TRAININGS = json.loads(OTHER.read_text(encoding="utf-8"))
 BUDGET = os.environ.get("GENMODELS_BUDGET", "full")  # the caller's
 
 
 def pytest_configure(config):
-    """Give nbval this environment's kernel; and files instead of TCP, which work where there is no network at all."""
+    """Give nbval this environment's kernel, and files instead of TCP, which work without any network."""
     import nbval.kernel
 
     from genmodels.pipeline.kernel import OwnKernel
@@ -36,26 +36,14 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """The longest files first, so that two workers, which take a file at a time, finish together."""
-    longest = (
-        "notebooks",
-        "honest",
-        "mutations",
-        "keras_json",
-        "store",
-        "crash",
-        "document",
-        "damage",
-        "training",
-        "parallel",
-        "cli",
-    )
+    """Run the longest files first, so that two workers, which take a file at a time, finish together."""
+    longest = "notebooks honest mutations keras_json store crash document damage training parallel cli".split()
     first = {f"test_{name}.py": place for place, name in enumerate(longest)}
     items.sort(key=lambda item: (item.path.suffix != ".ipynb", first.get(item.path.name, len(first))))
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Say what is stale of the study and the benchmark, which no test makes anew."""
+    """Report a stale study and a stale benchmark, which no test makes anew."""
     from genmodels import cli
 
     with pytest.MonkeyPatch.context() as patch:
@@ -66,22 +54,22 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-    """The caller's budget is that of notebooks; no test depends on it."""
+    """Give notebooks the caller's budget, and tests the full one."""
     os.environ["GENMODELS_BUDGET"] = BUDGET if item.path.suffix == ".ipynb" else "full"
 
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
-    """TensorFlow as the runs of the report use it; set before anything else wakes it."""
+    """Set up TensorFlow as for the runs of the report, before anything else starts it."""
     from genmodels.training import prepare
 
     prepare(0)
-    gc.freeze()  # or each search for garbage goes over all that TensorFlow and Keras brought along
+    gc.freeze()  # spares each garbage collection the many objects of TensorFlow and Keras
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
-    """No test sees, or spoils, the cache of the checkout."""
+    """Give each test a cache of its own, so that no test sees or spoils the cache of the checkout."""
     monkeypatch.setenv("GENMODELS_CACHE", str(tmp_path / "cache"))
 
 
@@ -92,7 +80,7 @@ def smoke(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def eagerly():
-    """Steps of models as plain Python: making graphs of them takes seconds, the few of a small test do not."""
+    """Run steps of models as plain Python. Tracing a graph takes seconds; the few steps of a small test do not."""
     import tensorflow as tf
 
     tf.config.run_functions_eagerly(True)
@@ -100,7 +88,7 @@ def eagerly():
 
 @pytest.fixture
 def graphs(eagerly):
-    """Steps as graphs, as they are outside tests: for tests of bits, tracing and memory, and of many steps."""
+    """Run steps as graphs, as outside tests: for tests of bits, tracing and memory, and of many steps."""
     import tensorflow as tf
 
     tf.config.run_functions_eagerly(False)
@@ -113,7 +101,7 @@ def rng():
 
 @pytest.fixture(scope="session")
 def digits():
-    """128 real training digits."""
+    """Return 128 real training digits."""
     from genmodels.datasets import Split, load_mnist
 
     train = load_mnist().train
@@ -121,7 +109,7 @@ def digits():
 
 
 def numbers_of(training):
-    """One of OTHER_TRAININGS; the benchmark, which was not run with them, is the present one."""
+    """Return one of OTHER_TRAININGS, with the committed benchmark, which was not run with these trainings."""
     from genmodels.pipeline import results
 
     return {**OTHER_TRAININGS[training], "benchmark": results.metrics()["benchmark"]}
@@ -129,12 +117,12 @@ def numbers_of(training):
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A checkout of its own, in a folder with a space and a Polish letter: report/, notebooks/ and data/report/."""
+    """Return a checkout for one test, in a folder with spaces and Polish letters: report/, notebooks/, data/report/."""
     return copy_checkout(tmp_path / "kopia źródeł", monkeypatch)
 
 
 def copy_checkout(root, monkeypatch):
-    """Copy what the report is made from to `root`, make it the checkout, and its results those of the present code."""
+    """Copy the sources of the report to `root`, make it the checkout, and record its results as fresh."""
     from genmodels import config
     from genmodels.pipeline import document, files, records, results, study
 
@@ -157,7 +145,7 @@ def copy_checkout(root, monkeypatch):
 
 
 def build_copy(root, monkeypatch):
-    """A copy of the checkout, made the checkout, with a cache of its own and its real report built."""
+    """Copy the checkout to `root` as `copy_checkout` does, give the copy a cache, and build its real report."""
     from genmodels.pipeline import document
 
     copy_checkout(root, monkeypatch)
@@ -168,7 +156,7 @@ def build_copy(root, monkeypatch):
 
 @lru_cache
 def made_from():
-    """What each notebook would be made from now; the same for every copy, as the copies are equal."""
+    """Return the present inputs of each notebook, cached because all copies are equal."""
     from genmodels.pipeline import notebooks, records
 
     committed = records.provenance()
@@ -191,7 +179,7 @@ def study_inputs():
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A copy of the package's source, to be edited."""
+    """Return a copy of the package's source, to be edited by a test."""
     from genmodels.pipeline import fingerprint
 
     copy = tmp_path / "package"
@@ -201,11 +189,11 @@ def package(tmp_path, monkeypatch):
 
 
 def executed(action):
-    """What `action` gives, and the leads "module:name" of the package's functions and classes whose code it ran."""
+    """Return the result of `action`, and the leads "module:name" of the functions and classes that it executed."""
     from genmodels.pipeline import fingerprint
 
     names = fingerprint.modules(fingerprint.PACKAGE)
-    for name in names:  # an import, whenever it comes, runs the bodies of all classes
+    for name in names:  # import everything first, because an import executes the bodies of all classes
         importlib.import_module(f"genmodels.{name}")
     profile = cProfile.Profile(builtins=False)
     given = profile.runcall(action)
@@ -222,7 +210,7 @@ def executed(action):
 
 
 def record_numbers(**sections):
-    """Write metrics.json, and provenance.json as if the first notebook had just written these sections."""
+    """Write metrics.json, and change provenance.json as if the first notebook had just written these sections."""
     from genmodels.pipeline import files, notebooks, records, results
 
     files.write_json(records.output() / "metrics.json", sections)
@@ -236,7 +224,7 @@ def record_numbers(**sections):
 
 
 def replace_in(path, old, new):
-    """Replace the first place where a text file says `old`, which it has to."""
+    """Replace the first `old` in a text file by `new`; fail if there is none."""
     text = path.read_text(encoding="utf-8")
     assert old in text, f"{path.name} does not say {old!r}"
     path.write_text(text.replace(old, new, 1), encoding="utf-8")

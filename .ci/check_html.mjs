@@ -1,6 +1,6 @@
 // Checks one HTML file in headless Chromium, wide and on a phone, light and dark, and prints each finding in a line:
-// what axe-core finds, a page that scrolls sideways, anything from outside the file, links that lead nowhere, what the
-// browser calls an error. Ends with status 1 if there is any.
+// findings of axe-core, a page that scrolls sideways, anything from outside the file, links that lead nowhere, errors
+// of the browser. Ends with status 1 after any finding.
 //
 //     npm ci --prefix .ci && node .ci/check_html.mjs report/generative_models.html [--pictures FOLDER]
 //
@@ -18,7 +18,7 @@ const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-ru
 const WIDTHS = { wide: 1280, phone: 360 };
 const LIMIT = 300;  // seconds for everything; a check takes a few
 
-// Runs in the page, as do the next two.
+// Runs in the page, like the next two functions.
 function outside() {
     const loads = /^(src|srcset|(xlink:)?href|poster|data|action|background)$/;
     const isOutside = (tag, { name, value }) => loads.test(name) && !/^(data:|#)/.test(value)
@@ -44,7 +44,7 @@ async function violations() {
     });
 }
 
-// A list that fills, while the page lives, with what it asks for beyond itself and what the browser calls an error.
+// Returns a list that grows while the page lives: requests beyond the page itself, and errors of the browser.
 function listen(page, url) {
     const heard = [];
     const request = asked => {
@@ -52,21 +52,21 @@ function listen(page, url) {
     };
     page.on("request", request);
     page.on("websocket", request);
-    page.on("console", message => {  // what the page's Content-Security-Policy refuses comes as an error, too
+    page.on("console", message => {  // refusals of the page's Content-Security-Policy are errors, too
         if (message.type() == "error") heard.push(`browser: ${message.text().slice(0, 160)}`);
     });
     page.on("pageerror", error => heard.push(`browser: uncaught ${String(error).slice(0, 160)}`));
     return heard;
 }
 
-// The findings in one variant.
+// Returns the findings in one variant.
 async function look(browser, url, width, colorScheme, picture) {
     const page = await browser.newPage({ viewport: { width, height: 800 }, isMobile: width < 500, colorScheme });
-    page.setDefaultTimeout(0);  // LIMIT is the only one
+    page.setDefaultTimeout(0);  // LIMIT is the only time limit
     const heard = listen(page, url);
     await page.goto(url);
     if (picture) await page.screenshot({ path: picture, fullPage: true });
-    // axe passes over what is folded away.
+    // axe skips folded parts.
     await page.evaluate(() => document.querySelectorAll("details").forEach(details => { details.open = true; }));
     const findings = [...await page.evaluate(outside), ...await page.evaluate(deadLinks)];
     const wide = await page.evaluate(() => document.documentElement.scrollWidth);

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes a PDF of the plain Markdown with pandoc and a stock LaTeX, as a reader may. Prints one line where there is none.
+# Makes a PDF of the plain Markdown with pandoc and a stock LaTeX, as a reader may. Without a LaTeX prints one line.
 set -euo pipefail
 cd "$(dirname "$0")/../report/build"
 if ! command -v pdflatex > /dev/null; then

@@ -1,7 +1,7 @@
-"""Checks that the VAE learns as well with either form of its KL term on this processor, by the mean over the seeds.
+"""Check that both forms of the KL term train the VAE equally well on this processor, by the mean over the seeds.
 
-One pair of trainings cannot tell: over seeds alone -ELBO has a standard deviation of 0.4 to 0.8 nats (the study's), so
-that two equally good losses are often a nat apart. The seeds that the cache lacks are trained here.
+One pair of trainings cannot show this. In the study -ELBO has a standard deviation of 0.4 to 0.8 nats over seeds. Two
+equally good losses are therefore often a nat apart. Seeds that the cache lacks are trained here.
 """
 
 import statistics
@@ -17,7 +17,7 @@ LOSSES = ("vae_mc", "vae_kl")
 
 
 def negative_elbos(name):
-    """-ELBO of a run on the test images, for each seed, in nats."""
+    """Return -ELBO of a run on the test images in nats, one value for each seed."""
     images = load_mnist().test.binarized().images
     models = (trained(run).model for run in study.seeded(find(name)))
     return [metrics.negative_elbo(metrics.elbo_terms(model, images, 0))["mean"] for model in models]

@@ -1,4 +1,4 @@
-"""Checks the built report with qpdf and poppler, and the quality of this run and of the study, where it is fresh."""
+"""Check the built report with qpdf and poppler, and the quality of this run and of the study's fresh entries."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ HEADINGS = [
 ]
 
 
-# What the study promises on the test set, mean over its seeds: run, score, at least or at most, value.
+# The study's promises on the test set, for the mean over the seeds: run, score, at least or at most, value.
 BARS = (
     ("reference", "accuracy", ">=", 0.993),
     ("reference_2", "accuracy", ">=", 0.992),
@@ -43,14 +43,14 @@ BARS = (
     ("gan", "worst_class_accuracy", ">=", 0.99),
     ("gan_train", "accuracy", ">=", 0.975),
 )
-# Nats that -ELBO of the two losses of the VAE may be apart, mean over the seeds; `check_losses` asks it here too.
+# Nats that the -ELBO of the VAE's two losses may be apart, for the mean over the seeds. `check_losses` uses it too.
 APART = 0.5
 # Seconds of a training on the machine that made the study, which may be slower than most.
 TIMES = (
     ("gan", "seconds", "<=", 300),
     *((run, "seconds", "<=", 180) for run in ("ae", "vae_mc", "vae_kl", "cvae_2", "cvae_25", "cvae_100")),
 )
-# What one run with one seed, perhaps on another kind of processor, has to reach.
+# The bars for one run with one seed, perhaps on another kind of processor.
 ONE_RUN = (
     ("vae_mc", "negative_elbo", "<=", 137),
     ("vae_kl", "negative_elbo", "<=", 137),
@@ -62,14 +62,14 @@ ONE_RUN = (
 
 
 def missed(bars, values, stale=()):
-    """Bars that values, a function of run and score, miss: one text a finding. Those of stale runs are left out."""
+    """Yield one text for each missed bar. `values` is a function of run and score; stale runs are left out."""
     for run, score, sign, bar in (bar for bar in bars if bar[0] not in stale):
         if not (values(run, score) >= bar if sign == ">=" else values(run, score) <= bar):
             yield f"{run}: expected {score} {sign} {bar}, got {values(run, score):.4g}"
 
 
 def means(study):
-    """The study's test scores, {run: {score: mean over the seeds}}; of a run with a diverged training not a number."""
+    """Return {run: {score: mean over the seeds}} on the test set; NaN for a run with a diverged training."""
 
     def mean(spread):
         return float("nan") if spread["mean"] is None else spread["mean"]
@@ -78,7 +78,7 @@ def means(study):
 
 
 def missed_by_the_study(study, stale=()):
-    """Bars of quality that fresh entries of the committed study miss, those that compare two numbers included."""
+    """Yield one text for each bar that fresh entries of the study miss, also for bars that compare two numbers."""
     mean = means(study)
     yield from missed(BARS, lambda run, score: mean[run][score], stale)
     gap = abs(mean["vae_mc"]["negative_elbo"] - mean["vae_kl"]["negative_elbo"])
@@ -95,18 +95,22 @@ def missed_by_the_study(study, stale=()):
 
 
 def missed_by_this_run(metrics):
-    """Bars that the freshly made numbers miss."""
+    """Return the bars that the numbers of this run miss, one text each."""
     scores = {run: found for section in metrics.values() for run, found in section.get("scores", {}).items()}
     return missed(ONE_RUN, lambda run, score: scores[run][score])
 
 
 def said_by(*command):
-    """What a program prints. Raises CalledProcessError where it finds fault."""
+    """Return the output of a program.
+
+    Raises:
+        CalledProcessError: The program finds fault.
+    """
     return subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
 
 
 def problems(pdf):
-    """What qpdf, pdfinfo and poppler's text of the PDF find wrong, one text a finding."""
+    """Yield one text for each fault of a PDF that qpdf and poppler's programs find."""
     said_by("qpdf", "--check", pdf)
     facts = dict(line.split(":", 1) for line in said_by("pdfinfo", pdf).splitlines() if ":" in line)
     wanted = {"Title": "Modele generatywne – sprawozdanie", "Tagged": "yes", "Page size": "595.276 x 841.89 pts (A4)"}
@@ -128,7 +132,7 @@ def problems(pdf):
 
 
 def stale_entries():
-    """The entries of the study that are of other code than this one."""
+    """Return the stale entries of the study, {entry: reason}."""
     from genmodels.pipeline import study
 
     return study.stale()

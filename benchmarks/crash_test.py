@@ -1,8 +1,8 @@
 """Crash test: kills at random moments. The next call finishes the work with the same bits, and nothing stays behind.
 
 `make crash-test` (`python -m benchmarks.crash_test 120`, for 120 kills) works on a copy of the checkout, in the quick
-mode. Every other kill hits only the process that was called, as the system does when memory runs out; the processes it
-started have to end by themselves. The rest hit all at once, as in a power failure.
+mode. Every other kill hits only the called process, as the system does when memory runs out. Its child processes must
+then end by themselves. The other kills hit all processes at once, as a power failure does.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ import psutil
 
 from genmodels import config
 
-# One small model of each kind, for several epochs; the quick mode alone would give them one.
+# One small model of each kind, for several epochs. The quick mode alone would train one epoch.
 MODELS = """
 import sys
 from genmodels import trained, training
@@ -116,7 +116,7 @@ def results(root: Path) -> dict[str, str]:
 
 
 def left_behind(root: Path) -> list[str]:
-    """Return the temporary and half-finished files of a copy, and those that were taken for damaged."""
+    """Return the temporary and half-finished files of a copy, and the quarantined ones."""
     found = [*root.rglob(".new-*"), *(root / CACHE / "unfinished").glob("*"), *(root / CACHE / "damaged").glob("*")]
     return [str(path.relative_to(root)) for path in found]
 
@@ -126,11 +126,11 @@ def kill(process: subprocess.Popen, *, alone: bool, patience: float = 30) -> int
 
     Args:
         process: The process.
-        alone: Leave the processes that it started; otherwise kill them too.
-        patience: Seconds that these have to end.
+        alone: Leave the child processes; otherwise kill them too.
+        patience: Seconds that the child processes have to end.
 
     Returns:
-        Number of them that still run.
+        Number of child processes that still run.
     """
     started = psutil.Process(process.pid).children(recursive=True)
     process.kill()
@@ -151,7 +151,7 @@ def crash_test(
     Args:
         root: A copy of the checkout, see `copy_to`.
         phase: The command to kill.
-        kills: How many times.
+        kills: Number of kills.
         rng: Source of the moments.
         within: Latest moment, as a share of the undisturbed duration.
 

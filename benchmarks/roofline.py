@@ -77,7 +77,7 @@ def peak(side: int = 4096, times: int = 3) -> float:
 
 
 def _median_seconds(action: Callable, times):
-    action()  # the first time is slow
+    action()  # a warm-up, because the first call is slow
     found = []
     for _ in range(times):
         start = time.perf_counter()
@@ -107,7 +107,7 @@ def measure(run: Run | str, *, steps: int = 100, times: int = 5) -> dict[str, fl
     batches = training.Batches(setup.count, run.batch_size, setup.make_batch, seed=run.seed)
     graph = graph_of(setup.model, batches[0])
     some = training.Batches(steps * run.batch_size, run.batch_size, setup.make_batch, seed=run.seed)
-    training.fit(setup.model, some, epochs=1, name=run.name)  # the first time is slow
+    training.fit(setup.model, some, epochs=1, name=run.name)  # a warm-up, because the first call is slow
     work, seconds, utilisation = multiply_adds(graph), [], []
     for _ in range(times):
         limit = peak()

@@ -1,7 +1,8 @@
 """Scaling of the VAE: time and memory of an epoch by number of images, their side, latent_dim, batch size and threads.
 
-Each point has a process of its own. Its images are MNIST's 55,000, chosen at random and moved by up to two pixels. They
-are bytes in a file that is mapped into memory and read batch by batch, so that the data may be larger than memory.
+Each point has a process of its own. Its images are MNIST's 55,000, chosen at random and moved by up to two pixels. The
+images are bytes in a file that is mapped into memory and read batch by batch. The data may therefore be larger than
+memory.
 """
 
 import json
@@ -48,7 +49,7 @@ def moved_digits(path: str | Path, count: int, *, seed: int = 0) -> np.ndarray:
             file.write(np.rint(255 * moved).astype(np.uint8))
     with open(path, "rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    if hasattr(mmap, "MADV_RANDOM"):  # else each image brings its neighbours, megabytes, from a disk
+    if hasattr(mmap, "MADV_RANDOM"):  # without it, each image brings megabytes of neighbours from the disk
         mapped.madvise(mmap.MADV_RANDOM)
     return np.frombuffer(mapped, np.uint8).reshape(count, datasets.SIDE, datasets.SIDE, 1)
 

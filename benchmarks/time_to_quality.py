@@ -32,7 +32,7 @@ SEEDS = 3
 GROWTH = 1.25  # of the number of steps from one measurement of the quality to the next
 FIGURE = "time_to_quality.png"
 CLASSIFIER = "reference"  # the run whose classifier scores the GANs
-SCORED = ("label_accuracy", "frechet")  # the qualities that need it
+SCORED = ("label_accuracy", "frechet")  # the qualities that need the classifier
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ _COMPARISONS = (
 COMPARISONS = {comparison.name: comparison for comparison in _COMPARISONS}
 
 
-# The measures import `metrics` late: its libraries would count as memory of the training.
+# The measures import `metrics` late, because its libraries would count as memory of the training.
 
 
 def negative_elbo(

@@ -308,7 +308,7 @@ def test_report_says_which_scores_lie_outside_the_study(fresh, checkout, monkeyp
     monkeypatch.setattr(study, "stale", dict)
     monkeypatch.setattr(document, "benchmark_stale", dict)
     lines = run("report").output.splitlines()
-    assert lines[1] == "1 of 2 scores lie in the 95 % interval of a further training after those of the study."
+    assert lines[1] == "1 of 2 scores lie in the 95 % interval that the study predicts for a further training."
     assert lines[2] == "  too far: gan label: 0.9, expected 0.99 ± 0.01" and len(lines) == 3
 
 

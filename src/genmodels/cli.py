@@ -1,4 +1,4 @@
-"""The command line: `genmodels --help`. TensorFlow is imported only by the commands that need a model."""
+"""The command line: `genmodels --help`. Only commands that need a model import TensorFlow."""
 
 import multiprocessing
 import os
@@ -15,16 +15,17 @@ from genmodels.experiments import BUILDERS, RUNS
 from genmodels.pipeline import document, files, fingerprint, notebooks, parallel, records, results, store, study
 from genmodels.pipeline.records import ReportError
 
-# For the processes that it starts, one for each core: more threads of NumPy than cores wait for each other.
+# For the worker processes, one for each core: more NumPy threads than cores would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-MANY = 8  # figures and numbers that `diff` shows of each notebook
-JOBS = click.option("--jobs", type=click.IntRange(1), default=2, help="How many at once; each takes one core and 1 GB.")
+MANY = 8  # figures, and numbers, that `diff` shows of each notebook
+JOBS = click.option("--jobs", type=click.IntRange(1), default=2, help="Tasks at once; each takes one core and 1 GB.")
 
 
 class PlainErrors(click.Group):
-    """Turns errors that say what to mend into one line; others, such as a mistake in a model, keep their trace."""
+    """A group whose errors take one line if they say what to mend. Other errors keep their trace."""
 
     def invoke(self, context: click.Context) -> Any:
+        """Run a command; stop it and its workers on SIGTERM."""
         before = signal.signal(signal.SIGTERM, _stop)
         try:
             with files.system_errors("genmodels"):
@@ -38,11 +39,11 @@ class PlainErrors(click.Group):
 
 
 def _stop(*_):
-    """Stop the workers too: SIGTERM reaches only this process, Ctrl-C in a terminal reaches all."""
+    """Stop the workers too. SIGTERM reaches only this process, but Ctrl-C in a terminal reaches all."""
     children = multiprocessing.active_children()
     for child in children:
         child.terminate()
-    # One that hangs inside TensorFlow, as it does where memory runs out, hears nothing.
+    # TensorFlow may hang when memory runs out. A worker that hangs ignores SIGTERM.
     late = threading.Timer(10, lambda: [child.kill() for child in children])
     late.daemon = True
     late.start()
@@ -61,7 +62,7 @@ def main() -> None:
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     here, running = Path("src", "genmodels").resolve(), fingerprint.PACKAGE.resolve()
-    if here.is_dir() and here != running:  # as where a checkout was copied or renamed with its environment
+    if here.is_dir() and here != running:  # after a checkout was copied or renamed with its environment
         raise click.UsageError(
             f"expected to run {here}, got {running}; set PYTHONPATH=src, as make does, or make clean"
         )
@@ -77,7 +78,7 @@ def list_runs() -> None:
 
 @main.command()
 def status() -> None:
-    """Say of each run, notebook, figure, number and document whether it is fresh, and if not, why."""
+    """Show for each run, notebook, figure, number and document whether it is fresh, and if not, why."""
     rows = _rows()
     for kind, name, why in rows:
         click.echo(f"{kind:9} {name:36} {'stale: ' + why if why else 'fresh'}")
@@ -88,7 +89,7 @@ def status() -> None:
 
 
 def _rows():
-    """Return (kind, name, why it is stale) of everything that the report is made from."""
+    """Return (kind, name, reason) of everything in the report. The reason is empty if it is fresh."""
     rows, provenance = [("run", name, store.why_stale(name)) for name in RUNS], records.provenance()
     for name in notebooks.names():
         why = notebooks.why_stale(name)
@@ -106,7 +107,7 @@ def _kind(result):
 
 @main.command()
 def prune() -> None:
-    """Remove the figures and numbers that no notebook makes any more."""
+    """Remove the figures and numbers that no notebook makes."""
     leftover = notebooks.leftovers()
     notebooks.remove(leftover)
     click.echo("\n".join(f"Removed {name}" for name in leftover) or "Nothing is left over.")
@@ -115,7 +116,10 @@ def prune() -> None:
 @main.command()
 @click.argument("names", metavar="[NOTEBOOK]...", nargs=-1)
 def strip(names: tuple[str, ...]) -> None:
-    """Bring notebooks, or all, back to their stored form, without running them: nbval's outputs stay, others go."""
+    """Bring the named notebooks, or all, back to their stored form, without running them.
+
+    Only the outputs that nbval compares stay.
+    """
     for name in [Path(name).stem for name in names] or notebooks.names():
         if notebooks.strip(name):
             click.echo(f"Stripped {_shown(notebooks.path(name))}")
@@ -124,7 +128,10 @@ def strip(names: tuple[str, ...]) -> None:
 @main.command()
 @click.argument("pdf", required=False, type=click.Path(dir_okay=False))
 def verify(pdf: str | None) -> None:
-    """Check that a PDF (the report's, if none is named) holds the figures, numbers and claims of this checkout."""
+    """Check that a PDF, by default the report's, holds the figures, numbers and claims of this checkout.
+
+    Ends with status 1 if it does not.
+    """
     from genmodels.pipeline import verify as checks
 
     pdf = pdf or document.path()
@@ -141,12 +148,12 @@ def verify(pdf: str | None) -> None:
 
 
 @main.command()
-@click.option("--against", default="HEAD", help="The committed revision.")
+@click.option("--against", default="HEAD", help="Committed revision to compare with.")
 @click.option("--all", "everything", is_flag=True, help="Name every number, not only the first of each notebook.")
 def diff(against: str, everything: bool) -> None:
-    """Summarise what changed since a commit: settings and code, then the figures and numbers that followed.
+    """Summarise the changes since a commit: settings and code, then the figures and numbers that followed.
 
-    Ends with status 1 if a figure or number changed that follows from no change of its inputs.
+    Ends with status 1 if a figure or number changed although none of its inputs did.
     """
     from genmodels.pipeline import verify as checks
 
@@ -177,7 +184,7 @@ def diff(against: str, everything: bool) -> None:
 @click.argument("names", metavar="[RUN]...", nargs=-1, type=click.Choice(list(RUNS)))
 @JOBS
 def train(names: tuple[str, ...], jobs: int) -> None:
-    """Train the named runs, or all, where the cache does not have them yet."""
+    """Train the named runs, or all, unless the cache has them."""
     parallel.train_all(names or RUNS, jobs=jobs)
 
 
@@ -208,14 +215,18 @@ def _say_whether_within_the_study():
     if not config.quick_mode() and (rows := checks.beside_the_study()):
         inside = sum(abs(value - mean) <= margin for *_, value, mean, margin in rows)
         click.echo(
-            f"{inside} of {len(rows)} scores lie in the 95 % interval of a further training after those of the study."
+            f"{inside} of {len(rows)} scores lie in the 95 % interval that the study predicts for a further training."
         )
         for run, name, value, mean, margin in checks.outside():
             click.echo(f"  too far: {run} {name}: {value:.4g}, expected {mean:.4g} ± {margin:.2g}")
 
 
 def what_is_stale() -> list[str]:
-    """Return what to say of entries of the study and parts of the benchmark, which take hours, of other code."""
+    """Describe stale entries of the study and a stale benchmark, which take hours to renew.
+
+    Returns:
+        One line for each of the two that is stale.
+    """
     entries, measured, said = study.stale(), document.benchmark_stale(), []
     if entries:
         some, several = f"{len(entries)} of {len(study.entries())} entries", len(set(entries.values())) > 1
@@ -228,7 +239,10 @@ def what_is_stale() -> list[str]:
 
 @main.command("release-check")
 def release_check() -> None:
-    """Check that everything is fresh: runs, notebooks, study, benchmark, documents. Fails where something is not."""
+    """Check that everything is fresh: runs, notebooks, study, benchmark, documents.
+
+    Ends with status 1 if something is stale.
+    """
     stale = [row for row in _rows() if row[2]]
     for kind, name, why in stale:
         click.echo(f"{kind:9} {name:36} stale: {why}")
@@ -239,7 +253,7 @@ def release_check() -> None:
 @main.command("notebooks")
 @JOBS
 def run_notebooks(jobs: int) -> None:
-    """Run all notebooks and store in them the outputs that nbval compares."""
+    """Run all notebooks, and store in them the outputs that nbval compares."""
     if config.quick_mode():
         raise ReportError("expected a full run to store outputs from, got GENMODELS_BUDGET=smoke")
     notebooks.run(notebooks.names(), jobs)
@@ -250,9 +264,9 @@ def run_notebooks(jobs: int) -> None:
 @main.command("study")
 @JOBS
 def make_study(jobs: int) -> None:
-    """Train every run with several seeds, and runs with one part changed; score what is not scored yet.
+    """Train and score every run, and every ablation, with several seeds. Fresh scores stay.
 
-    Long. It can be stopped: what is finished stands in data/report/, and the next call goes on from there.
+    Takes hours. You may stop it: finished scores stand in data/report/, and the next call goes on from there.
     """
     datasets.load_mnist()
     study.make(jobs)
@@ -261,7 +275,7 @@ def make_study(jobs: int) -> None:
 
 def _refresh_figures(jobs):
     """Bring models, figures and numbers up to date."""
-    # What cannot be read is said before the work, not after it.
+    # Unreadable files raise their error before the work, not after it.
     datasets.load_mnist(), results.metrics(), study.read()
     if stale := [name for name in notebooks.names() if notebooks.why_stale(name)]:
         notebooks.run(stale, jobs)
@@ -274,9 +288,9 @@ def _shown(path):
 @main.command()
 @click.argument("run", type=click.Choice(list(RUNS)))
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), help="PNG file to write.")
-@click.option("-n", "--count", type=click.IntRange(1, 10_000), default=16, help="Images.")
-@click.option("--label", type=click.IntRange(0, 9), help="The digit, of a conditional model.")
-@click.option("--position", type=click.IntRange(0, 2), nargs=2, help="pos_x and pos_y, of a conditional VAE.")
+@click.option("-n", "--count", type=click.IntRange(1, 10_000), default=16, help="Number of images.")
+@click.option("--label", type=click.IntRange(0, 9), help="Digit, for a conditional model.")
+@click.option("--position", type=click.IntRange(0, 2), nargs=2, help="pos_x and pos_y, for a conditional VAE.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of the noise.")
 def sample(run: str, output: str, count: int, label: int | None, position: tuple[int, int] | None, seed: int) -> None:
     """Draw images with the trained model of a run, as one PNG."""
@@ -296,7 +310,7 @@ def sample(run: str, output: str, count: int, label: int | None, position: tuple
 
 
 def _conditions(run, asked):
-    """Return the conditions under which the run's model draws; refuse what it does not take, or lacks."""
+    """Return the conditions for the run's model; refuse missing and superfluous ones."""
     if (takes := BUILDERS[RUNS[run].builder].draws) is None:
         raise click.UsageError(f"{run}: expected a run that draws images from noise, such as a VAE or a GAN")
     for name, value in asked.items():

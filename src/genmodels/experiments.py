@@ -18,15 +18,19 @@ class Run:
     """The settings of one training run.
 
     Attributes:
-        name: a word; with the seed it names the run in progress bars and in the report.
-        builder: the kind of model, a key of BUILDERS.
-        summary: what it is, for people.
-        options: keyword arguments of the model.
-        epochs, batch_size: whole numbers >= 1.
-        learning_rate: Adam's, at the start.
-        decay: of the learning rate, a key of `optimizers.DECAYS`.
-        depends_on: names of runs whose models it learns from, trained with the same seed.
-        seed: of the initial weights, the order of the images and all noise.
+        name: A word. With the seed it names the run in progress bars and in the report.
+        builder: Kind of model, a key of BUILDERS.
+        summary: Short description.
+        options: Keyword arguments of the model.
+        epochs: Whole number >= 1.
+        batch_size: Whole number >= 1.
+        learning_rate: Learning rate of Adam at the start, >= 0.
+        decay: Decay of the learning rate, a key of `optimizers.DECAYS`.
+        depends_on: Names of runs whose models this run learns from, trained with the same seed.
+        seed: Seed of the initial weights, the order of the images and all noise.
+
+    Raises:
+        ValueError: A number is out of range.
     """
 
     name: str
@@ -47,7 +51,7 @@ class Run:
         validation.number("learning_rate", self.learning_rate, 0)
 
     def settings(self) -> dict:
-        """Return what the trained weights depend on, as a plain dict; a quick run trains for one epoch."""
+        """Return the settings that the weights depend on, as a plain dict. The quick mode trains for one epoch."""
         settings = asdict(replace(self, epochs=1) if config.quick_mode() else self)
         del settings["summary"]
         return settings
@@ -106,10 +110,13 @@ RUNS = MappingProxyType({run.name: run for run in _RUNS})
 
 
 def find(run: Run | str) -> Run:
-    """Return the run of that name, with seed 1; a Run as it is.
+    """Return a run of the report by its name.
+
+    Args:
+        run: A name in RUNS, or a Run, which is returned unchanged.
 
     Raises:
-        ValueError: no run has that name.
+        ValueError: No run has that name.
     """
     if isinstance(run, Run):
         return run
@@ -117,12 +124,19 @@ def find(run: Run | str) -> Run:
 
 
 def dependencies(run: Run | str) -> list[Run]:
-    """Return the runs whose models this one learns from."""
+    """Return the runs whose models a run learns from, with the run's seed.
+
+    Args:
+        run: A run or its name.
+
+    Raises:
+        ValueError: No run has that name.
+    """
     run = find(run)
     return [replace(find(name), seed=run.seed) for name in run.depends_on]
 
 
-_RATE = {"learning_rate": 1e-3}  # without normalisation the rate of the normalised network is too high
+_RATE = {"learning_rate": 1e-3}  # the rate of the normalised network is too high without normalisation
 _NO_FOURIER = {"pl": "bez fal na wejściu dekodera", "en": "no Fourier features at the decoder's input"}
 _NO_CLASSIFIER = {"pl": "bez klasyfikatora", "en": "no classifier"}
 ABLATIONS = (
@@ -166,14 +180,14 @@ ABLATIONS = (
 
 
 class Setup(NamedTuple):
-    """A model ready to train, as a builder makes it.
+    """A model ready to train, from a builder.
 
     Attributes:
-        model: a compiled keras.Model.
-        count: the number of examples.
-        make_batch: gives one batch for indices and a random generator, see `training.Batches`.
-        validation: arrays for the model's `evaluate`, or None.
-        monitor: a callback with a `failure_reason`, which ends a useless training, or None.
+        model: A compiled keras.Model.
+        count: Number of examples.
+        make_batch: Function of indices and a random generator that returns one batch, see `training.Batches`.
+        validation: Arrays for the model's `evaluate`, or None.
+        monitor: Callback with a `failure_reason` that stops a useless training, or None.
     """
 
     model: Any
@@ -189,11 +203,15 @@ BUILDERS: dict[str, Callable[..., Setup]] = {}
 def model_builder(kind: str, *, draws: tuple[str, ...] | None = None) -> Callable:
     """Register a function as the builder of a kind of model, for runs with that `builder`.
 
-    The function takes the run's settings, the dataset with its splits, and the models that the run depends on.
+    The function takes the run's settings as a dict, the Dataset, and the models that the run depends on. It returns a
+    Setup.
 
     Args:
-        kind: a word.
-        draws: the conditions that `model.draw(count, seed, ...)` takes; None for a model that draws nothing from noise.
+        kind: A word.
+        draws: Conditions that `model.draw(count, seed, ...)` takes; None for a model that draws nothing from noise.
+
+    Returns:
+        A decorator that returns the function unchanged.
 
     Example:
         @model_builder("perceptron")
@@ -208,7 +226,7 @@ def model_builder(kind: str, *, draws: tuple[str, ...] | None = None) -> Callabl
 
 
 def _adam(settings, count, **options):
-    """Return Adam with the learning rate of a run, and its decay over `count` examples an epoch."""
+    """Return Adam with the run's learning rate, and with its decay for `count` examples an epoch."""
     from genmodels.optimizers import adam
 
     steps = settings["epochs"] * -(-count // settings["batch_size"])
@@ -217,7 +235,7 @@ def _adam(settings, count, **options):
 
 @model_builder("autoencoder")
 def build_autoencoder(settings: dict, splits: datasets.Dataset) -> Setup:
-    """Set up an autoencoder."""
+    """Set up an autoencoder, see `model_builder`."""
     from genmodels.models.autoencoder import AE
 
     model = AE(**settings["options"])
@@ -228,19 +246,19 @@ def build_autoencoder(settings: dict, splits: datasets.Dataset) -> Setup:
 
 @model_builder("vae", draws=())
 def build_vae(settings: dict, splits: datasets.Dataset) -> Setup:
-    """Set up a VAE on binarized images."""
+    """Set up a VAE on binarized images, see `model_builder`."""
     from genmodels.models.vae import VAE
 
     model = VAE(seed=settings["seed"], **settings["options"])
     images, validation = (datasets.binarize(split.images, "uint8") for split in (splits.train, splits.validation))
-    # The encoder is not normalised: a single steep step, as the Monte-Carlo term makes now and then, would ruin it.
+    # The encoder is not normalised. The Monte-Carlo term sometimes gives a steep step, which would ruin the encoder.
     model.compile(_adam(settings, len(images), global_clipnorm=50.0))
     return Setup(model, len(images), lambda chosen, rng: (images[chosen],), (validation,))
 
 
 @model_builder("conditional_vae", draws=("label", "position"))
 def build_conditional_vae(settings: dict, splits: datasets.Dataset) -> Setup:
-    """Set up a conditional VAE on binarized images, each in a new cell each time."""
+    """Set up a conditional VAE on binarized images, each placed in a random cell each time."""
     from genmodels.models.conditional_vae import ConditionalVAE
 
     model = ConditionalVAE(seed=settings["seed"], **settings["options"])
@@ -252,7 +270,7 @@ def build_conditional_vae(settings: dict, splits: datasets.Dataset) -> Setup:
 
 @model_builder("gan", draws=("label",))
 def build_gan(settings: dict, splits: datasets.Dataset) -> Setup:
-    """Set up a conditional GAN with its monitor."""
+    """Set up a conditional GAN with its monitor, see `model_builder`."""
     from genmodels.models.gan import ConditionalGAN
     from genmodels.training import GANMonitor
 
@@ -266,13 +284,20 @@ def build_gan(settings: dict, splits: datasets.Dataset) -> Setup:
 
 @model_builder("classifier")
 def build_classifier(settings: dict, splits: datasets.Dataset) -> Setup:
-    """Set up a classifier of real images."""
+    """Set up a classifier of real images, see `model_builder`."""
     return _classifier_setup(splits.train, settings, splits)
 
 
 @model_builder("gan_train")
 def build_gan_train(settings: dict, splits: datasets.Dataset, gan: Any, *, count: int = 60_000) -> Setup:
-    """Set up a classifier, built like the second reference classifier, of `count` images that the GAN generates."""
+    """Set up a classifier that learns from images of the GAN, and is built like the second reference classifier.
+
+    Args:
+        settings: Settings of the run.
+        splits: Real images; the validation split measures the accuracy.
+        gan: A trained ConditionalGAN.
+        count: Number of generated images. The quick mode takes as many as there are training images.
+    """
     count = len(splits.train) if config.quick_mode() else count
     labels = np.arange(count) % datasets.LABELS
     return _classifier_setup(datasets.Split(gan.generate(labels, seed=settings["seed"]), labels), settings, splits)

@@ -9,7 +9,7 @@ from genmodels.pipeline.kernel import OwnKernel
 def test_the_kernel_is_this_python_on_one_thread_whatever_name_is_asked_for():
     spec = OwnKernel().get_kernel_spec("conda-env-other-py")
     assert spec.argv[0] == sys.executable
-    assert spec.env == config.one_thread_environment()
+    assert spec.env == {**config.one_thread_environment(), "GENMODELS_LANG": "pl"}
 
 
 def test_its_process_has_these_environment_variables(tmp_path, monkeypatch):

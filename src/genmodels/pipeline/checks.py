@@ -1,4 +1,4 @@
-"""Checks of the author's Markdown, each with what to write instead: unknown markup, bad references, typed results."""
+"""Checks of the author's Markdown: unknown markup, bad references, typed results. Each message says what to write."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 ATTRIBUTES = {"Span": ("claim", "alt"), "Image": ("width",)}
 CLASSES = {"Span": ("ustalone",), "Image": ("dodatkowy",), "Div": ("obok", "zrodla")}
 _MARKED = ("Span", "Code", "Link", "Image", "Header", "CodeBlock", "Figure", "Table", "Div")
-_LEFT_OUT = "\0"  # in place of what is no prose: no pattern matches it
+_LEFT_OUT = "\0"  # replaces everything but prose; no pattern matches it
 _PROGRAMS = "python|tensorflow|keras|numpy|scipy|scikit-learn|matplotlib|pandoc|typst|cuda|ubuntu|debian|linux|macos"
 _VERSION = rf"\b(?:{_PROGRAMS}|windows|wersj\w+|wersji|versions?|ver\.|wer\.|v\.?|release)\s*v?"
-# Dotted numbers that are no decimals, wherever they stand.
+# Dotted numbers that are not decimals, in any sentence.
 _NO_RESULTS = (
     r"\S*(?:://|www\.)\S*",  # addresses
     r"\w[\w.+-]*@[\w-]+\.\S+",
@@ -28,7 +28,14 @@ _NO_RESULTS = (
 
 
 def check(text: "Text") -> None:
-    """Check a `Text` before its numbers are filled in."""
+    """Check a text before its numbers are filled in.
+
+    Args:
+        text: The text, with its figures found.
+
+    Raises:
+        ReportError: The text has a fault. A draft only warns of typed numbers and unknown classes.
+    """
     kinds = {"Cite": _citation, "Str": _dollar, "RawBlock": _raw, "RawInline": _raw, "Image": _picture}
     for of in nodes(text.blocks):
         if of["t"] in kinds:
@@ -99,7 +106,7 @@ def _region(text, of):
 
 
 def _prose(value) -> Iterator[tuple[str, dict]]:
-    """Yield the pieces of a text in which an author may have typed a result."""
+    """Yield (piece, node) of the prose in which an author may have typed a result."""
     for of in value if isinstance(value, list) else [value]:
         kind = of["t"]
         written = kind == "Link" and plain(of["c"][1]) in of["c"][2][0]  # an address, or a part of it
@@ -118,7 +125,7 @@ def _prose(value) -> Iterator[tuple[str, dict]]:
 
 
 def _typed(text, block):
-    """Complain of typed results: any decimal or percentage but 100 %, and a whole number from 1000 that is a result."""
+    """Complain of typed results: decimals, percentages but 100 %, and whole numbers from 1000 that equal a result."""
     found = [(piece.replace("‰", "%").replace(NBSP, " "), of) for piece, of in _prose(block)]
     prose = "".join(piece for piece, _ in found)
     for pattern in (r"\{\{.*?\}\}", *_NO_RESULTS):
@@ -132,7 +139,7 @@ def _typed(text, block):
 
 
 def _results(prose, words):
-    """Yield (place, number, whether it is a result by its form alone)."""
+    """Yield (place, number, whether its form alone makes it a result)."""
     if words["decimal"] == ",":
         decimals = (r"\d+,\d+", r"(?<!\d)0\.\d+", r"\d+\.\d\d+")
     else:
@@ -163,13 +170,28 @@ def _at(found, place):
 
 
 def closest(word: str, candidates: Iterable[str]) -> str:
-    """Return the candidate most like a word, as a hint: '; did you mean "x"?'; empty where none is."""
+    """Return a hint at the most similar candidate.
+
+    Args:
+        word: A word that is not among the candidates.
+        candidates: Known words.
+
+    Returns:
+        '; did you mean "x"?', or "" if no candidate is similar.
+    """
     found = get_close_matches(word, candidates, n=1, cutoff=0.5)
     return f'; did you mean "{found[0]}"?' if found else ""
 
 
 def fault_of(tex: str) -> str:
-    """Return what is most often the matter with TeX that can't be read."""
+    """Return the most frequent fault of unreadable TeX.
+
+    Args:
+        tex: A formula without its dollars.
+
+    Returns:
+        An unbalanced pair with its counts, otherwise a question to the author.
+    """
     bare = tex.replace("\\\\", "").replace("\\{", "").replace("\\}", "")
     for opens, closes in ((r"{", r"}"), (r"\left", r"\right"), (r"\begin{", r"\end{")):
         counts = [len(re.findall(re.escape(sign) + "(?![a-z])" * sign[-1].isalpha(), bare)) for sign in (opens, closes)]

@@ -1,6 +1,6 @@
 """Claims: predicates over numbers, such as "study.test.ae.mse.mean < 0.04 and not (abs(a.x) > 2 * a.y)".
 
-A claim is parsed by Python and evaluated node by node: nothing in it is ever run as code.
+A claim is parsed as Python and evaluated node by node. No part of a claim runs as code.
 """
 
 import ast
@@ -23,18 +23,21 @@ _SIGNS = {ast.USub: operator.neg, ast.UAdd: operator.pos}
 
 
 class ClaimError(Exception):
-    """The predicate is none; the message says what came in place of one."""
+    """The text is not a claim. The message quotes the part that is not allowed."""
 
 
 def judge(claim: str, find: Callable[[str], object]) -> tuple[bool, list[tuple[str, float]]]:
-    """Return whether a claim holds, and [(key, value)] of the numbers that it quotes, in their order.
+    """Evaluate a claim.
 
     Args:
-        claim: comparisons (== != ~= < <= > >=) of keys and numbers with + - * / ( ) abs, joined by and, or, not.
-        find: gives the value of a key.
+        claim: Comparisons (== != ~= < <= > >=) of keys and numbers with + - * / ( ) abs, joined by and, or, not.
+        find: Function that returns the value of a key.
+
+    Returns:
+        Whether the claim holds, and [(key, value)] of the quoted numbers in their order.
 
     Raises:
-        ClaimError: it is something else, or a key stands for no number.
+        ClaimError: The text is not a claim, or the value of a key is not a number.
     """
     quoted = [(key, find(key)) for key in KEY.findall(claim)]
     for key, value in quoted:
@@ -44,7 +47,7 @@ def judge(claim: str, find: Callable[[str], object]) -> tuple[bool, list[tuple[s
     for word in re.findall(r"[^\W\d]\w*", bare):
         if word not in ("and", "or", "not", "abs"):
             raise ClaimError(f'"{word}"')
-    if odd := re.search(r"(?<![\w.])not\s*[^\s(]\S*|--", claim):  # Python's `not a < b` is read in two ways
+    if odd := re.search(r"(?<![\w.])not\s*[^\s(]\S*|--", claim):  # people read `not a < b` in two ways
         raise ClaimError(f'"{odd.group()}"')
     numbered = iter(range(len(quoted)))
     code = KEY.sub(lambda _: f"_{next(numbered)}", claim).replace("~=", "!=")

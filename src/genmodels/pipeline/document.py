@@ -1,4 +1,4 @@
-"""From Markdown, figures and numbers to the PDF and the HTML. Nothing here needs Keras."""
+"""Build the PDF and the HTML from Markdown, figures and numbers. Nothing here needs Keras."""
 
 import json
 import os
@@ -19,25 +19,36 @@ from genmodels.pipeline.records import Record, ReportError
 from genmodels.pipeline.text import BENCHMARK, SOURCE, Sources, Text
 from genmodels.pipeline.tree import attributes, nodes
 
-STANDARDS = ["a-3a", "ua-1"]  # of the PDF: to be archived, and read aloud
-PATIENCE = 120  # seconds for pandoc, which needs two; its time doubles with every bracket that is left open
+STANDARDS = ["a-3a", "ua-1"]  # PDF/A for archives, PDF/UA for screen readers
+PATIENCE = 120  # seconds for pandoc, which needs two; each unclosed bracket doubles its time
 SOURCES = ("generative_models.md", "pandoc.yaml", "template.typ", "template.html", "references.bib")
-BENCHMARK_LEADS = ("metrics",)  # of the package's code, beside the runs, that decides the numbers of the benchmark
+BENCHMARK_LEADS = ("metrics",)  # code that the benchmark's numbers depend on, beside its runs
 
 
 def path(kind: str = "pdf") -> Path:
-    """Return where the document goes, "pdf" or "html": report/, or draft/ in the quick mode."""
+    """Return the path of a document in report/, or in draft/ in the quick mode.
+
+    Args:
+        kind: "pdf" or "html".
+
+    Returns:
+        The path, whether or not the file exists.
+    """
     folder = records.output() if config.quick_mode() else records.root() / "report"
     return folder / f"generative_models.{kind}"
 
 
 def plain_path() -> Path:
-    """Return where the Markdown with every number filled in goes, ready for plain pandoc: build/ beside the PDF."""
+    """Return the path of the Markdown with every number filled in, for plain pandoc: build/ beside the PDF."""
     return path("md").parent / "build" / path("md").name
 
 
 def inputs() -> dict:
-    """Return everything that the documents depend on, {what: value}."""
+    """Return everything that the documents depend on.
+
+    Returns:
+        {input: checksum, version or setting}.
+    """
     sources = [records.root() / "report" / name for name in SOURCES]
     pictures = {file.name: file for folder in (records.committed(), records.output()) for file in folder.glob("*.png")}
     tables = [records.output() / name for name in ("metrics.json", "provenance.json")]
@@ -59,7 +70,14 @@ def _outputs():
 
 
 def why_stale(kind: str) -> str:
-    """Return why the document, "pdf" or "html", has to be built again; empty where it is fresh."""
+    """Return why a document must be built again.
+
+    Args:
+        kind: "pdf" or "html".
+
+    Returns:
+        The reason in words; empty for a fresh document.
+    """
     stamp = notebooks.stamp_path("document")
     if not (noted := files.load_json(stamp)) or not path(kind).is_file():
         return "not built yet"
@@ -68,7 +86,11 @@ def why_stale(kind: str) -> str:
 
 
 def unverified() -> Iterator[str]:
-    """Yield what is wrong with results that something made: changed by hand, or gone; one text a finding."""
+    """Find recorded results that were changed by hand or removed, or that two notebooks make.
+
+    Yields:
+        One text for each finding.
+    """
     back = "`git checkout data/report` brings it back"
     for maker, record in records.provenance().items():
         changed = files.differing(record.outputs, results.outputs(record.results))
@@ -82,7 +104,14 @@ def unverified() -> Iterator[str]:
 
 
 def benchmark_inputs(record: Record) -> dict:
-    """Return what the benchmark of a record would be made from now, {what: value}."""
+    """Return the present inputs of the benchmark.
+
+    Args:
+        record: The benchmark's record, which names its files and runs.
+
+    Returns:
+        {input: checksum or version}.
+    """
     local, read = notebooks.files_of(record)
     return {
         **fingerprint.code(*BENCHMARK_LEADS, but=notebooks.NOT_FOLLOWED),
@@ -94,11 +123,15 @@ def benchmark_inputs(record: Record) -> dict:
 
 
 def benchmark_stale(*, all_results: bool = False) -> dict[str, str]:
-    """Return {number of metrics.json or figure: why `make bench` has to measure it, now or again}.
+    """Return the results of the benchmark that `make bench` must measure.
 
-    With `all_results` fresh ones, too: {name: ""}.
+    A comparison depends on its own runs, and on the code of all comparisons.
 
-    A comparison depends on its own runs and on the code of all.
+    Args:
+        all_results: Include fresh results, with an empty reason.
+
+    Returns:
+        {number of metrics.json or figure: the reason in words}.
     """
     record = records.provenance(records.committed()).get(BENCHMARK)
     if not record:
@@ -116,12 +149,15 @@ def benchmark_stale(*, all_results: bool = False) -> dict[str, str]:
 
 
 def build() -> list[Path]:
-    """Turn report/generative_models.md into the PDF and the HTML; return their paths.
+    """Build the PDF, the HTML and the plain Markdown from report/generative_models.md.
 
-    The last good documents stay where it fails.
+    After a failure the last good documents stay.
+
+    Returns:
+        Paths of the PDF and the HTML.
 
     Raises:
-        ReportError: with file, line and what to write instead; also where a figure or number is not as it was left.
+        ReportError: The Markdown has a fault, or a result was changed by hand. The message gives place and remedy.
     """
     if wrong := list(unverified()):
         raise ReportError("\n".join(wrong))
@@ -140,10 +176,10 @@ def read() -> Text:
     """Return the report's text, checked and with every number filled in.
 
     Raises:
-        ReportError: with file, line and what to write instead.
+        ReportError: The Markdown has a fault. The message gives file, line and the expected markup.
     """
     source = _utf8(_folder() / "generative_models.md")
-    with ThreadPoolExecutor() as pool:  # each waits for a pandoc of its own
+    with ThreadPoolExecutor() as pool:  # both tasks wait for a pandoc of their own
         papers = pool.submit(_papers)
         parsed = _pandoc(f"--defaults={_folder() / 'pandoc.yaml'}", to="json", file="generative_models.md")
         sources = _sources(papers.result())
@@ -198,7 +234,7 @@ def _sources(papers):
 
 
 def _stale_numbers():
-    """Return what `Numbers` takes as `old` and `single`: the study's and the benchmark's numbers of other code."""
+    """Return the stale numbers of study and benchmark, as the arguments `old` and `single` of `Numbers`."""
     old, single = study.outdated()
     old = {key: f"{commit}, make study" for key, commit in old.items()}
     record = records.provenance(records.committed()).get(BENCHMARK, Record({}, {}))
@@ -207,7 +243,7 @@ def _stale_numbers():
 
 
 class _Impatient(subprocess.Popen):
-    """A process that is ended after PATIENCE seconds. pypandoc has no limit of its own."""
+    """A process that is killed after PATIENCE seconds, because pypandoc has no time limit."""
 
     def communicate(self, *arguments: Any, **options: Any) -> tuple:
         try:
@@ -228,7 +264,7 @@ def _pypandoc():
 
 
 def _pandoc(*options, to, file=None, content=None, source="markdown", target=None, text=None):
-    """Return what pandoc makes of a file in report/, or of some content; nothing where it goes to the file `target`."""
+    """Return pandoc's output for a file in report/ or for some content; with a `target` it goes to that file."""
     pypandoc = _pypandoc()
     extra = ["--fail-if-warnings", f"--resource-path={_folder()}", *options]
     how = {"format": source, "extra_args": extra, "outputfile": target and str(target), "verify_format": False}
@@ -239,7 +275,7 @@ def _pandoc(*options, to, file=None, content=None, source="markdown", target=Non
     except subprocess.TimeoutExpired as error:
         raise ReportError(
             f"{SOURCE}: expected pandoc to read it within {PATIENCE} s, it did not; brackets that "
-            "are opened many times and not closed do that: look at what was written last"
+            "are opened many times and not closed cause this: check the latest edits"
         ) from error
     except RuntimeError as error:
         message = str(error).partition("during conversion: ")[2].replace(f"{_folder()}{os.sep}", "")
@@ -249,14 +285,23 @@ def _pandoc(*options, to, file=None, content=None, source="markdown", target=Non
 
 
 def _plain(message):
-    """Return what an author needs of an error of pandoc's."""
+    """Return the lines of a pandoc error that help an author."""
     patterns = (r"\[WARNING\] (.+(?:\n +.+)*)", r"((?:Error at|YAML parse).*(?:\n.+)?)", r"(?s)(.+)")
     found = next(filter(None, (re.findall(pattern, message) for pattern in patterns)), ["pandoc said nothing"])
     return [" ".join(text.split()) for text in found]
 
 
 def write(pdf: Path, html: Path, markdown: Path | None = None) -> None:
-    """Write the documents at the same time; `markdown` with every number filled in, for a pandoc and LaTeX of yours."""
+    """Write the documents, side by side.
+
+    Args:
+        pdf: File to write.
+        html: File to write.
+        markdown: File to write, with every number filled in, for plain pandoc and LaTeX; None for none.
+
+    Raises:
+        ReportError: The Markdown has a fault, or pandoc or Typst refuses it.
+    """
     text = read()
     with ThreadPoolExecutor() as pool:
         others = [pool.submit(_write_html, html, text)]
@@ -269,7 +314,7 @@ def write(pdf: Path, html: Path, markdown: Path | None = None) -> None:
 def _write_pdf(target, text):
     import typst
 
-    source = _folder() / ".new-report.typ"  # beside what it names; two builds at once take turns
+    source = _folder() / ".new-report.typ"  # beside the files that it names; builds at the same time take turns
     with files.lock("report.typ"):
         try:
             code = _set(text, layout.typst(text, _folder()), "typst", f"--template={_folder() / 'template.typ'}")

@@ -1,4 +1,4 @@
-"""Files that are never half written: atomic replacement, locks, checksums; errors of the system in plain words."""
+"""Files that are never half written: atomic replacement, locks, checksums. System errors come in plain words."""
 
 import errno
 import glob
@@ -23,11 +23,11 @@ from genmodels import config
 
 
 class FileError(ValueError):
-    """A file is not what it should be; the message names it and says what to do."""
+    """A file has unexpected contents. The message names the file and the remedy."""
 
 
 class ResourceError(RuntimeError):
-    """The system does not give what a step needs; the message names the step, the limit and the remedy."""
+    """The system refuses memory, disk space or rights. The message names the step, the limit and the remedy."""
 
 
 _ROOM = "make room, or choose another disk with GENMODELS_CACHE"
@@ -40,14 +40,21 @@ KILLED = f"its process was killed, by the system as a rule: {MEMORY}; what is fi
 
 @contextmanager
 def system_errors(step: str) -> Iterator[None]:
-    """Turn an error of the system inside the block into a ResourceError that names the step."""
+    """Turn a system error inside the block into a ResourceError.
+
+    Args:
+        step: The work of the block in words, for the message.
+
+    Raises:
+        ResourceError: The system refused memory, disk space or rights.
+    """
     try:
         yield
     except ResourceError as error:
         raise ResourceError(f"{step}: {error}") from error
     except MemoryError as error:
         raise ResourceError(f"{step}: {MEMORY}") from error
-    except BrokenPipeError:  # the reader of our output has seen enough
+    except BrokenPipeError:  # the reader of our output, such as `head`, has closed it
         raise
     except OSError as error:
         place = f" ({error.filename})" if error.filename else ""
@@ -56,39 +63,58 @@ def system_errors(step: str) -> Iterator[None]:
 
 
 def digest(value: Any) -> str:
-    """Return the SHA-256, in hexadecimal, of anything that JSON can hold."""
+    """Return the SHA-256 of a JSON value, in hexadecimal."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def short(value: Any) -> str:
-    """Return the first 16 digits of `digest`, enough to notice a change."""
+    """Return the first 16 digits of `digest`: enough to notice a change."""
     return digest(value)[:16]
 
 
 def checksum(path: Path) -> str | None:
-    """Return the SHA-256 of a file; None where there is none."""
+    """Return the SHA-256 of a file in hexadecimal; None if the file is missing."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest() if Path(path).is_file() else None
 
 
 def when(path: Path) -> str:
-    """Return the time at which a file was written, for people."""
+    """Return the time of a file's last change, such as "2025-01-31 12:00"."""
     return datetime.fromtimestamp(Path(path).stat().st_mtime).strftime("%Y-%m-%d %H:%M")
 
 
 def differing(old: dict, new: dict, missing: Any = None) -> list[tuple]:
-    """Return (name, old value, new value) where two dicts differ; `missing` stands for an absent value."""
+    """Return the differences between two dicts.
+
+    Args:
+        old: The one dict.
+        new: The other.
+        missing: Value that stands for an absent one.
+
+    Returns:
+        [(name, old value, new value)], sorted by name.
+    """
     pairs = [(name, old.get(name, missing), new.get(name, missing)) for name in sorted({*old, *new})]
     return [(name, one, other) for name, one, other in pairs if one != other]
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write a file or folder to; move it to `path` when the block ends well."""
+    """Replace a file or folder at once, and only if the block ends without an error.
+
+    Args:
+        path: The file or folder. Missing parents are made.
+
+    Yields:
+        Temporary path to write to.
+
+    Raises:
+        ResourceError: The system refuses to write.
+    """
     path = Path(path)
     begin = f".new-{path.name}-"
     with system_errors(f"writing {path}"), lock(f"{path.name}-{short(os.path.abspath(path))}"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(f"{glob.escape(begin)}*"):  # of a writer that was killed: we hold its lock
+        for left in path.parent.glob(f"{glob.escape(begin)}*"):  # of a killed writer: we hold the lock
             shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=begin, dir=path.parent) as folder:
             yield Path(folder) / path.name
@@ -96,13 +122,15 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def read_json(path: Path, default: Any = None, schema: dict | None = None) -> Any:
-    """Return the contents of a JSON file; `default` where there is no such file.
+    """Return the contents of a JSON file.
 
     Args:
-        schema: a JSON Schema that the contents have to fit.
+        path: The file.
+        default: Returned if the file is missing.
+        schema: JSON Schema that the contents must fit; None for any contents.
 
     Raises:
-        FileError: the file is no JSON, or does not fit the schema.
+        FileError: The file is not JSON, or does not fit the schema.
     """
     path = Path(path)
     if not path.is_file():
@@ -129,7 +157,7 @@ def _misfit(value, schema):
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON with sorted keys, all at once."""
+    """Replace a file by a value as JSON with sorted keys."""
     with replacing(path) as new:
         new.write_text(
             json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
@@ -137,12 +165,20 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def put(path: Path, section: str, value: Any) -> None:
-    """Put `value` under `section` of a JSON file; other sections stay, also those of processes beside this one."""
+    """Set one section of a JSON file, see `update`."""
     update(path, {section: value})
 
 
 def update(path: Path, sections: dict[str, Any]) -> None:
-    """Put sections into a JSON file, and take out those that are None; a file without any is removed."""
+    """Set some sections of a JSON file. Other sections stay, and processes may update the file at the same time.
+
+    Args:
+        path: The file. A missing one is written; one without sections is removed.
+        sections: {name: value}; None removes a section.
+
+    Raises:
+        FileError: The file does not hold a JSON object.
+    """
     with lock(f"{path.stem}-{short(str(path))}"):
         found = {**read_json(path, {}, {"type": "object"}), **sections}
         if found := {name: value for name, value in found.items() if value is not None}:
@@ -152,13 +188,13 @@ def update(path: Path, sections: dict[str, Any]) -> None:
 
 
 def write_checked(path: Path, content: bytes) -> None:
-    """Write a file of the cache: the SHA-256 of its content in the first line, then the content."""
+    """Write a cache file: the SHA-256 of the content in the first line, then the content."""
     with replacing(path) as new:
         new.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
 
 
 def read_checked(path: Path) -> bytes | None:
-    """Return the content of a file of `write_checked`; None where there is none, or it is damaged: quarantined."""
+    """Return the content that `write_checked` wrote; None if missing or damaged. A damaged file is quarantined."""
     try:
         checksum, _, content = Path(path).read_bytes().partition(b"\n")
     except FileNotFoundError:
@@ -170,32 +206,38 @@ def read_checked(path: Path) -> bytes | None:
 
 
 def save_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON into the cache."""
+    """Write a value as JSON to a cache file."""
     write_checked(path, json.dumps(value, sort_keys=True).encode())
 
 
 def load_json(path: Path) -> Any:
-    """Return what `save_json` wrote; None where there is none, or it is damaged."""
+    """Return the value that `save_json` wrote; None if the file is missing or damaged."""
     return None if (content := read_checked(path)) is None else json.loads(content)
 
 
 def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write {name: array} into the cache."""
+    """Write {name: array} to a cache file."""
     content = io.BytesIO()
     np.savez(content, **arrays)
     write_checked(path, content.getvalue())
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray] | None:
-    """Return what `save_arrays` wrote; None where there is none, or it is damaged."""
+    """Return {name: array} that `save_arrays` wrote; None if the file is missing or damaged."""
     return None if (content := read_checked(path)) is None else arrays_in(content)
 
 
 def arrays_in(content: bytes) -> dict[str, np.ndarray]:
-    """Return {name: array} of an .npz file given as bytes.
+    """Return the arrays of an .npz file. No code inside the file runs.
+
+    Args:
+        content: Bytes of the file.
+
+    Returns:
+        {name: array}.
 
     Raises:
-        ValueError: the bytes are something else. Nothing inside is run.
+        ValueError: The bytes are not an archive of arrays.
     """
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
@@ -208,7 +250,7 @@ def arrays_in(content: bytes) -> dict[str, np.ndarray]:
 
 
 def quarantine(path: Path, why: str) -> None:
-    """Move a damaged file or folder to the cache's folder damaged/, and say so; it will be made anew."""
+    """Move a damaged file or folder to the cache's folder damaged/, and print `why` it is damaged."""
     path, folder = Path(path), config.cache_folder() / "damaged"
     aside = folder / f"{time.time_ns()}-{path.name}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -218,7 +260,14 @@ def quarantine(path: Path, why: str) -> None:
 
 @contextmanager
 def lock(name: str) -> Iterator[None]:
-    """Hold a lock between processes that share this cache; say so while another one holds it."""
+    """Hold a lock among the processes that share this cache. While waiting for it, print a message.
+
+    Args:
+        name: Name of the lock, usable as a file name.
+
+    Raises:
+        ResourceError: The cache is not writable.
+    """
     with system_errors(f"locking {name}"):
         folder = config.cache_folder() / "locks"
         folder.mkdir(parents=True, exist_ok=True)

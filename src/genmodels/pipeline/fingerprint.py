@@ -1,6 +1,6 @@
-"""Which code a result depends on, read from the source: functions, classes and constants, by name.
+"""Find the code that a result depends on: functions, classes and constants, by name, read from the source.
 
-A lead is "models.vae:VAE" for a name of a module, "metrics" for a whole module, "" for the whole package.
+A lead names such code: "models.vae:VAE" a name of a module, "metrics" a whole module, "" the whole package.
 """
 
 import ast
@@ -21,10 +21,20 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def code(*leads: str, but: Iterable[str] = (), texts: Callable[[str], str] | None = None) -> dict[str, str]:
-    """Return checksums of the package's code that leads reach, {"models/vae.py": ..., ...}.
+    """Return checksums of the package's code that leads reach, by file.
 
-    Comments, docstrings, layout, the annotations of functions and the texts of messages do not count. See `reached` for
-    the arguments.
+    Comments, docstrings, layout, annotations of functions and texts of messages do not count.
+
+    Args:
+        leads: Leads to start from.
+        but: Modules that are not followed, because their code counts in another way.
+        texts: Function that returns the text of a module; None to read it from disk.
+
+    Returns:
+        {"models/vae.py": checksum of the code used, ...}.
+
+    Raises:
+        ValueError: A lead names no module, or no name of its module.
     """
     by_file = {}
     for lead, checksum in reached(*leads, but=but, texts=texts).items():
@@ -33,16 +43,20 @@ def code(*leads: str, but: Iterable[str] = (), texts: Callable[[str], str] | Non
 
 
 def reached(*leads: str, but: Iterable[str] = (), texts: Callable[[str], str] | None = None) -> dict[str, str]:
-    """Return {lead: checksum of its code} for leads and for everything in the package that they use in turn.
+    """Return the leads that given leads use in turn, themselves included.
 
     Args:
-        but: modules that are not followed, because they count in another way.
-        texts: gives the text of a module; by default as it stands on disk.
+        leads: Leads to start from.
+        but: See `code`.
+        texts: See `code`.
+
+    Returns:
+        {lead: checksum of its code}.
 
     Raises:
-        ValueError: a lead names no module or no name of one.
+        ValueError: A lead names no module, or no name of its module.
     """
-    texts = lru_cache(None)(texts or _text)  # a module is read once, not once for each of its names
+    texts = lru_cache(None)(texts or _text)  # read a module once, not once for each of its names
     waiting, seen = set(modules(PACKAGE) if "" in leads else leads), {}
     while waiting:
         lead = waiting.pop()
@@ -58,7 +72,15 @@ def reached(*leads: str, but: Iterable[str] = (), texts: Callable[[str], str] | 
 
 
 def edited(*leads: str, but: Iterable[str] = ()) -> list[str]:
-    """Return the files in which code that leads reach differs from that of this process's start."""
+    """Return the files whose reached code was edited after this process had started.
+
+    Args:
+        leads: Leads to start from.
+        but: Modules that are not followed.
+
+    Returns:
+        Files such as "models/vae.py", sorted.
+    """
     then = code(*leads, but=but, texts=_AT_START.__getitem__)
     try:
         now = code(*leads, but=but)
@@ -76,7 +98,7 @@ def _is_rewritten(module):
 
 @lru_cache
 def modules(package: Path) -> tuple[str, ...]:
-    """Return the names of the package's modules, such as "models.vae"."""
+    """Return the names of a package's modules, such as "models.vae", sorted."""
     paths = [path.relative_to(package).with_suffix("") for path in package.rglob("*.py")]
     return tuple(sorted(".".join(path.parts).removesuffix(".__init__") for path in paths if path.parts[0][0] != "_"))
 
@@ -96,13 +118,17 @@ _AT_START = {module: _text(module) for module in modules(PACKAGE)}
 
 
 def normalised(text: str) -> str:
-    """Return Python code without comments and layout; an IPython cell's magics and shell lines count as code.
+    """Return code without comments and layout.
 
-    A cell magic decides by itself how its text is read, so that all of it counts.
+    Args:
+        text: Python, or an IPython cell with magics and shell lines.
+
+    Returns:
+        The code in one layout. A cell with a cell magic stays as it is, because the magic reads it in its own way.
     """
     try:
         return ast.unparse(ast.parse(text))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last ones of mad nesting
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: extreme nesting
         pass
     if text.lstrip().startswith("%%"):
         return text
@@ -111,17 +137,23 @@ def normalised(text: str) -> str:
     try:
         return ast.unparse(ast.parse(TransformerManager().transform_cell(text)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return text  # it will fail when it is run
+        return text  # the cell will fail when it runs
 
 
 _RUN_TEXT = ("eval", "exec", "run_line_magic", "run_cell_magic")  # functions that take text and run it
 
 
 def used_by(texts: Iterable[str]) -> set[str]:
-    """Return the leads that normalised code, of a notebook's cells or of local modules, uses.
+    """Return the leads that the code of notebook cells or local modules uses.
 
-    Text that names the package, as for `importlib`, `%run` or a shell line, may use all of it. An import that stands in
-    text for a magic, `eval` or `exec` counts as used as a whole.
+    A string that names the package, as for `importlib` or `%run`, may use all of the package. An imported name in
+    the string of a magic, `eval` or `exec` counts as used.
+
+    Args:
+        texts: Normalised code, see `normalised`.
+
+    Returns:
+        Leads of the package.
     """
     statements, unread = [], []
     for text in texts:
@@ -140,15 +172,20 @@ def used_by(texts: Iterable[str]) -> set[str]:
 
 
 def _known(lead):
-    """Return a lead; that of its module where the module does not define the name."""
+    """Return the lead, or the lead of its module if the module does not define the name."""
     module, _, name = lead.partition(":")
     return lead if not name or name in _definitions(module, _text(module)) else module
 
 
 def of_function(function: Callable) -> tuple[set[str], dict[str, str]]:
-    """Return the leads of a function; for a function of the user's own also a checksum of its source.
+    """Return the code that a function depends on.
 
-    Of its own module count the functions, classes and plain values that it uses in turn.
+    Args:
+        function: A function of the package, or of the user's own. For the latter, the functions, classes and plain
+            values count that it uses in its own module.
+
+    Returns:
+        Leads of the package, and {"its builder": checksum} for a function of the user's own, otherwise {}.
     """
     if function.__module__.startswith("genmodels."):
         return {f"{function.__module__.removeprefix('genmodels.')}:{function.__name__}"}, {}
@@ -171,7 +208,7 @@ def of_function(function: Callable) -> tuple[set[str], dict[str, str]]:
                 elif origin == function.__module__ and value.__qualname__ not in sources:
                     waiting.append(value)
             else:
-                with suppress(TypeError, ValueError, AttributeError):  # neither a plain value nor an array
+                with suppress(TypeError, ValueError, AttributeError):  # only plain values and arrays count
                     sources[name] = json.dumps(value, default=_plain, sort_keys=True)
         leads |= used_by([text]) | {_known(lead) for lead in _uses(tree.body, known)}
     return leads, {"its builder": short(sources)}
@@ -182,7 +219,7 @@ def _plain(value):
 
 
 def _source(thing):
-    """Return the source of a function or class; that of a class in a notebook, unknown to `inspect`, from its cell."""
+    """Return the source of a function or class; of a notebook's class, which `inspect` cannot find, from its cell."""
     try:
         return textwrap.dedent(inspect.getsource(thing))
     except (OSError, TypeError):
@@ -195,7 +232,7 @@ def _source(thing):
 
 
 class _Essence(ast.NodeTransformer):
-    """Take out of a module what decides no result: docstrings, annotations of functions, messages."""
+    """Remove the parts of a module that decide no result: docstrings, annotations of functions, messages."""
 
     def visit_Module(self, node):
         self.generic_visit(node)
@@ -212,7 +249,7 @@ class _Essence(ast.NodeTransformer):
         node = self.visit_ClassDef(node)
         node.returns = None
         read = {each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)}
-        for holder in ast.walk(node):  # texts that were put together for a message alone
+        for holder in ast.walk(node):  # assignments that only compose the text of a message
             for field in ("body", "orelse", "finalbody"):
                 if isinstance(body := getattr(holder, field, None), list):
                     kept = [each for each in body if not _is_text_for(each, read)]
@@ -237,7 +274,7 @@ class _Essence(ast.NodeTransformer):
 
 
 def _is_text_for(statement, read):
-    """Return whether a statement gives a text to a name that nothing reads."""
+    """Return whether a statement assigns a text to a name that nothing reads."""
     if not (isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)):
         return False
     text = isinstance(statement.value, ast.JoinedStr) or isinstance(getattr(statement.value, "value", None), str)
@@ -246,11 +283,11 @@ def _is_text_for(statement, read):
 
 @lru_cache(maxsize=512)
 def _definitions(module, text):
-    """Return {name: (checksum, leads)} of everything that a module defines or imports; "" stands for all of it."""
+    """Return {name: (checksum, leads)} of the names that a module defines or imports; "" stands for the module."""
     tree = _Essence().visit(ast.parse(text))
     imported, sets = _imports(tree.body), [(statement, _sets(statement)) for statement in tree.body]
     known = {name: f"{module}:{name}" for _, names in sets for name in names} | imported
-    always = [statement for statement, names in sets if not names]  # such as `if` and `with`: they may change anything
+    always = [statement for statement, names in sets if not names]  # `if`, `with` and others may change any name
     owned = {name: [each for each, names in sets if name in names] + always for name in known if name not in imported}
     found = {name: (short(lead), {lead}) for name, lead in imported.items()}
     for name, statements in {**owned, "": tree.body}.items():
@@ -272,13 +309,13 @@ def _sets(statement):
 
 
 def _imports(nodes):
-    """Return {name: lead} of the imports from this package among nodes."""
+    """Return {name: lead} of the nodes that import from this package."""
     found = {}
     for node in nodes:
         if isinstance(node, ast.ImportFrom) and not node.level and (node.module or "").split(".")[0] == "genmodels":
             origin = node.module.removeprefix("genmodels").removeprefix(".")
             for alias in node.names:
-                if origin or alias.name[0] != "_":  # the package's own table leads nowhere by itself
+                if origin or alias.name[0] != "_":  # `_EXPORTS` leads to no code by itself
                     found[alias.asname or alias.name] = origin if alias.name == "*" else _attribute(origin, alias.name)
         elif isinstance(node, ast.Import):
             for alias in node.names:
@@ -289,7 +326,7 @@ def _imports(nodes):
 
 
 def _attribute(lead, name):
-    """Return the lead of an attribute of the package, of one of its folders, or of a module."""
+    """Return the lead of an attribute of the package, a subpackage or a module."""
     inner = f"{lead}.{name}" if lead else name
     if inner in modules(PACKAGE):
         return inner
@@ -301,7 +338,7 @@ def _attribute(lead, name):
 def _uses(statements, known):
     """Return the leads that statements use, given {name: lead} of the names around them."""
     nodes = [node for statement in statements for node in ast.walk(statement)]
-    imported = {}  # a name may be imported twice, as different things
+    imported = {}  # sets, because a name may be imported twice, from different places
     for node in nodes:
         for name, lead in _imports([node]).items():
             imported.setdefault(name, set()).add(lead)

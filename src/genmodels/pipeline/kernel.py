@@ -1,9 +1,9 @@
-"""The Jupyter kernel of this environment, for the pipeline, for nbval and for JupyterLab, whatever a notebook names.
+"""The Jupyter kernel of this environment, for the pipeline, nbval and JupyterLab. It ignores a notebook's kernel name.
 
 VS Code, Colab and conda write kernel names of their own into a notebook. A folder on JUPYTER_PATH may hold a foreign
 kernel under the usual name. Neither has our libraries.
 
-TensorFlow computes on one thread in it, so that the digits of a figure do not depend on the number of cores.
+In this kernel TensorFlow uses one thread, so that the digits of a figure do not depend on the number of cores.
 """
 
 import sys
@@ -19,9 +19,11 @@ class OwnKernel(KernelSpecManager):
     """A kernel spec manager that knows one kernel: this Python."""
 
     def find_kernel_specs(self) -> dict[str, str]:
+        """Return {name: folder} of the one kernel."""
         return {NATIVE_KERNEL_NAME: RESOURCES}
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        """Return the one kernel for any name."""
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         about = {"display_name": "Python 3", "language": "python", "metadata": {"debugger": True}}
         own = {**config.one_thread_environment(), "GENMODELS_LANG": records.language()}

@@ -1,8 +1,8 @@
 """The words and number formats of the report's language."""
 
 NBSP = "\u00a0"
-# Words in braces are filled in. `orphans`: words of one letter that end no line; `numbered`: what a number such as 1.2
-# may count; `figure_begins`: a word before the number of a figure.
+# Names in braces are filled in. `orphans`: words of one letter that must not end a line. `numbered`: words before a
+# number such as 1.2 that is no result. `figure_begins`: start of the word before a figure's number.
 WORDS = {
     "pl": {
         "region": "PL",
@@ -98,10 +98,16 @@ WORDS = {
 
 
 def words(lang: str) -> dict:
-    """Return the words for a language tag such as "pl", "pl-PL" or "en-GB"; `lang` and `region` are those of the tag.
+    """Return the words for a language.
+
+    Args:
+        lang: Language tag such as "pl", "pl-PL" or "en-GB".
+
+    Returns:
+        An entry of WORDS, with `lang` and `region` of the tag.
 
     Raises:
-        ValueError: the language is not one of WORDS.
+        ValueError: The language is not in WORDS.
     """
     name, _, rest = lang.partition("-")
     if name not in WORDS:

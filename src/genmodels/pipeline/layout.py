@@ -1,4 +1,4 @@
-"""How Typst, HTML and plain Markdown set the report: figures, references and lists in pandoc's tree of each."""
+"""Layout of the report in Typst, HTML and plain Markdown: pandoc's tree with figures, references and lists of each."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from genmodels.pipeline.records import Record, ReportError
 from genmodels.pipeline.text import SOURCE, Text
 from genmodels.pipeline.tree import NBSP, NO_ATTRIBUTES, attributes, node, nodes, plain, rebuild, string
 
-# What pdflatex needs for signs that its fonts lack; figures stay where the text has them, with the numbers they bring.
+# The fonts of pdflatex lack these signs. Figures stay at their place in the text, with the numbers in their captions.
 LATEX = r"""\usepackage{float}\floatplacement{figure}{H}
 \usepackage{caption}\captionsetup[figure]{labelformat=empty}
 \ifPDFTeX
@@ -22,15 +22,21 @@ LATEX = r"""\usepackage{float}\floatplacement{figure}{H}
   \DeclareUnicodeCharacter{2192}{\ensuremath{\to}}
   \DeclareUnicodeCharacter{221E}{\ensuremath{\infty}}
 \fi"""
-WIDEST = 90  # letters of a table that fits on a page of LaTeX
+WIDEST = 90  # letters in a row of the widest table that fits on LaTeX's page
 LATEX_SETTINGS = {"geometry": "margin=2.4cm", "fontsize": "11pt", "papersize": "a4"}
 
 
 def authors(meta: dict) -> list[tuple[str, str]]:
-    """Return [(name, affiliation)] of `author` in the metadata, in each of the ways that people write it.
+    """Return the authors that the metadata name.
+
+    Args:
+        meta: pandoc's metadata. `author` is a name, a map with `name` and `affiliation`, or a list of them.
+
+    Returns:
+        [(name, affiliation)]; an affiliation may be empty.
 
     Raises:
-        ReportError: an author has no name.
+        ReportError: An author has no name, or an unknown key.
     """
     given = meta.get("author", node("MetaList", []))
     found = []
@@ -49,7 +55,17 @@ def _texts(value):
 
 
 def cover(text: Text) -> Path:
-    """Return the picture of the title page."""
+    """Return the picture of the title page.
+
+    Args:
+        text: The report's text, whose metadata name `logo-file` and `cover-file`.
+
+    Returns:
+        Path of the logo if that file exists, otherwise of the cover.
+
+    Raises:
+        ReportError: No notebook is on record as the maker of the cover.
+    """
     logo, name = (plain(text.meta.get(which)) for which in ("logo-file", "cover-file"))  # from report/pandoc.yaml
     if logo and (found := text.sources.folders[1] / logo).is_file():
         return found
@@ -59,7 +75,18 @@ def cover(text: Text) -> Path:
 
 
 def typst(text: Text, folder: Path) -> str:
-    """Return the tree for template.typ as JSON; files are named from `folder`."""
+    """Return the tree for template.typ.
+
+    Args:
+        text: The report's text.
+        folder: Folder from which files are named.
+
+    Returns:
+        pandoc's JSON.
+
+    Raises:
+        ReportError: The metadata lack an author's name or the cover's picture.
+    """
 
     def change(of):
         if of["t"] == "Math":
@@ -81,7 +108,7 @@ def typst(text: Text, folder: Path) -> str:
 
 
 def _typst_meta(text, folder):
-    """Return the metadata that template.typ takes as code."""
+    """Return the metadata that template.typ reads as code."""
     people, picture = "".join(f"{_quoted(name)}, " for name, _ in authors(text.meta)), cover(text)
     files = {"cover": picture, "study": text.sources.study, "results": text.sources.folders[0]}
     values = {name: _relative(value, folder) for name, value in files.items()} | {
@@ -122,18 +149,18 @@ def _typst_region(div):
 
 
 def html(text: Text, folder: Path) -> str:
-    """Return the tree for template.html as JSON; files are named from `folder`."""
+    """Return the tree for template.html as pandoc's JSON, see `typst`."""
 
     def change(of):
         if of["t"] == "Figure" and (figure := text.figures.get(attributes(of)[0])):
             return [_numbered(of, figure, text.words["figure"], folder, ["style", f"width:{figure.width}"])]
-        if of["t"] == "Table":  # one wider than a phone scrolls by itself, also by keyboard
+        if of["t"] == "Table":  # a table wider than a phone scrolls by itself, also by keyboard
             settings = [["role", "region"], ["tabindex", "0"], ["aria-label", plain(of["c"][1])]]
             return [node("Div", [["", ["tabela"], settings], [of]])]
         return [] if of["t"] == "RawBlock" else _linked(of, text)
 
     blocks, meta = _changed(text, change)
-    lists = [], []  # the further figures after the others
+    lists = [], []  # numbered figures, then the further ones
     for of in nodes(blocks):
         if of["t"] == "Figure":
             name, caption = attributes(of)[0], deepcopy(_caption(of))
@@ -147,7 +174,7 @@ def html(text: Text, folder: Path) -> str:
 
 
 def markdown(text: Text, folder: Path) -> str:
-    """Return the tree of the plain Markdown as JSON; files are named from `folder`."""
+    """Return the tree of the plain Markdown as pandoc's JSON, see `typst`."""
 
     def change(of):
         if of["t"] == "Figure" and (figure := text.figures.get(attributes(of)[0])):
@@ -166,7 +193,7 @@ def markdown(text: Text, folder: Path) -> str:
 
 
 def _fit(table):
-    """Give the columns of a table that is wider than a page widths by their longest cells."""
+    """Give the columns of a table that is wider than a page widths in proportion to their longest cells."""
     rows = [*table["c"][3][1], *(row for body in table["c"][4] for row in body[3])]
     longest = [2 + max(len(plain(cell[4])) for cell in column) for column in zip(*(row[1] for row in rows))]
     if sum(longest) - 2 * len(longest) > WIDEST:
@@ -175,7 +202,17 @@ def _fit(table):
 
 
 def header(text: Text) -> str:
-    """Return the metadata of the plain Markdown, with what LaTeX needs to know."""
+    """Return the metadata of the plain Markdown, with the settings for LaTeX.
+
+    Args:
+        text: The report's text.
+
+    Returns:
+        A block of YAML.
+
+    Raises:
+        ReportError: An author has no name.
+    """
     people = [f"{name} ({of})" if of else name for name, of in authors(text.meta)]
     lines = [part for name in ("programme", "course") if (part := plain(text.meta.get(name)))]
     values = {name: plain(text.meta.get(name)) for name in ("title", "date", "lang")}
@@ -186,7 +223,7 @@ def header(text: Text) -> str:
 
 
 def _changed(text, change: Callable[[dict], list | None]):
-    """Return a copy of the blocks, changed, and of the metadata with what all templates use."""
+    """Return a changed copy of the blocks, and the metadata with the values that all templates use."""
     meta, blocks = deepcopy(text.meta), deepcopy(text.blocks)
     rebuild([meta, blocks], change)
     people = [
@@ -216,13 +253,13 @@ def _relative(file, folder):
 
 
 def _cited(cite):
-    """Return the name of the figure that a citation means; empty where it cites a paper."""
+    """Return the name of the cited figure; empty for a paper."""
     name = cite["c"][0][0]["citationId"]
     return name if name.startswith("fig-") else ""
 
 
 def _linked(of, text):
-    """Return the link in place of a reference to a figure."""
+    """Return the link that replaces a reference to a figure; None for any other node."""
     if of["t"] != "Cite" or not (name := _cited(of)):
         return None
     bare = of["c"][0][0]["citationMode"]["t"] == "SuppressAuthor"
@@ -235,14 +272,21 @@ def _caption(figure):
 
 
 def _numbered(of, figure, word, folder, width):
-    """Return a figure as pandoc's writers draw it, with our number."""
+    """Return a figure in the form of pandoc's own writers, with our number."""
     image = node("Image", [["", [], [width]], [string(figure.alt)], [_relative(figure.file, folder), ""]])
     caption = [string(f"{word}{NBSP}{figure.number}: "), *_caption(of)]
     return node("Figure", [[figure.name, [], []], [None, [node("Plain", caption)]], [node("Plain", [image])]])
 
 
 def colophon(text: Text) -> str:
-    """Return the Markdown of what made each figure and the numbers of each notebook."""
+    """Return the section on the origin of each figure and number.
+
+    Args:
+        text: The report's text.
+
+    Returns:
+        Markdown: a paragraph, and a table with a row for each result.
+    """
     words, records, rows, origins = text.words, text.sources.records, {}, set()
     shown = {figure.file.name: f"{words['short_figure']}{figure.number}" for figure in text.figures.values()}
     shown.setdefault(plain(text.meta.get("cover-file")), words["cover"])
@@ -272,7 +316,7 @@ def _row(name, maker, of, record):
 
 
 def _origin(record: Record, words) -> str:
-    """Return commit, machine and versions of a record in words."""
+    """Return the commit, machine and versions of a record in words."""
     commit, machine = record.origin.get("commit"), record.origin["machine"]
     tree = words["commit"].format(commit=commit[:10]) if isinstance(commit, str) else words["no_commit"]
     changed = "" if record.origin.get("clean") or not isinstance(commit, str) else words["changed"]

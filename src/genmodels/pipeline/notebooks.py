@@ -1,8 +1,8 @@
-"""Notebooks: found in notebooks/, run from top to bottom by a kernel of this environment, and fresh or stale.
+"""Find the notebooks in notebooks/, tell fresh from stale, and run them from top to bottom in this environment.
 
-A notebook is fresh while its code cells, the package's code that it uses, the local modules and files that it reads,
-the runs that it loads, the data and the libraries are the same. Otherwise all of it runs again. Comments and Markdown
-do not count.
+A notebook is fresh while its inputs are the same. Inputs are its code cells and the package's code that it uses, the
+local modules and files that it reads, the runs that it loads, the data and the libraries. Comments and Markdown do not
+count. A stale notebook runs again as a whole.
 """
 
 import os
@@ -27,30 +27,33 @@ if TYPE_CHECKING:
 
 FILE = "file "  # before the name of a file, in a notebook's inputs
 CHECKED = "nbval-check-output"  # the tag of cells whose outputs nbval compares
-# Modules left out: what they do is already in the keys of the runs. `results` stays, because `save` draws with it.
+# Modules left out, because the keys of the runs contain their effect. `results` stays, because `save` draws with it.
 _OTHERS = ("pipeline", "experiments")
 NOT_FOLLOWED = [name for name in fingerprint.modules(fingerprint.PACKAGE) if name.startswith(_OTHERS)]
 NOT_FOLLOWED.remove("pipeline.results")
-# Errors whose message says what to mend; others, such as a mistake in a model, keep their trace.
+# Errors whose message says what to mend. Others, such as a mistake in a model, keep their trace.
 PLAIN = (files.FileError, files.ResourceError, DatasetError, store.TrainingError, store.DivergedError, ReportError)
 
 
 def names() -> list[str]:
-    """Return the names of the notebooks in notebooks/, in their order; not of those that begin with _ or Untitled."""
+    """Return the sorted names of the notebooks, without those that begin with a dot, _ or Untitled."""
     found = sorted(path.stem for path in (records.root() / "notebooks").glob("*.ipynb"))
     return [name for name in found if not name.startswith((".", "_", "Untitled"))]
 
 
 def path(name: str) -> Path:
-    """Return where the notebook of that name stands."""
+    """Return the path of a notebook."""
     return records.root() / "notebooks" / f"{name}.ipynb"
 
 
 def read(name: str) -> "NotebookNode":
     """Return a notebook as nbformat reads it.
 
+    Args:
+        name: Name of the notebook, without .ipynb.
+
     Raises:
-        FileError: the file is not a notebook.
+        FileError: The file is not a notebook.
     """
     import nbformat
 
@@ -66,22 +69,40 @@ def read(name: str) -> "NotebookNode":
 
 
 def code(name: str) -> list[str]:
-    """Return the code of each code cell that is not empty, without comments."""
+    """Return the code of each code cell that is not empty, without comments, see `fingerprint.normalised`.
+
+    Raises:
+        FileError: The file is not a notebook.
+    """
     cells = (cell.source for cell in read(name).cells if cell.cell_type == "code")
     return [fingerprint.normalised(source) for source in cells if source.strip()]
 
 
 def runs_named_in(cells: Iterable[str]) -> list[str]:
-    """Return the runs of the report that code asks for by a plain string, so that they can be trained side by side."""
+    """Return the runs that code asks for by a plain string. They can then be trained side by side.
+
+    Args:
+        cells: Code of the cells.
+
+    Returns:
+        Names of the report's runs, in the order of RUNS.
+    """
     asked = re.findall(r"\btrained\(['\"](\w+)['\"]", "\n".join(cells))
     return [name for name in RUNS if name in asked]
 
 
 def inputs(name: str, record: Record | None = None) -> dict:
-    """Return everything that the results of a notebook depend on, {what: value}.
+    """Return everything that the results of a notebook depend on.
 
     Args:
-        record: of its last run, for the files that it read and the runs that it loaded.
+        name: Name of the notebook.
+        record: Record of the notebook's last run, which names the files read and the runs loaded.
+
+    Returns:
+        {input: checksum or version}.
+
+    Raises:
+        FileError: The file is not a notebook.
     """
     cells, recorded = code(name), record or Record({}, {})
     local, read = files_of(recorded)
@@ -97,7 +118,14 @@ def inputs(name: str, record: Record | None = None) -> dict:
 
 
 def files_of(record: Record) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the user's files in a record: {"file NAME": code} of modules, {"file NAME": checksum} of others."""
+    """Return the user's files that a record names.
+
+    Args:
+        record: Record of a notebook or of the benchmark.
+
+    Returns:
+        {"file NAME": code} of modules, and {"file NAME": checksum} of other files.
+    """
     names = [name for name in record.inputs if name.startswith(FILE)]
     paths = {name: records.root() / Path(name[len(FILE) :]).expanduser() for name in names}
     modules = {name: path for name, path in paths.items() if path.suffix == ".py" and path.is_file()}
@@ -106,14 +134,20 @@ def files_of(record: Record) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def keys(record: Record) -> dict:
-    """Return the present keys of the runs of a record, {"run ae": key}, as its inputs have them.
+    """Return the present keys of the runs of a record.
 
-    A builder of the user's own is known in their notebook alone, whose code counts by itself.
+    The key leaves out a builder of the user's own. The builder is part of the notebook, whose code counts by itself.
+
+    Args:
+        record: Record of a notebook or of the benchmark.
+
+    Returns:
+        {"run ae": key}; None for a run that is gone.
     """
     found = {}
     for label, of in record.runs.items():
         settings, found[f"run {label}"] = of["settings"], None
-        with suppress(TypeError, ValueError):  # settings of an earlier version; a run that is gone
+        with suppress(TypeError, ValueError):  # unknown settings, or a run that is gone
             if settings and settings["builder"] not in BUILDERS:
                 found[f"run {label}"] = files.short([settings, fingerprint.code(store.TRAIN)])
             else:
@@ -122,7 +156,7 @@ def keys(record: Record) -> dict:
 
 
 def stamp_path(name: str) -> Path:
-    """Return the stamp file of a notebook or document. It proves that this machine made the results."""
+    """Return the stamp file of a notebook or document. A stamp proves that this machine made the results."""
     return cache_folder("stamps") / f"{name}.json"
 
 
@@ -132,15 +166,19 @@ def stamp(name: str, record: Record) -> None:
 
 
 def cache_folder(name: str) -> Path:
-    """Return a folder of the cache; the quick mode has its own."""
+    """Return a folder of the cache. The quick mode has folders of its own."""
     return config.cache_folder() / (f"{name}-draft" if config.quick_mode() else name)
 
 
 def why_stale(name: str, *, here: bool = True) -> str:
-    """Return why a notebook has to be run, now or again; empty where its results are fresh.
+    """Return why a notebook must run.
 
     Args:
-        here: whether results that were made elsewhere and committed count as stale.
+        name: Name of the notebook.
+        here: Count committed results of another machine as stale.
+
+    Returns:
+        The reason in words; empty for fresh results.
     """
     if not (record := records.provenance().get(name)):
         return "not made yet"
@@ -156,11 +194,11 @@ def why_stale(name: str, *, here: bool = True) -> str:
 
 
 def leftovers() -> list[str]:
-    """Return the figures and sections in the output folder that nothing makes any more."""
+    """Return the figures and sections in the output folder that no notebook makes."""
     provenance, folder = records.provenance(), records.output()
     known = [name for name in (*names(), *results.RESERVED) if name in provenance]
     made = {results.section(result) for name in known for result in provenance[name].results}
-    # A picture without the data that it shows is not ours.
+    # A picture without its data is not from a notebook.
     figures = [path.name for path in sorted(folder.glob("*.png")) if path.with_suffix(".npz").is_file()]
     noted = [result for record in provenance.values() for result in record.results if results.checksums(result)]
     present = dict.fromkeys([*figures, *results.metrics(), *map(results.section, noted)])
@@ -168,7 +206,11 @@ def leftovers() -> list[str]:
 
 
 def remove(leftover: Iterable[str]) -> None:
-    """Remove results from the output folder, and makers without a notebook from provenance.json."""
+    """Remove results from the output folder, and records of missing notebooks from provenance.json.
+
+    Args:
+        leftover: Names of figures and of sections of metrics.json.
+    """
     folder, present = records.output(), [*names(), *results.RESERVED]
     for name in leftover:
         if name.endswith(".png"):
@@ -180,12 +222,17 @@ def remove(leftover: Iterable[str]) -> None:
 
 
 def run(wanted: Iterable[str], jobs: int) -> None:
-    """Run notebooks from top to bottom, `jobs` at once, each in a clean kernel and its own folder.
+    """Run notebooks from top to bottom, each in a clean kernel and in the folder notebooks/.
 
-    The runs that they ask for are trained before, side by side. Executed copies, with all outputs, go to the cache.
+    Missing runs that the notebooks ask for are trained first. Executed copies, with all outputs, go to the cache.
+
+    Args:
+        wanted: Names of the notebooks.
+        jobs: Number of notebooks, or trainings, at the same time.
 
     Raises:
-        ReportError: a notebook fails, or two make the same figure or section.
+        ReportError: A notebook fails, its inputs change while it runs, or two make the same figure or section.
+        TrainingError: A run cannot be trained.
     """
     wanted, provenance = list(wanted), records.provenance()
     asked = {run for name in wanted for run in runs_named_in(code(name))}
@@ -226,7 +273,7 @@ def _run(name, kernels):
 
 
 def conflicts() -> list[str]:
-    """Return what is wrong with figures and sections that several notebooks make; one text a finding."""
+    """Return one text for each figure or section that several notebooks make."""
     makers, provenance = {}, records.provenance()
     for maker in (name for name in names() if name in provenance):
         for result in provenance[maker].results:
@@ -239,12 +286,12 @@ def conflicts() -> list[str]:
 
 
 def executed_path(name: str) -> Path:
-    """Return where the executed copy of a notebook goes."""
+    """Return the path of a notebook's executed copy, in the cache."""
     return cache_folder("notebooks") / f"{name}.ipynb"
 
 
 def _execute(name, kernels):
-    """Execute a notebook in a kernel of its own; return the journal that it left."""
+    """Execute a notebook in a kernel of its own, and return its journal, see `results`."""
     import nbformat
     from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
@@ -254,7 +301,7 @@ def _execute(name, kernels):
 
     notebook, target = read(name), executed_path(name)
     with files.system_errors(f"notebooks/{name}.ipynb"), tempfile.TemporaryDirectory() as folder:
-        # Files instead of TCP, so that it works where there is no network at all.
+        # Files instead of TCP work on a machine without any network.
         ipc = {"transport": "ipc", "ip": os.path.join(folder, "kernel")} if os.name == "posix" else {}
         kernel = AsyncKernelManager(kernel_spec_manager=OwnKernel(), **ipc)
         begin = "from genmodels.pipeline import results; results.begin()"
@@ -265,7 +312,7 @@ def _execute(name, kernels):
             resources={"metadata": {"path": str(path(name).parent)}},
             extra_arguments=[f"--IPKernelApp.exec_lines={begin}", "--InteractiveShell.colors=nocolor"],
         )
-        # Jupyter would write to the home directory, which there may not be.
+        # Jupyter would write to the home directory, which may be missing or read-only.
         own = {"JUPYTER_RUNTIME_DIR": folder, "IPYTHONDIR": folder, "GENMODELS_JOURNAL": f"{folder}/journal.json"}
         kernels.append(kernel)
         try:
@@ -282,7 +329,7 @@ def _execute(name, kernels):
 
 
 def _failure(name, notebook, error):
-    """Return a ReportError that says in which cell and why a notebook failed; in one line, where that is enough."""
+    """Return a ReportError with the failed cell and the reason, in one line if the reason says what to mend."""
     failed = next(
         (cell for cell in notebook.cells if any(each.output_type == "error" for each in cell.get("outputs", ()))), {}
     )
@@ -298,13 +345,13 @@ def _failure(name, notebook, error):
 
 
 def _kill(kernel):
-    """Kill the process of a kernel, which ends what waits for it."""
+    """Kill the process of a kernel, so that the thread waiting for the kernel ends."""
     if process := getattr(kernel.provisioner, "process", None):
         process.kill()
 
 
 def store_checked_outputs(name: str) -> None:
-    """Copy the outputs that nbval compares from the executed notebook into the stored one."""
+    """Copy the outputs that nbval compares from the executed copy into the notebook."""
     import nbformat
 
     notebook, executed = read(name), nbformat.read(executed_path(name), as_version=4)
@@ -315,9 +362,18 @@ def store_checked_outputs(name: str) -> None:
 
 
 def strip(name: str) -> bool:
-    """Bring a notebook back to its stored form, without running it; return whether that changed the file.
+    """Bring a notebook back to its stored form, without running it.
 
-    Of the outputs those remain that nbval compares: what checked cells printed. Cell ids, tags and other metadata stay.
+    The printed outputs of cells tagged for nbval stay, and so do cell ids, tags and other metadata.
+
+    Args:
+        name: Name of the notebook.
+
+    Returns:
+        Whether the file changed.
+
+    Raises:
+        FileError: The file is not a notebook.
     """
     before = path(name).read_bytes()
     _write(name, read(name))
@@ -335,7 +391,7 @@ def _write(name, notebook):
             number += bool(cell.source.strip())
             checked = CHECKED in cell.metadata.get("tags", [])
             cell.outputs = [each for each in cell.outputs if checked and each.get("name") == "stdout"]
-            cell.execution_count = number if checked else None  # nbval takes no output without it
+            cell.execution_count = number if checked else None  # nbval ignores outputs without a count
     notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
     notebook.metadata["language_info"] = {"name": "python"}
     with files.replacing(path(name)) as temporary:

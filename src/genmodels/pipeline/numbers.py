@@ -1,4 +1,4 @@
-"""The numbers that a text may quote: found by their keys, written as the document's language has it, and marked."""
+"""Numbers that a text may quote: found by key, written in the document's language, and marked if stale."""
 
 import math
 import re
@@ -10,7 +10,13 @@ OLD, SINGLE = "†", "‡"
 
 
 def formatted(value: float | str, form: str, words: dict) -> str:
-    """Return a number as the language writes it: 1234.5 and ".1f" give "1234,5" in Polish; a text stays as it is."""
+    """Return a number as the language writes it: 1234.5 and ".1f" give "1234,5" in Polish.
+
+    Args:
+        value: A number; a text is returned unchanged.
+        form: "d", or decimals such as ".2f" and ".1%". "" and "%" give three significant digits.
+        words: Words of the language, see `language.words`.
+    """
     if isinstance(value, str):
         return value
     percent, form = form.endswith("%"), form.removesuffix("%")
@@ -26,17 +32,17 @@ def formatted(value: float | str, form: str, words: dict) -> str:
 
 
 def grouped(number: int, words: dict) -> str:
-    """Return a whole number, from five digits in groups of three."""
+    """Return a whole number >= 0 in digits; from 10 000 in groups of three."""
     return f"{number:,}".replace(",", words["thousands"]) if number > 9999 else str(number)
 
 
 def _decimals(value, digits):
-    """Return how many decimals leave a number of significant digits."""
+    """Return the number of decimals that shows `digits` significant digits."""
     return max(0, digits - 1 - (math.floor(math.log10(value)) if value > 0 else 0))
 
 
 def _spread_aware(value, percent):
-    """Return the format that a mean's spread justifies: one digit of it, two where the first is a 1."""
+    """Return the format that a mean's spread justifies: one digit of the spread, or two if the first is a 1."""
     spread = _spread(value)
     digits = 2 if f"{spread:e}".startswith("1") else 1
     shown, digits = (spread, digits) if spread else (abs(value["mean"]), 3)
@@ -53,12 +59,12 @@ def _is_number(value):
 
 
 class Numbers:
-    """All that a text may quote, by key: numbers, names, and means with their spread.
+    """Everything that a text may quote, by key: numbers, names, and means with their spread.
 
     Args:
-        values: {section: numbers} as metrics.json has them, with those of study.json as "study".
-        old: {beginning of keys: "commit: how to renew"} of numbers that earlier code made; they are marked †.
-        single: {key: value}: this build's one training, in place of a mean of the study that is stale; marked ‡.
+        values: {section: numbers} of metrics.json, with the contents of study.json as "study".
+        old: {beginning of keys: "commit, command"} of numbers of other code, marked †. The command renews them.
+        single: {key: value} of this build's one training, in place of stale means of the study, marked ‡.
     """
 
     def __init__(self, values: dict, old: dict[str, str] | None = None, single: dict[str, float] | None = None):
@@ -66,26 +72,30 @@ class Numbers:
         self._old, self._single = old or {}, single or {}
 
     def keys(self) -> list[str]:
-        """Return every key that stands for something."""
+        """Return every key that a text may quote, sorted."""
         own = [f"{key}{part}" for key in self._single for part in ("", ".mean", ".values.0")]
         return sorted({*self._quotable, *own})
 
     def find(self, key: str) -> Any:
-        """Return what a key stands for. Raises KeyError where it stands for nothing."""
+        """Return the value of a key: a number, a name, or a mean as {"mean": ..., "deviation" or "error": ...}.
+
+        Raises:
+            KeyError: The key is unknown.
+        """
         for base in self._single:
             if key in (base, f"{base}.mean", f"{base}.values.0"):
                 return self._single[base]
         return self._quotable[key]
 
     def mark(self, key: str) -> str:
-        """Return the mark of a key's numbers: † of earlier code, ‡ of one training, or none."""
+        """Return the mark of a key's numbers: † for other code, ‡ for one training, otherwise empty."""
         for base in self._single:
             if key == base or key.startswith(f"{base}."):
                 return {base: SINGLE, f"{base}.mean": SINGLE, f"{base}.values.0": ""}.get(key, OLD)
         return OLD if self._of_old(key) else ""
 
     def note(self, key: str) -> str:
-        """Return which commit an old number is of and how it is renewed; empty where that is not known."""
+        """Return the commit of a stale number and the command that renews it; empty for any other number."""
         return self._old.get(self._of_old(key), "")
 
     def _of_old(self, key):
@@ -95,9 +105,14 @@ class Numbers:
     def written(self, key: str, form: str, words: dict) -> str:
         """Return the number of a key without its mark; a mean with its spread: 0,0329 ± 0,0004.
 
+        Args:
+            key: Key of the number.
+            form: Format, see `formatted`. "" and "%" show as many digits of a mean as its spread justifies.
+            words: Words of the language, see `language.words`.
+
         Raises:
-            KeyError: the key stands for nothing.
-            ValueError: `form` is no format for it.
+            KeyError: The key is unknown.
+            ValueError: The format does not fit the number.
         """
         value, stale = self.find(key), self._quotable.get(key)
         percent = "%" if form.endswith("%") else ""
@@ -113,7 +128,15 @@ class Numbers:
         return mean if spread is None else f"{mean}{NBSP}±{NBSP}{formatted(spread, form, words)}"
 
     def reference(self, typed: str, words: dict) -> str | None:
-        """Return the "{{key:.1f}}" that a typed number may stand for; None where no result is written so."""
+        """Find the result that a typed number may stand for.
+
+        Args:
+            typed: The number as the author typed it.
+            words: Words of the language, see `language.words`.
+
+        Returns:
+            The reference to write, such as "{{key:.1f}}"; None if no result is written so.
+        """
         digits = re.search(rf"{re.escape(words['decimal'])}(\d+)", typed)
         percent = "%" if "%" in typed else ""
         form = f".{len(digits[1]) if digits else 0}{percent or 'f'}" if digits or percent else "d"
@@ -126,7 +149,7 @@ class Numbers:
 
 
 def _quotable(value, key=""):
-    """Yield (key, value) of what may be quoted: "zadanie_1.mse.mean", "study.seeds.0"."""
+    """Yield (key, value) of everything quotable: "zadanie_1.mse.mean", "study.seeds.0"."""
     if _is_number(value) or isinstance(value, str) or (isinstance(value, dict) and _is_number(value.get("mean"))):
         yield key, value
     parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()

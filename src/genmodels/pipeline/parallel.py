@@ -1,4 +1,4 @@
-"""Many runs at once: those that the cache lacks, each in a worker process."""
+"""Train many runs side by side, each in a worker process, if the cache lacks them."""
 
 from collections.abc import Iterable
 
@@ -7,13 +7,16 @@ from genmodels.pipeline import processes, store
 
 
 def train_all(runs: Iterable[Run | str], *, jobs: int | None = None) -> None:
-    """Train the runs that the cache lacks, in the order given; those that depend on others last.
+    """Train the runs that the cache lacks.
 
     Args:
-        jobs: how many at once, each on one thread; by default one per core.
+        runs: Runs or their names, trained in this order, but runs that depend on others last.
+        jobs: Number of trainings at the same time, each on one thread; None for one per core.
 
     Raises:
-        TrainingError: a run failed; those that had not started are not trained.
+        ValueError: No run has that name.
+        TrainingError: A training failed. Runs that had not started are not trained.
+        ResourceError: The system refused memory or disk space, or killed a training.
     """
     missing = [run for run in map(find, runs) if not store.is_trained(run)]
     missing.sort(key=lambda run: bool(run.depends_on))
@@ -22,7 +25,7 @@ def train_all(runs: Iterable[Run | str], *, jobs: int | None = None) -> None:
 
 
 def train(run: Run) -> None:
-    """Train one run in this worker, and free its memory for the next one."""
+    """Train one run in this worker process, and free its memory for the next run."""
     store.trained(run, position=processes.line())
     forget()
 
@@ -32,7 +35,7 @@ def forget() -> None:
     import keras
     import tensorflow as tf
 
-    # TensorFlow's default graph keeps every generator that a data set read from, and with it the images of the run; the
-    # graphs of its training steps, which nothing frees, keep that graph.
+    # TensorFlow's default graph keeps the generator of each data set, and the generator keeps the run's images. The
+    # graphs of the training steps keep the default graph, and nothing frees them.
     getattr(tf.compat.v1.get_default_graph(), "_py_funcs_used_in_graph", []).clear()
-    keras.backend.clear_session()  # with its cycles of references, a run would stay in memory for long
+    keras.backend.clear_session()  # reference cycles would keep a run in memory for long

@@ -1,4 +1,4 @@
-"""Worker processes: tasks side by side, in processes that stop when they are told to and end with their parent."""
+"""Worker processes for tasks side by side. They stop on SIGINT and SIGTERM, and end with their parent."""
 
 import multiprocessing
 import os
@@ -19,14 +19,19 @@ from genmodels.pipeline import files
 
 
 def run_all(work: Callable[[Any], Any], tasks: Iterable, *, jobs: int | None = None) -> Iterator[Any]:
-    """Call work(task) for every task, `jobs` at once; yield each task when it is done.
+    """Call work(task) for every task, in worker processes.
 
     Args:
-        work: a function at the top of a module that can be imported; the caller's script is not run again.
+        work: A function at the top of an importable module. The caller's script does not run again.
+        tasks: Values that can be pickled.
+        jobs: Number of workers; None for one per core.
+
+    Yields:
+        Each task when it is done.
 
     Raises:
-        ResourceError: a worker was killed.
-        Exception: any error of a task; tasks that had not started are not done.
+        ResourceError: A worker was killed.
+        Exception: Any error of a task. Tasks that had not started are not done.
     """
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
     bars = {"initializer": _begin, "initargs": (context.RLock(), context.Value("i"))}
@@ -42,13 +47,13 @@ def run_all(work: Callable[[Any], Any], tasks: Iterable, *, jobs: int | None = N
             left = [str(waiting[future]) for future in gone]
             raise files.ResourceError(f"{' or '.join(left[:jobs])}: {files.KILLED}") from error
         except BaseException:  # Ctrl-C too
-            pool.shutdown(cancel_futures=True)  # it waits: a pool that is left alone forgets to cancel
+            pool.shutdown(cancel_futures=True)  # waits for the workers: without waiting, the pool does not cancel
             raise
 
 
 @contextmanager
 def _without_script():
-    """Start processes that do not run the script of this one, which would need `if __name__ == "__main__"`."""
+    """Let new processes skip this process's script, which would otherwise need `if __name__ == "__main__"`."""
     script, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
     try:
         yield
@@ -56,16 +61,16 @@ def _without_script():
         sys.modules["__main__"] = script
 
 
-_line = 0  # where this process draws its progress bars
+_line = 0  # of the terminal, for this process's progress bars
 
 
 def line() -> int:
-    """Return the line of the terminal, counted from 0, on which this process draws its progress bars."""
+    """Return the line of the terminal for this process's progress bars, counted from 0."""
     return _line
 
 
 def _begin(lock, count):
-    """Keep a worker to one thread and give it a line for its progress bars; workers draw one at a time."""
+    """Keep a worker to one thread, and give it a line for its progress bars and a lock to draw them in turn."""
     global _line
     os.environ.update(config.one_thread_environment())
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -83,7 +88,7 @@ def _end_with_parent():
 
 
 def _stop(*_):
-    for number in (signal.SIGINT, signal.SIGTERM):  # a second one would interrupt the clearing up
+    for number in (signal.SIGINT, signal.SIGTERM):  # a second signal would interrupt the clean-up
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
@@ -92,4 +97,4 @@ def _do(work, task):
     try:
         work(task)
     except KeyboardInterrupt:
-        os._exit(130)  # the pool would take it for the result of this task and go on with the next one
+        os._exit(130)  # the pool would take the exception for this task's result and start the next task

@@ -1,7 +1,7 @@
-"""Records: inputs, outputs and origin of each result, and why it is stale.
+"""Records: inputs, outputs and origin of each result. Comparing them with the present ones tells why it is stale.
 
-Trained runs, notebooks, the study, the benchmark and the documents all keep one. Those of notebooks, study and
-benchmark stand in provenance.json, beside the figures, so that a report can be checked elsewhere.
+Trained runs, notebooks, the study, the benchmark and the documents all keep a record. The records of notebooks and
+benchmark stand in provenance.json, those of the study in study.json. A report can therefore be checked elsewhere.
 """
 
 import subprocess
@@ -24,19 +24,20 @@ SOURCES = (
 
 
 class ReportError(Exception):
-    """The report cannot be made; the message says what to mend."""
+    """The report cannot be made. The message says what to mend."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """The inputs, outputs and origin of one thing that was made.
+    """The inputs, outputs and origin of a trained run, notebook, entry of the study, benchmark or document.
 
     Attributes:
-        inputs: {what: value} of everything that it depends on.
-        outputs: {what: checksum} of everything that was written.
-        origin: machine, commit and whether the tree was clean, see `origin`.
-        results: of a notebook, {figure or section: {"cell": number, "runs": {name: seeds}}}.
-        runs: of a notebook, {run: {"name", "inputs": what its weights depend on, "settings": None for the report's}}.
+        inputs: {input: value} of everything that the outputs depend on.
+        outputs: {output: checksum} of everything written.
+        origin: Machine, commit and state of the tree, see `origin`.
+        results: {figure or section: {"cell": number, "runs": {name: seeds}}} of a notebook or the benchmark.
+        runs: {run: {"name", "settings", "inputs"}} of a notebook or the benchmark. `settings` is None for a run of the
+            report. `inputs` are the inputs of the weights.
     """
 
     inputs: dict
@@ -46,13 +47,23 @@ class Record:
     runs: dict = field(default_factory=dict)
 
     def why_stale(self, inputs: dict, outputs: dict, maker: str, since: str) -> str:
-        """Return why the thing has to be made anew, given its present inputs and outputs; empty where it is fresh."""
+        """Return why the outputs are stale.
+
+        Args:
+            inputs: Present inputs.
+            outputs: Present checksums of the outputs.
+            maker: Writer of the outputs in words, such as "the notebook".
+            since: Time or commit of the record in words.
+
+        Returns:
+            The reason in words; empty for fresh outputs.
+        """
         if changed := ", ".join(what for what, *_ in differing(self.outputs, outputs)):
             return f"{changed} changed after {maker} wrote it"
         return changes(self.inputs, inputs, since)
 
     def as_json(self) -> dict:
-        """Return the record for a JSON file; its key is the digest of the inputs."""
+        """Return the record for a JSON file, with the digest of the inputs as its key."""
         return {"key": short(self.inputs), **asdict(self)}
 
 
@@ -67,31 +78,44 @@ SCHEMA = {**_DICT, "additionalProperties": _RECORD}  # of provenance.json
 
 
 def changes(old: dict, new: dict, since: str) -> str:
-    """Return in words which inputs differ between then and now; empty where none does."""
+    """Describe the inputs that changed.
+
+    Args:
+        old: {input: value} of the record.
+        new: Present {input: value}.
+        since: Time or commit of the record in words.
+
+    Returns:
+        Such as "metrics.py changed since commit 0123456789"; empty if no input changed.
+    """
     names = sorted(name for name in {**old, **new} if short(old.get(name)) != short(new.get(name)))
     more = f" and {len(names) - 5} more" if len(names) > 6 else ""
     return f"{', '.join(names[:5] if more else names)}{more} changed since {since}" if names else ""
 
 
 def environment() -> dict:
-    """Return what every result depends on beside code and settings: the data found, quick mode, library versions."""
+    """Return the inputs that all results share: checksum of the data, quick mode or not, versions of libraries."""
     return {"MNIST": short(datasets.found()), "budget": "smoke" if config.quick_mode() else "full", **_versions()}
 
 
 @lru_cache
 def _versions():
-    return {name: version(name) for name in LIBRARIES}  # a millisecond each, asked for a hundred times
+    return {name: version(name) for name in LIBRARIES}  # cached: a millisecond each, asked for a hundred times
 
 
 def root() -> Path:
-    """Return the checkout. Raises ReportError for an installed package, which has no notebooks and no report."""
+    """Return the folder of the checkout.
+
+    Raises:
+        ReportError: The package is installed, without notebooks and report.
+    """
     if found := config.checkout():
         return found
     raise ReportError("expected to run from a checkout of genmodels with its notebooks/ and report/ folders")
 
 
 def language() -> str:
-    """Return the language of the report's metadata: "en" for `lang: en` or `lang: en-GB`, "pl" for anything else."""
+    """Return the language of the report's metadata: "en" for `lang: en` or `lang: en-GB`, otherwise "pl"."""
     import yaml
 
     path = root() / "report" / "generative_models.md"
@@ -110,25 +134,35 @@ def committed() -> Path:
 
 
 def output() -> Path:
-    """Return the folder of figures, metrics.json and provenance.json: data/report/, in the quick mode draft/."""
+    """Return the folder of figures, metrics.json and provenance.json: data/report/, or draft/ in the quick mode."""
     return root() / "draft" if config.quick_mode() else committed()
 
 
 def provenance(folder: Path | None = None) -> dict[str, Record]:
-    """Return {maker: Record} of provenance.json in a folder, by default that of `output`.
+    """Return the records of provenance.json.
+
+    Args:
+        folder: Folder of the file; None for `output`.
+
+    Returns:
+        {notebook or benchmark: Record}; empty without the file.
 
     Raises:
-        FileError: the file holds something else, or was changed by hand.
+        FileError: The file has another structure, or was changed by hand.
     """
     path = (folder or output()) / "provenance.json"
     return parse(read_json(path, {}, SCHEMA), path)
 
 
 def parse(found: dict[str, dict], path: Path) -> dict[str, Record]:
-    """Return {maker: Record} of what `Record.as_json` gave.
+    """Return {maker: Record} from {maker: JSON of `Record.as_json`}.
+
+    Args:
+        found: Contents of a file that fit SCHEMA.
+        path: The file, for messages.
 
     Raises:
-        FileError: a record of the file was changed by hand.
+        FileError: A record was changed by hand.
     """
     for maker, of in found.items():
         if of["key"] != (key := short(of["inputs"])):
@@ -139,20 +173,25 @@ def parse(found: dict[str, dict], path: Path) -> dict[str, Record]:
 
 
 def note(maker: str, record: Record, folder: Path | None = None) -> None:
-    """Put the record of one maker into provenance.json."""
+    """Write the record of a notebook or of the benchmark into provenance.json of a folder, by default `output`."""
     put((folder or output()) / "provenance.json", maker, record.as_json())
 
 
 def since(record: Record) -> str:
-    """Return of which commit a committed record is, in words."""
+    """Return the commit of a record in words, such as "commit 0123456789"."""
     return f"commit {commit[:10]}" if (commit := record.origin.get("commit")) else "it was made"
 
 
 def origin(*others: str) -> dict:
-    """Return machine, commit (the last one that touched SOURCES) and clean (whether they stand unchanged).
+    """Return the origin of a result made now.
 
     Args:
-        others: folders that count beside SOURCES. Commit and clean are None outside version control.
+        others: Folders that count beside SOURCES.
+
+    Returns:
+        machine: See `config.machine`.
+        commit: Last commit that touched SOURCES; None outside version control.
+        clean: Whether SOURCES are unchanged since; None outside version control.
     """
 
     def git(*arguments):

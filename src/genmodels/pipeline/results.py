@@ -1,8 +1,8 @@
-"""Results of notebooks: figures with the data that they show, numbers, and a journal of what made them.
+"""Results of notebooks: figures with the data that they show, numbers, and a journal of their origin.
 
-`save` and `record` write only where the pipeline runs the notebook. There the kernel keeps a journal: which results
-each cell left, and which runs, files and local modules were used up to there. Anywhere else, as in JupyterLab, they
-show and check the result, and leave data/report/ as it is.
+`save` and `record` write only if the pipeline runs the notebook. The kernel then keeps a journal: the results of each
+cell, and the runs, files and local modules used up to there. In JupyterLab, `save` and `record` check the result and
+show it, and data/report/ stays as it is.
 """
 
 import io
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 RESERVED = ("study", "benchmark")  # sections that no notebook writes
 METRICS = {"type": "object", "additionalProperties": {"type": "object"}}  # metrics.json: {section: {name: anything}}
-# Of this process; path: set in a kernel of the pipeline alone, cell: the number of the present one.
+# Of this process. `path` is set only in a kernel of the pipeline; `cell` is the number of the present code cell.
 _journal = {"path": None, "cell": 0, "results": {}, "runs": {}, "files": []}
-_read = set()  # paths of files that this process opened for reading
+_read = set()  # paths of the files that this process opened for reading
 _told = []
 _SYSTEM = (
     "/usr/",
@@ -50,14 +50,14 @@ def save(figure: "Figure", name: str) -> "Image":
     """Save a figure for the report, with the data that it shows.
 
     Args:
-        figure: a matplotlib Figure.
-        name: a plain file name that ends in .png; the report cites it as ../data/report/NAME.
+        figure: A matplotlib Figure.
+        name: File name that ends in .png. The report cites it as ../data/report/NAME.
 
     Returns:
-        The picture, an IPython.display.Image, for the notebook to show.
+        The picture, for the notebook to show.
 
     Raises:
-        ValueError: the name is no such file name, or the figure is none.
+        ValueError: The figure is not a matplotlib Figure, or the name is not allowed.
     """
     from IPython.display import Image
     from matplotlib.figure import Figure
@@ -78,7 +78,14 @@ def save(figure: "Figure", name: str) -> "Image":
 
 
 def picture(figure: "Figure") -> bytes:
-    """Return a figure as PNG; in the quick mode it is marked as a draft."""
+    """Draw a figure as PNG. The quick mode marks the figure as a draft.
+
+    Args:
+        figure: A matplotlib Figure.
+
+    Returns:
+        Bytes of the PNG file, the same for the same figure.
+    """
     import matplotlib.style
 
     from genmodels.figures import mark_as_draft
@@ -92,7 +99,13 @@ def picture(figure: "Figure") -> bytes:
 
 
 def write_figure(name: str, drawn: bytes, shown: dict[str, np.ndarray]) -> None:
-    """Write a figure's picture, and beside it the data that it shows."""
+    """Write a figure's picture into the output folder, and its data beside it.
+
+    Args:
+        name: File name that ends in .png.
+        drawn: The picture, see `picture`.
+        shown: The figure's data, see `figures.shown_in`.
+    """
     with replacing(data_path(name)) as temporary:
         np.savez_compressed(temporary, **shown)
     with replacing(output() / name) as temporary:
@@ -103,11 +116,11 @@ def record(section: str, numbers: dict) -> None:
     """Record numbers for the report, which quotes them as {{section.name}}.
 
     Args:
-        section: a word; each is recorded in one place only.
-        numbers: {name: anything that JSON holds, or NumPy numbers and arrays}; all numbers finite.
+        section: A word, recorded by one notebook only.
+        numbers: {name: value} of JSON values, NumPy numbers and arrays. All numbers are finite.
 
     Raises:
-        ValueError: the section is no such word, or the numbers are something else.
+        ValueError: The section or the numbers are not allowed.
     """
     if not isinstance(section, str) or not re.fullmatch(r"[a-zA-Z]\w*", section) or section in RESERVED:
         wrong = f"section must be a word, and neither of {', '.join(RESERVED)}"
@@ -119,7 +132,7 @@ def record(section: str, numbers: dict) -> None:
 
 
 def _plain(section, numbers):
-    """Return numbers as JSON holds them."""
+    """Return numbers as plain JSON values."""
     if not isinstance(numbers, dict):
         raise ValueError(f"numbers of {section} must be a dict, got {numbers!r:.80}")
     try:
@@ -130,23 +143,34 @@ def _plain(section, numbers):
 
 
 def metrics() -> dict:
-    """Return what metrics.json holds, {section: {name: anything}}.
+    """Return {section: {name: value}} of metrics.json; empty without the file.
 
     Raises:
-        FileError: it holds something else.
+        FileError: The file has another structure.
     """
     return read_json(output() / "metrics.json", {}, METRICS)
 
 
 def data_path(name: str) -> Path:
-    """Return where the data that a figure shows are saved."""
+    """Return the path of a figure's data, an .npz file.
+
+    Args:
+        name: File name of the figure.
+    """
     return (output() / name).with_suffix(".npz")
 
 
 def checksums(result: str) -> dict:
-    """Return {what: checksum} of a figure's files or, in metrics.json, of a section or of one of its numbers."""
+    """Return the present checksums of a result.
+
+    Args:
+        result: File name of a figure, a section of metrics.json such as "benchmark", or a part such as "benchmark.vae".
+
+    Returns:
+        {file, or "section.name": checksum}. The checksum of a missing file is None.
+    """
     if result.endswith(".png"):
-        if not re.fullmatch(r"\w[\w.-]{,200}\.png", result):  # no path: a foreign record may say anything
+        if not re.fullmatch(r"\w[\w.-]{,200}\.png", result):  # a foreign record may hold a path to another folder
             return {}
         return {path.name: checksum(path) for path in (output() / result, data_path(result))}
     section, _, part = result.partition(".")
@@ -155,17 +179,31 @@ def checksums(result: str) -> dict:
 
 
 def section(result: str) -> str:
-    """Return the section of metrics.json that a result, "benchmark.vae" or "benchmark", belongs to; a figure's name."""
+    """Return the section of metrics.json that a result belongs to.
+
+    Args:
+        result: See `checksums`.
+
+    Returns:
+        "benchmark" for "benchmark.vae"; the file name itself for a figure.
+    """
     return result if result.endswith(".png") else result.partition(".")[0]
 
 
 def outputs(made: Iterable[str]) -> dict:
-    """Return the checksums of several results together, as a record has them."""
+    """Return the checksums of several results, for a record.
+
+    Args:
+        made: Results, see `checksums`.
+
+    Returns:
+        {output: checksum}.
+    """
     return {what: value for result in made for what, value in checksums(result).items()}
 
 
 def _is_recording():
-    """Return whether the pipeline runs this notebook; elsewhere say once that nothing is written."""
+    """Return whether the pipeline runs this notebook; if not, say once that nothing is written."""
     if _journal["path"]:
         return True
     if not _told:
@@ -175,7 +213,12 @@ def _is_recording():
 
 
 def loaded(run: Run, inputs: dict) -> None:
-    """Note that this process has loaded a run, with its inputs: it is behind all results that follow."""
+    """Note in the journal that all further results may depend on a run.
+
+    Args:
+        run: The loaded run.
+        inputs: Inputs of its weights, see `store.inputs`.
+    """
     known = RUNS.get(run.name) == run
     label = str(run) if known else f"{run} ({short(run.settings())[:6]})"
     settings = {} if known else {"settings": vars(run)}
@@ -184,10 +227,10 @@ def loaded(run: Run, inputs: dict) -> None:
 
 
 def begin() -> None:
-    """Start the journal in a kernel of the pipeline; called before its first cell."""
+    """Start the journal of a kernel of the pipeline, before its first cell."""
     from IPython import get_ipython
 
-    _journal["path"] = os.environ.pop("GENMODELS_JOURNAL")  # processes that a cell starts have none
+    _journal["path"] = os.environ.pop("GENMODELS_JOURNAL")  # so that processes started by a cell write no journal
     sys.addaudithook(_note_reading)
     get_ipython().events.register("pre_run_cell", lambda info: _journal.update(cell=_journal["cell"] + 1))
     get_ipython().events.register("post_run_cell", lambda result: _write())
@@ -209,7 +252,7 @@ def _note(result):
 
 
 def _write():
-    """Write the journal, with the user's files that were read and the local modules that were imported."""
+    """Write the journal, with the user's files that were read and the local modules imported."""
     modules = (vars(module).get("__file__") for module in list(sys.modules.values()) if hasattr(module, "__dict__"))
     paths = _read.union(path for path in modules if isinstance(path, str) and path.endswith(".py"))
     _journal["files"] = sorted(set(map(_own_file, paths)) - {None})
@@ -218,7 +261,7 @@ def _write():
 
 @cache
 def _own_file(path):
-    """Return the name of a file that a notebook may depend on; None for those of the system, of Python and our own."""
+    """Return the name of a file that a notebook may depend on; None for files of the system, of Python and our own."""
     ours = (output(), root() / "src", root() / "data" / "mnist", sys.prefix, sys.base_prefix, config.cache_folder())
     if path.endswith(".pyc") or path.startswith(tuple(f"{each}{os.sep}" for each in ours)):
         return None

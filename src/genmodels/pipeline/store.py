@@ -1,6 +1,6 @@
-"""`trained`: one trained run, from the cache or trained now; interrupted trainings go on where they stopped.
+"""`trained`: return one run from the cache, or train it now. An interrupted training goes on from its checkpoint.
 
-A run has a folder of its own: the model, its history, and the record of inputs and checksums.
+A run has a folder of its own, with the model, its history, and the record of inputs and checksums.
 """
 
 import json
@@ -22,11 +22,11 @@ from genmodels.pipeline import files, fingerprint, processes, records, results
 
 
 class TrainingError(RuntimeError):
-    """A run cannot be trained or used; the message says what helps."""
+    """A run cannot be trained or used. The message says what helps."""
 
 
 class DivergedError(TrainingError):
-    """A training was stopped, because its result would be useless. Another seed, or other settings, may help."""
+    """A training was stopped, because its result would be useless. Another seed or other settings may help."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class Trained:
     """A trained run.
 
     Attributes:
-        run: its settings.
-        model: the Keras model.
+        run: Settings of the run.
+        model: The Keras model.
         history: {metric: one value per epoch}.
-        seconds: how long the training took.
+        seconds: Duration of the training.
     """
 
     run: Run
@@ -46,12 +46,22 @@ class Trained:
     seconds: float
 
 
-TRAIN = "pipeline.store:train"  # what every run's weights depend on, see `fingerprint`
-_RECORD = "record.json"  # in the folder of a run: the Record of its identity
+TRAIN = "pipeline.store:train"  # the lead of the code that all weights depend on, see `fingerprint`
+_RECORD = "record.json"  # in a run's folder: the record of its `identity` and of the checksums of its files
 
 
 def inputs(run: Run | str) -> dict:
-    """Return everything that the trained weights depend on, {what: value}: settings, code, data and libraries."""
+    """Return everything that the trained weights depend on: settings, code, data and libraries.
+
+    Args:
+        run: A run or its name.
+
+    Returns:
+        {input: value or checksum}.
+
+    Raises:
+        ValueError: No run has that name, or nobody registered its builder.
+    """
     run = find(run)
     return {
         **{f"setting {name}": value for name, value in run.settings().items()},
@@ -81,28 +91,49 @@ def _builder(run):
 
 
 def identity(run: Run | str) -> dict:
-    """Return `inputs` and what else decides the bits on this machine, {what: value}; each has a folder in the cache."""
+    """Return everything that decides the bits of the trained weights. Each identity has its own cache folder.
+
+    Args:
+        run: A run or its name.
+
+    Returns:
+        `inputs`, and the properties of this machine from `config.numerics`.
+    """
     return {**inputs(run), **{f"machine: {name}": value for name, value in config.numerics().items()}}
 
 
 def key(run: Run | str) -> str:
-    """Return the digest of the run's `identity`."""
+    """Return the digest of a run's `identity`."""
     return files.digest(identity(run))
 
 
 def folder(run: Run | str) -> Path:
-    """Return where the trained run is or will be, for the present settings, code, data and machine."""
+    """Return the cache folder of a run for its present `identity`.
+
+    Args:
+        run: A run or its name.
+
+    Returns:
+        The path, whether or not the folder exists.
+    """
     return config.cache_folder() / "runs" / f"{find(run).name}-{key(run)[:16]}"
 
 
 def is_trained(run: Run | str) -> bool:
-    """Return whether the cache holds this run, undamaged, for the present settings, code and data."""
+    """Return whether the cache holds a run, undamaged, for the present settings, code, data and machine."""
     home = folder(run)
     return home.is_dir() and not _damage(home)
 
 
 def why_stale(run: Run | str) -> str:
-    """Return why a run has to be trained, now or again; empty where the cache has it."""
+    """Return why a run must be trained.
+
+    Args:
+        run: A run or its name.
+
+    Returns:
+        The reason in words; empty if the cache holds the run.
+    """
     run = find(run)
     home, now = folder(run), identity(run)
     if home.is_dir():
@@ -117,20 +148,24 @@ def why_stale(run: Run | str) -> str:
 
 
 def trained(run: Run | str, *, latent_dim: int | None = None, position: int = 0) -> Trained:
-    """Return a trained run: from the cache where settings, code and data are the same, otherwise trained now.
+    """Return a trained run: from the cache if settings, code and data are the same, otherwise trained now.
 
-    A training keeps TensorFlow to one thread of the CPU. Where TensorFlow already runs with more, the run trains in a
-    process of its own. Loading a run changes no setting.
+    A training keeps TensorFlow to one thread of the CPU. If TensorFlow already runs with more threads, the run trains
+    in a process of its own. Loading a run changes no setting.
 
     Args:
-        run: a name of `experiments.RUNS`, or a Run of your own.
-        latent_dim: the number of latent dimensions that what follows needs, such as 2 for pictures of the plane.
-        position: line of the progress bar, counted from 0.
+        run: A name in `experiments.RUNS`, or a Run of your own.
+        latent_dim: Expected number of latent dimensions, such as 2 for pictures of the plane; None for any.
+        position: Line of the progress bar, counted from 0.
+
+    Returns:
+        The trained run.
 
     Raises:
-        ValueError: no run has that name.
-        TrainingError: the result would be useless, or has another number of latent dimensions, or the run's code was
+        ValueError: No run has that name, or nobody registered its builder.
+        TrainingError: The result would be useless or has another number of latent dimensions. Or the run's code was
             edited after this process had started, or Keras cannot load the model.
+        ResourceError: The system refuses memory or disk space.
 
     Example:
         vae = genmodels.trained("vae_kl").model
@@ -142,7 +177,7 @@ def trained(run: Run | str, *, latent_dim: int | None = None, position: int = 0)
         if shortage := config.memory_shortage():
             raise files.ResourceError(shortage)
         with config.quiet_start():
-            import_module("genmodels.training")  # with Keras, whose start is no part of a training's seconds
+            import_module("genmodels.training")  # imports Keras, whose start must not count as training time
         done = _saved(run, home)
         if not done and _may_train_here():
             done = _train_and_save(run, home, position)
@@ -162,11 +197,11 @@ def _may_train_here():
 
 
 def _train_in_child(run, home):
-    """Train a run in a process of its own: TensorFlow runs here with several threads, or with a GPU."""
+    """Train a run in a process of its own, because TensorFlow runs here with several threads or a GPU."""
     build = _builder(run)
     try:
         sent = pickle.dumps((run, build))
-    except (pickle.PicklingError, AttributeError, TypeError):  # such as of a function inside a function
+    except (pickle.PicklingError, AttributeError, TypeError):  # such as for a function inside a function
         sent = b"__main__"
     if b"__main__" in sent:
         raise TrainingError(
@@ -180,8 +215,8 @@ def _train_in_child(run, home):
         if done := _saved(run, home):
             return done
     raise TrainingError(
-        f"run {run}: expected it to be trained by a process of its own, which left nothing for the code and settings "
-        "that this process has; start again"
+        f"run {run}: expected another process to train it, got no result for the code and settings of this process; "
+        "start again"
     )
 
 
@@ -214,23 +249,37 @@ def _train_and_save(run, home, position):
 
 
 def refuse_edited_code(run: Run, leads: Iterable[str] = (), but: Iterable[str] = (), *, step: str = "trained") -> None:
-    """Raise TrainingError where code of the run, or of other leads, was edited after this process had started.
+    """Refuse a result whose code was edited after this process had started.
 
-    The old code runs, so that the result would stand under the key of the new one.
+    Such a result comes from the old code, but would be saved under the key of the new code.
+
+    Args:
+        run: The run whose code is compared.
+        leads: Further leads to compare, see `fingerprint.edited`.
+        but: Modules that the further leads do not follow.
+        step: The work in words, for the message.
+
+    Raises:
+        TrainingError: The code was edited.
     """
     if edited := fingerprint.edited(*_leads(run)) + fingerprint.edited(*leads, but=but):
         raise TrainingError(f"{', '.join(edited)} changed while {run.name} was {step}; start again")
 
 
 def train(run: Run, *models, position: int = 0, **resuming) -> tuple[Any, dict]:
-    """Train a run; return the model and its history.
+    """Train a run, without the cache.
 
     Args:
-        models: those that the run depends on.
+        run: The run.
+        models: Trained models of the runs that this run depends on.
+        position: Line of the progress bar, counted from 0.
         resuming: `checkpoint` and `save` of `training.fit`.
 
+    Returns:
+        The model, and its history {metric: one value per epoch}.
+
     Raises:
-        DivergedError: the result would be useless.
+        DivergedError: The result would be useless.
     """
     from genmodels.training import Batches, fit, prepare
 
@@ -254,7 +303,7 @@ def _checksums(home):
 
 
 def _record(path):
-    """Return the record of a run's folder; one without inputs where it is damaged."""
+    """Return the record of a run's folder; an empty one if it is damaged."""
     try:
         return records.parse(files.read_json(path, {}, records.SCHEMA), path)["run"]
     except (files.FileError, KeyError):
@@ -262,7 +311,7 @@ def _record(path):
 
 
 def _damage(home):
-    """Return the names of missing or altered files of a folder; the record is checked by the folder's name."""
+    """Return the names of missing or altered files of a folder. The folder's name proves the record."""
     record = _record(home / _RECORD)
     if not home.name.endswith(files.short(record.inputs)):
         return _RECORD
@@ -270,7 +319,7 @@ def _damage(home):
 
 
 def _saved(run, home):
-    """Return the trained run in a folder; None where there is none, or it is damaged: quarantined."""
+    """Return the trained run in a folder; None if missing or damaged. A damaged folder is quarantined."""
     if not home.is_dir():
         return None
     return files.quarantine(home, why) if (why := _damage(home)) else _load(run, home)

@@ -1,12 +1,12 @@
 """The study behind the report: every run over several seeds, and its ablations; scores and their spread.
 
 `make study` writes study.json, which the report quotes, one entry after another. An entry is a run, an ablation, or the
-real images that the GAN is compared with. Each has a record of its own, so that an edit makes only those entries stale
-that depend on it. The runs of the report are scored on the test set, the ablations and what they are compared with on
-the validation set.
+real images that the GAN is compared with. Each entry has a record of its own, so that an edit makes only those entries
+stale that depend on it. The runs of the report are scored on the test set. Ablations, and the runs that they are
+compared with, are scored on the validation set.
 
-What is finished of an entry stands in unfinished_study.json. Committed with the rest, it lets the study go on on
-another day or machine.
+The scores of finished trainings wait in unfinished_study.json until their entry is complete. Commit this file to
+continue the study on another day or machine.
 """
 
 import statistics
@@ -34,7 +34,7 @@ _FINISHED = {"type": "object", "additionalProperties": _PART}
 
 
 def path() -> Path:
-    """Return where the study's scores are: data/report/study.json. The quick mode may have its own, in draft/."""
+    """Return the path of study.json: in data/report/, but in draft/ if the quick mode has made its own."""
     own = records.output() / "study.json"
     return own if own.is_file() else records.committed() / "study.json"
 
@@ -44,31 +44,31 @@ def _unfinished():
 
 
 def read() -> dict:
-    """Return what study.json holds.
+    """Return the contents of study.json; empty without the file.
 
     Raises:
-        FileError: it holds something else.
+        FileError: The file has another structure.
     """
     return files.read_json(path(), {}, SCHEMA)
 
 
 def entries() -> dict[str, Run | None]:
-    """Return {entry: its run with the first seed}; the real images have none."""
+    """Return {entry: its run with the first seed}; None for the real images, which have no run."""
     return {**RUNS, **{ablation.name: ablation.run() for ablation in ABLATIONS}, REAL: None}
 
 
 def splits(entry: str) -> list[str]:
-    """Return the splits that an entry is scored on."""
+    """Return the splits that an entry is scored on: "test", "validation", or both."""
     compared = {name for ablation in ABLATIONS for name in (ablation.name, ablation.of)}
     return ["test"] * (entry in RUNS or entry == REAL) + ["validation"] * (entry in compared)
 
 
 def seeded(run: Run) -> list[Run]:
-    """Return the run with each of SEEDS; its own seed is the first of them."""
+    """Return the run once for each of SEEDS. The run's own seed is the first."""
     return [replace(run, seed=run.seed + seed - 1) for seed in SEEDS]
 
 
-# The modules whose code counts by the keys of the runs, or only moves results about.
+# Modules left out, because the keys of the runs contain their effect, or because they only move results.
 _OTHERS = ("pipeline", "experiments")
 _NOT_FOLLOWED = [name for name in fingerprint.modules(fingerprint.PACKAGE) if name.startswith(_OTHERS)]
 _NOT_FOLLOWED.remove("pipeline.study")
@@ -80,7 +80,17 @@ def _leads(run):
 
 
 def inputs(entry: str) -> dict:
-    """Return everything that the scores of an entry depend on, {what: value}."""
+    """Return everything that the scores of an entry depend on.
+
+    Args:
+        entry: Name of the entry.
+
+    Returns:
+        {input: value or checksum}.
+
+    Raises:
+        ValueError: No function of `evaluation` scores this kind of model.
+    """
     run = entries()[entry]
     code = fingerprint.code(*_leads(run), but=_NOT_FOLLOWED)
     return {
@@ -92,23 +102,35 @@ def inputs(entry: str) -> dict:
 
 
 def outputs(entry: str, study: dict) -> dict:
-    """Return {part of study.json: checksum} of an entry."""
+    """Return the checksums of an entry's scores.
+
+    Args:
+        entry: Name of the entry.
+        study: Contents of study.json.
+
+    Returns:
+        {part of study.json: checksum}.
+    """
     found = {f"{split}.{entry}": study.get(split, {}).get(entry) for split in ("test", "validation")}
     found["real_baseline"] = study.get(REAL) if entry == REAL else None
     return {part: files.short(scores) for part, scores in found.items() if scores is not None}
 
 
 def noted() -> dict[str, Record]:
-    """Return {entry: Record} of study.json."""
+    """Return {entry: Record} of study.json.
+
+    Raises:
+        FileError: A record was changed by hand.
+    """
     return records.parse(read().get("records", {}), path())
 
 
 def stale() -> dict[str, str]:
-    """Return {entry: why} of the entries that `make study` would make, now or again."""
+    """Return {entry: reason in words} of the entries that `make study` would make."""
     study, known = read(), noted()
 
     def why(entry):
-        now = inputs(entry)  # refuses a kind of model that nothing scores
+        now = inputs(entry)  # first, because it refuses a kind of model that nothing scores
         if not (record := known.get(entry)):
             return "not made yet"
         return record.why_stale(now, outputs(entry, study), "`make study`", records.since(record))
@@ -117,10 +139,13 @@ def stale() -> dict[str, str]:
 
 
 def quotable(language: str) -> dict:
-    """Return what the report may quote of the study: its scores, and the present settings of all runs.
+    """Return the part of the study that the report may quote: scores, and the present settings of all runs.
 
     Args:
-        language: of the texts that say what an ablation changes, a key of `Ablation.what`.
+        language: Language of the texts on ablations, a key of `Ablation.what`.
+
+    Returns:
+        Contents of study.json without records, with `settings`, `machine`, and the texts in `ablations`.
     """
     found, machines = read(), [record.origin["machine"] for record in noted().values()]
     known = found.get("ablations", {})
@@ -133,10 +158,10 @@ def quotable(language: str) -> dict:
 
 
 def outdated() -> tuple[dict[str, str], dict[str, float]]:
-    """Return which numbers of the study are of earlier code, and what this build measured in their place.
+    """Return the stale numbers of the study, and the values that this build measured in their place.
 
     Returns:
-        {beginning of their keys: of which commit they are}, and {key of a mean over the seeds: the present value}.
+        {beginning of the keys: commit of the numbers}, and {key of a mean over the seeds: present value}.
     """
     old, single, known = {}, {}, noted()
     present = [numbers.get("scores") for numbers in results.metrics().values()]
@@ -150,7 +175,7 @@ def outdated() -> tuple[dict[str, str], dict[str, float]]:
 
 
 def changed_by_hand() -> list[str]:
-    """Return the parts of study.json that are not as `make study` wrote them."""
+    """Return the parts of study.json that were changed after `make study` had written them."""
     study, known = read(), noted()
     changed = [files.differing(record.outputs, outputs(entry, study)) for entry, record in known.items()]
     parts = {part for section in ("test", "validation") for part in study.get(section, {})}
@@ -159,12 +184,23 @@ def changed_by_hand() -> list[str]:
 
 
 def _evaluation(name):
-    """Return a function of `evaluation`, which imports Keras; `_leads` names it, so that the others don't count."""
+    """Return a function of `evaluation`, imported late because of Keras. `_leads` names the one that counts."""
     return getattr(import_module("genmodels.evaluation"), name)
 
 
 def compute(run: Run, split: str) -> dict[str, float]:
-    """Return the scores of a run on a split, with the time that its training took: seconds."""
+    """Score a run on a split; train it first if the cache lacks it.
+
+    Args:
+        run: The run.
+        split: "test" or "validation".
+
+    Returns:
+        {score: value}, with the duration of the training as `seconds`.
+
+    Raises:
+        TrainingError: The run cannot be trained.
+    """
     done = store.trained(run, position=processes.line())
     classifiers = [store.trained(name).model for name in REFERENCES]
     found = _evaluation(f"score_{run.builder}")(done.model, classifiers, datasets.load_mnist(), split)
@@ -179,20 +215,29 @@ def _compute_real(split):
 
 
 def parts(entry: str) -> dict[str, Run | None]:
-    """Return {name: its run} of the trainings that an entry sums up; of the real images one without a run."""
+    """Return the parts of an entry, one for each training.
+
+    Args:
+        entry: Name of the entry.
+
+    Returns:
+        {part: its run}. The real images are one part, without a run.
+    """
     run = entries()[entry]
     return {str(each): each for each in seeded(run)} if run else {entry: None}
 
 
 def finished(part: str, key: str) -> dict | None:
-    """Return what `score` kept of a part, {"origin", "scores", ...}; None where there is none of the same inputs.
+    """Return the scores of a part that `score` has kept.
 
     Args:
-        part: such as "ae, seed 2".
-        key: digest of the inputs of its entry.
+        part: Such as "ae, seed 2".
+        key: Digest of the inputs of the part's entry.
+
+    Returns:
+        {"origin", "scores", ...}; None if the part is missing, of other inputs, or changed by hand.
     """
     found = files.read_json(_unfinished(), {}, _FINISHED).get(part)
-    # One that somebody changed is computed again.
     return found if found and found["key"] == key and found["checksum"] == files.short(found["scores"]) else None
 
 
@@ -200,7 +245,10 @@ def score(task: tuple[str, str]) -> None:
     """Train and score one part of an entry, and keep its scores in unfinished_study.json.
 
     Args:
-        task: entry and part, such as ("ae", "ae, seed 2").
+        task: Entry and part, such as ("ae", "ae, seed 2").
+
+    Raises:
+        TrainingError: A run cannot be used, or its code was edited meanwhile. A diverged training raises no error.
     """
     entry, part = task
     origin, key, run, found = records.origin(), files.short(inputs(entry)), parts(entry)[part], {}
@@ -217,14 +265,20 @@ def score(task: tuple[str, str]) -> None:
 
 
 def make(jobs: int) -> None:
-    """Train and score every stale entry, `jobs` trainings at once; write each into study.json when it is done.
+    """Train and score every stale entry, and write it into study.json when it is done.
 
-    What is finished already, here or in a committed unfinished_study.json, is not computed again.
+    Parts that unfinished_study.json holds are not computed again.
+
+    Args:
+        jobs: Number of trainings at the same time.
+
+    Raises:
+        TrainingError: A training failed, or every seed of an entry diverged.
     """
     keys = {entry: files.short(inputs(entry)) for entry in stale()}
     parallel.train_all(REFERENCES, jobs=jobs)
     tasks = [(entry, part) for entry in keys for part in parts(entry) if not finished(part, keys[entry])]
-    tasks.sort(key=lambda task: task[0] in RUNS and bool(RUNS[task[0]].depends_on))  # these after what they need
+    tasks.sort(key=lambda task: task[0] in RUNS and bool(RUNS[task[0]].depends_on))  # after the runs that they need
     for entry in keys:
         _sum_up(entry, keys[entry])
     start = time.monotonic()
@@ -258,18 +312,20 @@ def _sum_up(entry, key):
 
 
 def _origin(origins):
-    """Return the origin of an entry whose parts may come from several days and machines."""
+    """Join the origins of an entry's parts, which may come from several days and machines."""
     machines = {origin["machine"]["processor"]: origin["machine"] for origin in origins}
     clean = all(origin["clean"] for origin in origins)
     return {**origins[-1], "clean": clean, "machine": {**origins[-1]["machine"], "processor": "; ".join(machines)}}
 
 
 def summary(scores: list[dict | None]) -> dict[str, dict]:
-    """Return the scores of one run over its seeds as {name: {mean, deviation, values}}.
+    """Sum up the scores of one run over its seeds.
 
     Args:
-        scores: one dict a seed; None for a training that diverged, whose values are None, as are then mean and
-            deviation. At least one did not diverge.
+        scores: One dict for each seed; None for a diverged training. At least one is a dict.
+
+    Returns:
+        {score: {"mean", "deviation", "values"}}. If a training diverged, its value, mean and deviation are None.
     """
     names = next(filter(None, scores))
     return {name: _spread([found[name] if found else None for found in scores]) for name in names}

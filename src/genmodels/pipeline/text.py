@@ -1,18 +1,18 @@
-"""Numbers, figures and claims of the report: from pandoc's tree of the author's Markdown to the tree that is set.
+"""Numbers, figures and claims of the report: from pandoc's tree of the author's Markdown to the tree for `layout`.
 
-    {{zadanie_1.mse.mean:.4f}}   a number from metrics.json, as the document's language writes it (% gives per cent)
-    {{study.test.ae.mse}}        from study.json; with its spread, as many digits as the spread allows
+    {{zadanie_1.mse.mean:.4f}}   a number from metrics.json, in the document's language (% gives per cent)
+    {{study.test.ae.mse}}        a mean from study.json with its spread, in as many digits as the spread allows
     @fig-x, [-@fig-x]            "Rysunek 3", "3"
     ![Caption](file){#fig-x alt="..."}   a numbered figure that keeps its alternative text
     ![Caption](file){#fig-x .dodatkowy alt="..."}   the same, numbered apart: A1, A2, ...
     ::: obok                     the figures inside stand side by side
-    ::: zrodla                   what made each figure and number, from provenance.json
+    ::: zrodla                   the origin of each figure and number, from provenance.json
     \\newpage                     a new page
     [0,5]{.ustalone}             a number that is no result; typed without this it stops the build
-    [$q(z)$]{alt="q od z"}       a formula and how it is read; where it stands again it needs no alt
+    [$q(z)$]{alt="q od z"}       a formula and how it is read; once is enough for each formula
     [VAE jest lepszy.]{claim="study.test.vae_kl.mse.mean < 0.7"}   a sentence that stops the build once it is false
 
-A draft warns of a typed number, a missing alt or an unknown class, where the report stops.
+A typed number, a missing alt or an unknown class stops the report. A draft only warns of them.
 """
 
 import re
@@ -28,8 +28,8 @@ from genmodels.pipeline.records import Record, ReportError
 from genmodels.pipeline.tree import NBSP, Places, attributes, inline_lists, inlines, node, nodes, plain, rebuild, string
 
 SOURCE = "report/generative_models.md"
-BENCHMARK = "benchmark"  # in provenance.json: what `make bench` made, not a notebook
-_PICTURES = "../data/report/"  # how the Markdown names the folder
+BENCHMARK = "benchmark"  # the entry of `make bench` in provenance.json, beside those of notebooks
+_PICTURES = "../data/report/"  # the folder of pictures, as named in the Markdown
 _IN_FORMULA = {OLD: r"^{\dagger}", SINGLE: r"^{\ddagger}"}
 _REFERENCE = re.compile(r"\{\{([\w.]+):?([^}]*)\}\}")
 _COMMENTS = re.compile(r"\s*(?:<!--(?:(?!-->).)*-->\s*)+", re.S)
@@ -38,16 +38,16 @@ SIGNS = ("±", "×")
 
 @dataclass(frozen=True)
 class Sources:
-    """What a report may quote, show and cite.
+    """Everything that a report may quote, show and cite.
 
     Attributes:
-        numbers: those that something on record made.
-        unmade: sections of metrics.json that nothing made, or a notebook that is gone.
-        records: {maker: Record} of the notebooks that there are, and of the benchmark.
-        folders: of results, and of those of the benchmark.
-        papers: the names in references.bib.
-        study: the file of the study's scores.
-        entries: the records of the study.
+        numbers: Numbers with a maker on record.
+        unmade: Sections of metrics.json without a maker on record.
+        records: {maker: Record} of the present notebooks and of the benchmark.
+        folders: Folder of the notebooks' results, and folder of the benchmark's results.
+        papers: Names in references.bib.
+        study: Path of study.json.
+        entries: Records of the study.
     """
 
     numbers: Numbers
@@ -59,17 +59,28 @@ class Sources:
     entries: list[Record]
 
     def maker(self, result: str) -> str | None:
-        """Return what made a figure or section; None where nothing on record did."""
+        """Return the maker of a result.
+
+        Args:
+            result: File name of a figure, or section of metrics.json.
+
+        Returns:
+            Name of the notebook, or BENCHMARK; None if no maker is on record.
+        """
         return next((maker for maker, record in self.records.items() if result in record.results), None)
 
     def picture(self, name: str) -> Path:
-        """Return where a picture is; a draft has its own, but for those of the benchmark."""
+        """Return the path of a picture. A draft has pictures of its own, except those of the benchmark.
+
+        Args:
+            name: File name of the picture.
+        """
         return self.folders[self.maker(name) == BENCHMARK] / name
 
 
 @dataclass
 class Figure:
-    """A numbered figure; `extra` for one of the further figures, A1, A2, ..."""
+    """A numbered figure. `extra` marks one of the further figures, A1, A2, ..."""
 
     name: str
     file: Path
@@ -84,20 +95,20 @@ class Text:
 
     Args:
         parsed: pandoc's tree of the Markdown.
-        source: the Markdown itself, for the lines in messages.
-        sources: what it may quote, show and cite.
-        draft: whether to warn of what stops the report, and to leave claims unchecked.
+        source: The Markdown itself, for the lines in messages.
+        sources: Everything that the report may quote, show and cite.
+        draft: Only warn of some faults, and accept false claims, because a draft's models are worth nothing.
 
     Attributes:
         meta: pandoc's metadata.
         blocks: pandoc's tree of the body.
-        words: those of the document's language, see `language`.
+        words: Words of the document's language, see `language.words`.
         figures: {name: Figure} in their order.
         claims: [{"sentence", "claim", "values", "checked"}].
         alternatives: {formula: how it is read}.
 
     Raises:
-        ReportError: with file, line and what to write instead.
+        ReportError: The Markdown has a fault, or a claim is false. The message gives file and line.
     """
 
     def __init__(self, parsed: dict, source: str, sources: Sources, *, draft: bool):
@@ -128,16 +139,40 @@ class Text:
         self._add_note()
 
     def located(self, message: str, of: dict | None = None) -> str:
-        """Return a message with the file and, where it is known, the line of a node."""
+        """Add the place to a message.
+
+        Args:
+            message: The message.
+            of: A node of the text; None for the file as a whole.
+
+        Returns:
+            The message with the file, and with the line of the node if known.
+        """
         line = self._places.line(of) if of else None
         return f"{SOURCE}: {f'line {line}: ' if line else ''}{message}".replace(NBSP, " ")
 
     def stop(self, message: str, of: dict | None = None) -> NoReturn:
-        """Raise ReportError with the line of a node."""
+        """Stop the build.
+
+        Args:
+            message: Expected and received markup.
+            of: The node at fault.
+
+        Raises:
+            ReportError: Always, with the line of the node.
+        """
         raise ReportError(self.located(message, of))
 
     def complain(self, message: str, of: dict | None = None) -> None:
-        """Stop; in a draft warn."""
+        """Stop the build, or warn in a draft.
+
+        Args:
+            message: See `stop`.
+            of: See `stop`.
+
+        Raises:
+            ReportError: The text is not a draft.
+        """
         if not self.draft:
             self.stop(message, of)
         print(f"warning: {self.located(message, of)}", file=sys.stderr)
@@ -191,7 +226,7 @@ class Text:
             self.stop(f'no number "{key}" in metrics.json or study.json{closest(key, numbers.keys())}', of)
 
     def _mark(self, key):
-        """Return the mark of a key's numbers, and note that the document shows it."""
+        """Return the mark of a key's numbers, and note that the document shows the mark."""
         mark = self.sources.numbers.mark(key)
         return self._noted(mark, key) if mark else ""
 
@@ -203,7 +238,18 @@ class Text:
         return mark
 
     def fill(self, text: str, of: dict) -> str:
-        """Return a text with its {{references}} replaced by numbers and their marks."""
+        """Replace the {{references}} of a text by numbers with their marks.
+
+        Args:
+            text: The text.
+            of: The node of the text, for messages.
+
+        Returns:
+            The text, filled in.
+
+        Raises:
+            ReportError: A key is unknown, or a format does not fit its number.
+        """
 
         def written(found):
             key, form = found.groups()
@@ -219,14 +265,22 @@ class Text:
         return _REFERENCE.sub(written, text)
 
     def fill_all(self, text: str, of: dict) -> str:
-        """Return a text filled in; stop where braces of a reference remain."""
+        """Fill a text as `fill` does, and stop if braces of a reference remain.
+
+        Args:
+            text: See `fill`.
+            of: See `fill`.
+
+        Raises:
+            ReportError: A reference is wrong, or braces remain.
+        """
         filled = self.fill(text, of)
         if "{{" in filled or "}}" in filled:
             self.stop(f'"{text}": expected {{{{key}}}} or {{{{key:format}}}}, without spaces', of)
         return filled
 
     def _filled(self, of):
-        """Fill a node in; return the contents in place of a span or quotes."""
+        """Fill a node in; return the nodes that replace a span or quotes, otherwise None."""
         kind = of["t"]
         if kind == "Str" and re.search("[{}]", of["c"]):
             of["c"] = self.fill_all(of["c"], of)
@@ -240,7 +294,7 @@ class Text:
         return None
 
     def _unwrapped(self, span):
-        """Return what stands in a span; check its claim, note its alternative text."""
+        """Return the contents of a span; check its claim, and note its alternative text."""
         (_, classes, settings), content = attributes(span), span["c"][1]
         if "alt" in settings:
             alt = settings["alt"]
@@ -260,14 +314,21 @@ class Text:
                 self.alternatives[tex] = tex
 
     def unreadable(self, tex: str) -> str:
-        """Return what to say of a formula that pandoc can't read."""
+        """Return the message for a formula that pandoc cannot read.
+
+        Args:
+            tex: The formula without its dollars.
+
+        Returns:
+            A message with the line and the likely fault.
+        """
         shown = " ".join(tex.split())
         formulas = (of for of in nodes(self.blocks) if of["t"] == "Math" and " ".join(of["c"][1].split()) == shown)
         message = f"formula ${shown[:80]}$: expected TeX that can be read; {checks.fault_of(tex)}"
         return self.located(message, next(formulas, None))
 
     def _rests_on_old(self, span, claim):
-        """Add a claim; return whether it quotes older numbers, so that it is not checked."""
+        """Add a claim; return whether it quotes stale numbers and is therefore not checked."""
         try:
             holds, quoted = claims.judge(claim, lambda key: self._find(key, span))
         except claims.ClaimError as error:
@@ -280,7 +341,7 @@ class Text:
         return bool(old)
 
     def _tie(self, texts):
-        """Put non-breaking spaces where no line may end: after a word of one letter, before a unit, beside ± and ×."""
+        """Put non-breaking spaces after words of one letter, before units, and beside ± and ×."""
         for place in range(1, len(texts) - 1):
             if texts[place]["t"] in ("Space", "SoftBreak") and self._tied(texts[place - 1], texts[place + 1]):
                 texts[place] = string(NBSP)
@@ -299,7 +360,7 @@ class Text:
         )
 
     def _add_note(self):
-        """Say before everything else what the marks in the document mean."""
+        """Explain the marks † and ‡ at the beginning of the document, if they occur."""
         notes = []
         if OLD in self._marked:
             of = "; ".join(self._marked[OLD]) or self.words["no_commit"]
@@ -319,6 +380,6 @@ def _without_comments(of):
 
 
 def _exactly(value):
-    """Return a number with all its digits; a float as one: 2.0."""
+    """Return a number with all its digits; a float with a decimal point: 2.0."""
     text = f"{value:.14g}"
     return f"{text}.0" if isinstance(value, float) and re.fullmatch(r"-?\d+", text) else text

@@ -1,6 +1,6 @@
-"""pandoc's syntax tree, as its JSON has it: nodes are {"t": type, "c": contents}.
+"""pandoc's syntax tree in the form of its JSON: nodes are {"t": type, "c": contents}.
 
-`Places` finds the line of a node in the Markdown, which pandoc does not note.
+`Places` finds the line of a node in the Markdown, because pandoc does not record lines.
 """
 
 import re
@@ -19,17 +19,17 @@ _WORD = re.compile(r"\w+|\\?\$")
 
 
 def node(kind: str, contents: Any = None) -> dict:
-    """Return a new node; one without contents, such as a Space, has no "c"."""
+    """Return a new node. A node without contents, such as a Space, has no "c"."""
     return {"t": kind} if contents is None else {"t": kind, "c": contents}
 
 
 def string(text: str) -> dict:
-    """Return a text as one Str, spaces included: no line breaks inside."""
+    """Return a text as one Str, spaces included, so that no line breaks inside."""
     return node("Str", text)
 
 
 def inlines(text: str) -> list[dict]:
-    """Return the inlines of a text in which only `code` is marked up."""
+    """Return the inline nodes of a text whose only markup is `code`."""
     found = []
     for place, part in enumerate(text.split("`")):
         if place % 2:
@@ -40,14 +40,21 @@ def inlines(text: str) -> list[dict]:
 
 
 def attributes(of: dict) -> tuple[str, list, dict]:
-    """Return identifier, classes and {name: value} of a node; empty ones where it can't have any."""
+    """Return the attributes of a node.
+
+    Args:
+        of: Any node.
+
+    Returns:
+        Identifier, classes, and {name: value}. All are empty for a node without attributes.
+    """
     place = {"Header": 1}.get(of["t"], 0)
     given = of["c"][place] if of["t"] in ("Header", *_WITH_ATTRIBUTES) else NO_ATTRIBUTES
     return given[0], given[1], dict(given[2])
 
 
 def nodes(value: Any) -> Iterator[dict]:
-    """Yield every node in the order of the document, outer ones first."""
+    """Yield every node of a tree in the order of the document, outer nodes first."""
     if isinstance(value, dict):
         if "t" in value:
             yield value
@@ -59,7 +66,12 @@ def nodes(value: Any) -> Iterator[dict]:
 
 
 def rebuild(value: Any, change: Callable[[dict], list | None]) -> None:
-    """Change a tree in place, inner nodes first: `change` returns the nodes to put in a node's place, or None."""
+    """Change a tree in place, inner nodes first.
+
+    Args:
+        value: A tree, or a part of one.
+        change: Function of a node that returns the list of nodes to replace it, or None to keep the node.
+    """
     for part in value.values() if isinstance(value, dict) else value:
         if isinstance(part, (dict, list)):
             rebuild(part, change)
@@ -69,7 +81,7 @@ def rebuild(value: Any, change: Callable[[dict], list | None]) -> None:
 
 
 def inline_lists(value: Any) -> Iterator[list]:
-    """Yield every list of nodes that a text is made of."""
+    """Yield every list of inline nodes that contains a space."""
     if isinstance(value, list) and any(isinstance(part, dict) and part.get("t") in SPACES for part in value):
         yield value
     for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
@@ -77,7 +89,14 @@ def inline_lists(value: Any) -> Iterator[list]:
 
 
 def pieces(value: Any) -> Iterator[tuple[str, dict]]:
-    """Yield (text, node) of a text without its footnotes: joined, what a reader reads."""
+    """Split the readable text of a tree, without footnotes, by node.
+
+    Args:
+        value: A tree, or a part of one.
+
+    Yields:
+        (text, node). The texts joined are the text that a reader sees.
+    """
     if isinstance(value, list):
         for part in value:
             yield from pieces(part)
@@ -94,20 +113,24 @@ def pieces(value: Any) -> Iterator[tuple[str, dict]]:
 
 
 def plain(value: Any) -> str:
-    """Return the text of nodes without markup and footnotes."""
+    """Return the text of a tree without markup and footnotes."""
     return "".join(text for text, _ in pieces(value))
 
 
 class Places:
-    """Where the nodes of a tree stand in the Markdown that it was read from.
+    """Places of a tree's nodes in the Markdown source.
 
-    pandoc's reader gives no positions. The words of the tree, in their order, are therefore aligned with those of the
-    source, as for a diff; that is done once a line is asked for. A node may be changed after the tree came here.
+    pandoc's reader gives no positions. The words of the tree are therefore aligned with the words of the source, as in
+    a diff. The alignment is made when the first line is asked for. Nodes may change after the tree came here.
+
+    Args:
+        tree: pandoc's tree, unchanged.
+        source: The Markdown that pandoc read.
     """
 
     def __init__(self, tree: list, source: str):
         self._source = source
-        self._words, self._spans, self._kept = [], {}, []  # `_kept`: or another node could get a lost one's id
+        self._words, self._spans, self._kept = [], {}, []  # `_kept`: a new node could get the id of a freed one
         self._add(tree)
 
     def _add(self, value):
@@ -125,13 +148,13 @@ class Places:
             self._take(f"${contents[1]}$" if kind == "Math" else contents[1])
         elif kind == "Cite":
             self._add(contents[1])
-        elif kind == "Table":  # its caption stands below it
+        elif kind == "Table":  # the caption stands below the table
             self._add([contents[3:], contents[1]])
         else:
             self._add(contents)
         if kind in ("Image", "Link"):
             self._take(contents[2][0])
-        if kind in ("Header", *_WITH_ATTRIBUTES) and kind != "Div":  # the source has them behind
+        if kind in ("Header", *_WITH_ATTRIBUTES) and kind != "Div":  # attributes come last in the source
             self._take_attributes(value)
         self._spans[id(value)] = first, len(self._words)
         self._kept.append(value)
@@ -145,14 +168,21 @@ class Places:
 
     @cached_property
     def _found(self):
-        """{word of the tree: word of the source}, both by their numbers, and the words of the source."""
+        """Return {index of a word in the tree: index in the source}, and the words of the source."""
         words = list(_WORD.finditer(self._source))
         said = [word.group().lstrip("\\") for word in words]
         blocks = SequenceMatcher(None, self._words, said).get_matching_blocks()
         return {a + step: b + step for a, b, size in blocks for step in range(size)}, words
 
     def line(self, of: dict) -> int | None:
-        """Return the line, from 1, on which a node begins; None where nothing of it is found."""
+        """Return the line on which a node begins.
+
+        Args:
+            of: A node of the tree.
+
+        Returns:
+            The line, counted from 1; None if it is unknown.
+        """
         found, words = self._found
         if id(of) not in self._spans or not found:
             return None
@@ -164,7 +194,7 @@ class Places:
         return self._source.count("\n", 0, word.start()) + 1
 
     def escaped(self, of: dict) -> bool:
-        """Return whether every dollar of a Str is written \\$ in the source."""
+        """Return whether the source writes every dollar of a Str as \\$."""
         found, words = self._found
         dollars = [place for place in range(*self._spans[id(of)]) if self._words[place] == "$"]
         return all(place in found and words[found[place]].group() == "\\$" for place in dollars)

@@ -1,8 +1,8 @@
 """Compare a PDF with the checkout, and new results with committed ones.
 
-On the same kind of processor with the same libraries a run repeats bit for bit: a difference that follows from no
-changed input is a fault. On another kind of processor trainings diverge by rounding. There a score has to lie as near
-to the committed one as the study's seeds let expect.
+On the same kind of processor with the same libraries a run repeats bit for bit. A difference without a changed input is
+then a fault. On another kind of processor trainings diverge by rounding. A score must then lie as near to the committed
+one as the spread over the study's seeds predicts.
 """
 
 import difflib
@@ -30,15 +30,24 @@ ALPHA = 0.05
 REMEDY = "`git checkout data/report` brings it back, or `make report` makes it again"
 # Whole numbers that no training decides.
 FIXED = ("count", "epochs", "moved_images", "seed", "test_images")
-# Where all seeds agree, a score may move by this share of it, and one that counts few images by one image.
+# If all seeds agree, a score may still move by this share of itself, and a score of few images by one image.
 LEAST = 0.01
 STEPS = {"endpoint_accuracy": 0.25}  # a share of four images
 
 
 def differences(pdf: Path) -> Iterator[str]:
-    """Yield where a PDF departs from the tree that it stands in: figures, numbers, claims, text; one text a finding.
+    """Find differences between a PDF and this checkout: figures, numbers, claims, text.
 
-    A result that the tree's code would no longer make counts too, and an HTML file of that name beside the PDF.
+    Stale notebooks and results changed by hand count too. An HTML file of the same name beside the PDF is compared.
+
+    Args:
+        pdf: The PDF.
+
+    Yields:
+        One text for each finding.
+
+    Raises:
+        ReportError: The PDF is not readable.
     """
     yield from document.unverified()
     for name in notebooks.names():
@@ -60,7 +69,7 @@ def differences(pdf: Path) -> Iterator[str]:
 
 
 def _contents(pdf):
-    """Return the contents of a PDF: attachments and pictures as {name: bytes}, metadata, alternative texts, lines."""
+    """Return the contents of a PDF: attachments and figures as {name: bytes}, metadata, alternative texts, lines."""
     from pypdf import PdfReader
 
     try:
@@ -74,7 +83,7 @@ def _contents(pdf):
         lines = [line for page in reader.pages for line in page.extract_text().splitlines()]
         tags = [reader.get_object(number) for number in range(1, reader.trailer["/Size"])]
         metadata = dict(reader.metadata or {})
-    except Exception as error:  # what a damaged PDF raises is of many kinds
+    except Exception as error:  # a damaged PDF raises many kinds
         raise ReportError(f"{pdf}: expected a readable PDF, got: {error}") from error
     named = dict(zip([*names, *(f"picture {extra}" for extra in range(len(names), len(pictures)))], pictures))
     said = [str(tag["/Alt"]) for tag in tags if isinstance(tag, dict) and "/Alt" in tag]
@@ -96,7 +105,7 @@ def _compare(pdf, tree):
 
 
 def _values(name, one, other):
-    """Yield the values of an attached JSON that differ."""
+    """Yield one text for each value that differs between two versions of an attached JSON file."""
     try:
         one, other = (dict(leaves(json.loads(content))) for content in (one, other))
     except ValueError:
@@ -107,7 +116,15 @@ def _values(name, one, other):
 
 
 def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (key with dots, value) of all that is no dict or list in a JSON value."""
+    """Yield the values inside a JSON value that are neither dict nor list.
+
+    Args:
+        value: A JSON value.
+        prefix: Beginning of all keys.
+
+    Yields:
+        (key, value), with dots between the parts of a key.
+    """
     if not isinstance(value, (dict, list)):
         yield prefix, value
         return
@@ -117,13 +134,14 @@ def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 @dataclass
 class Change:
-    """What became of the results of one notebook, or of one entry of the study.
+    """Changes in the results of one notebook, or of one entry of the study.
 
     Attributes:
-        maker: the notebook or entry.
-        inputs: what changed of what it depends on, in words.
-        figures, numbers: {name: what changed}.
-        unexplained: the names among them that follow from none of the inputs.
+        maker: Name of the notebook or entry.
+        inputs: Changed inputs in words.
+        figures: {name: change in words}.
+        numbers: {name: change in words}.
+        unexplained: Names of figures and numbers that changed without a changed input.
     """
 
     maker: str
@@ -134,10 +152,16 @@ class Change:
 
 
 def compare(revision: str = "HEAD") -> Iterator[Change]:
-    """Yield what changed against a committed revision, one Change for each notebook and entry of the study.
+    """Compare the present results with a committed revision.
+
+    Args:
+        revision: A revision of git that holds data/report/.
+
+    Yields:
+        One Change for each notebook and each entry of the study.
 
     Raises:
-        ReportError: there is no such revision with figures in it.
+        ReportError: git knows no such revision, or the revision lacks data/report/.
     """
     with tempfile.TemporaryDirectory() as folder:
         before, now = _committed(revision, Path(folder)) / "data" / "report", records.output()
@@ -152,7 +176,7 @@ def compare(revision: str = "HEAD") -> Iterator[Change]:
 
 
 def _change(maker, pair, places, numbers):
-    """Compare the results of one notebook: two records, two folders, two contents of metrics.json."""
+    """Compare the results of one notebook, given two records, two folders and two contents of metrics.json."""
     why, machines = input_changes(*pair), [_machine(record) for record in pair]
     same = machines[0] == machines[1]
     found = Change(maker, why + ([] if same else [_another(*machines)]), {}, {}, [])
@@ -173,7 +197,7 @@ def _change(maker, pair, places, numbers):
 
 
 def _study_change(entry, pair, studies):
-    """Compare one entry of the study: two records, two contents of study.json."""
+    """Compare one entry of the study, given two records and two contents of study.json."""
     means = [
         {
             f"study.{split}.{entry}.{name}": spread["mean"]
@@ -189,7 +213,15 @@ def _study_change(entry, pair, studies):
 
 
 def input_changes(old: Record, new: Record) -> list[str]:
-    """Return in words what changed of the inputs of a record, the settings and code of its runs included."""
+    """Return the changed inputs of a record in words, with the settings and code of its runs.
+
+    Args:
+        old: Record of the committed results.
+        new: Record of the present results.
+
+    Returns:
+        One text for each group of runs that share a change.
+    """
     found, together = {}, {}
     known = [label for label in old.runs if all("inputs" in each.runs.get(label, {}) for each in (old, new))]
     for name, one, other in differing(_flat(old, known), _flat(new, known)):
@@ -203,7 +235,7 @@ def input_changes(old: Record, new: Record) -> list[str]:
 
 
 def _flat(record, labels):
-    """Return the inputs of a record, with those of some of its runs in the place of their keys."""
+    """Return the inputs of a record, with the inputs of some of its runs instead of the runs' keys."""
     flat = dict(record.inputs)
     for label in labels:
         flat.pop(f"run {label}", None)
@@ -218,7 +250,7 @@ def _another(old, new):
 
 
 def _from_to(one, other):
-    """Return "0.0329 → 0.0331", with as many digits as the difference needs."""
+    """Return a change such as "0.0329 → 0.0331", with as many digits as the difference needs."""
     numbers = [value for value in (one, other) if isinstance(value, float)]
     if len(numbers) == 2 and one != other and all(map(math.isfinite, numbers)):
         decimals = max(0, 1 - math.floor(math.log10(abs(one - other))))
@@ -235,21 +267,30 @@ def _committed(revision, folder):
         said = " ".join(done.stderr.decode(errors="replace").split())
         raise ReportError(f"expected a revision with data/report/, got {revision!r}: {said}")
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
-        # Python before 3.10.12 and 3.11.4 has no filters; git's own archive needs none.
+        # Python before 3.10.12 and 3.11.4 has no filters. An archive from git is safe without one.
         archive.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     return folder
 
 
 def _machine(record):
-    """Return what decides the last digits: processor and versions, not cores."""
+    """Return the parts of a record's machine that decide the last digits: processor and versions, not cores."""
     machine = record.origin.get("machine", {}) if record else {}
     return {name: value for name, value in machine.items() if name != "cores"}
 
 
 def figure_change(before: Path, now: Path) -> tuple[str, str]:
-    """Return what changed between two PNG files with their .npz beside them, and how much that weighs.
+    """Compare two figures and their data.
 
-    ("", "") stands for nothing, otherwise a text and "rendering", "data", or "form": missing, or of another shape.
+    Args:
+        before: PNG file, with its .npz file beside it.
+        now: The same.
+
+    Returns:
+        The change in words, and its kind: "rendering", "data", or "form" for missing files and other shapes. Both are
+        empty for equal figures.
+
+    Raises:
+        ReportError: A file is damaged.
     """
     if missing := [path for path in (before, now) if not path.is_file() or not path.with_suffix(".npz").is_file()]:
         return f"missing: {missing[0].name} or its data", "form"
@@ -287,7 +328,7 @@ def _pixels(before, now):
 
     try:
         old, new = (matplotlib.image.imread(path) for path in (before, now))
-    except Exception as error:  # Pillow raises many kinds
+    except Exception as error:  # a damaged picture raises many kinds
         raise ReportError(f"{before.name}: expected two pictures, got: {error}; {REMEDY}") from error
     if old.shape != new.shape:
         return f"{old.shape[1]} x {old.shape[0]} pixels are now {new.shape[1]} x {new.shape[0]}"
@@ -295,10 +336,15 @@ def _pixels(before, now):
 
 
 def number_changes(old: dict, new: dict, *, same: bool) -> Iterator[tuple[str, str, bool]]:
-    """Yield (name, what changed, whether that is far) of the numbers of metrics.json that differ.
+    """Compare two contents of metrics.json.
 
     Args:
-        same: whether both come from one kind of machine, where every change is far.
+        old: Committed contents.
+        new: Present contents.
+        same: Both come from one kind of machine, so that no number may change.
+
+    Yields:
+        (name, change in words, whether the change is larger than allowed).
     """
     old, new = (dict(leaves(numbers)) for numbers in (old, new))
     allowed = margins()
@@ -307,21 +353,22 @@ def number_changes(old: dict, new: dict, *, same: bool) -> Iterator[tuple[str, s
         if same or gap is None or name.rpartition(".")[2] in FIXED:
             yield name, change, same or gap is not None or type(one) is not type(other)
         elif name in allowed:
-            within = gap <= allowed[name]  # False for what is not a number
+            within = gap <= allowed[name]  # False for NaN
             yield name, f"{change}, {'within' if within else 'beyond'} {allowed[name]:.2g} of it", not within
         else:
             yield name, f"{change}, of unknown spread", not math.isfinite(gap)
 
 
 def _gap(one, other):
-    """Return the distance of two numbers; None for anything else."""
+    """Return the distance between two numbers; None for anything else."""
     return abs(one - other) if all(isinstance(value, (int, float)) for value in (one, other)) else None
 
 
 def beside_the_study() -> list[tuple[str, str, float, float, float]]:
-    """Return (run, score, value, mean, margin) of each score in metrics.json that a fresh entry of the study has too.
+    """Compare each score in metrics.json with the fresh entries of the study.
 
-    The margins are those of the interval that a further training falls into with a chance of 1 - ALPHA.
+    Returns:
+        [(run, score, value, mean, margin)]. A further training lies within mean ± margin with a chance of 1 - ALPHA.
     """
     stale = study.stale()
     rows = [row for row in _studied() if row[1] not in stale]
@@ -329,9 +376,13 @@ def beside_the_study() -> list[tuple[str, str, float, float, float]]:
 
 
 def outside(*, alpha: float = ALPHA) -> list[tuple[str, str, float, float, float]]:
-    """Return the rows of `beside_the_study` whose value no further training explains, all scores taken together.
+    """Return the scores that lie too far from the study, with a margin for all scores together.
 
-    With a chance of 1 - alpha there is none for an unchanged build.
+    Args:
+        alpha: Chance that an unchanged build has any such score.
+
+    Returns:
+        Rows as in `beside_the_study`.
     """
     stale = study.stale()
     rows = [row for row in _studied() if row[1] not in stale]
@@ -341,7 +392,7 @@ def outside(*, alpha: float = ALPHA) -> list[tuple[str, str, float, float, float
 
 
 def _studied():
-    """Yield (section, run, score, value, spread) of each score in metrics.json whose spread the study knows."""
+    """Yield (section, run, score, value, spread) of each score in metrics.json with a spread in the study."""
     studied = study.read().get("test", {})
     for section, numbers in results.metrics().items():
         of = numbers.get("scores")
@@ -354,9 +405,12 @@ def _studied():
 
 
 def margins() -> dict[str, float]:
-    """Return {number of metrics.json: by how much two trainings on different machines may differ}.
+    """Return the margins of scores between two trainings on different machines.
 
-    All of them lie within with a chance of 1 - ALPHA, whatever their correlation.
+    With a chance of 1 - ALPHA all scores lie within their margins, for any correlation between scores.
+
+    Returns:
+        {number of metrics.json: largest allowed difference}.
     """
     rows = list(_studied())
     return {
@@ -366,13 +420,9 @@ def margins() -> dict[str, float]:
 
 
 def _margin(spread, score, value, alpha, others=None):
-    """Return the half width of the interval that a further training falls into with a chance of 1 - alpha.
-
-    Student's t, because the spread is that of a few seeds alone.
-
-    Args:
-        others: number of trainings whose mean is in its middle; by default all seeds of the study.
-    """
+    """Return half the width of the interval that holds a further training with a chance of 1 - alpha."""
+    # Student's t, because the spread comes from few seeds. The interval's centre is the mean of `others` trainings, by
+    # default of all seeds.
     from scipy.stats import t
 
     seeds = len(spread["values"])
