@@ -165,7 +165,10 @@ def diff(against: str, everything: bool) -> None:
         for text in change.inputs:
             click.echo(f"    {text}")
         for kind in ("figures", "numbers"):
-            rows = sorted(getattr(change, kind).items(), key=lambda row: row[0] not in change.unexplained)
+            rows = sorted(
+                getattr(change, kind).items(),
+                key=lambda row: (row[0] not in change.unexplained, ".scores." not in row[0]),
+            )
             shown = rows if everything else rows[: max(MANY, sum(name in change.unexplained for name, _ in rows))]
             click.echo(f"  {kind}:{'' if rows else ' none'}")
             for name, text in shown:

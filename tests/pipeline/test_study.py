@@ -213,7 +213,8 @@ def test_of_a_stale_entry_the_report_quotes_this_build_and_marks_the_rest(made, 
     files.write_json(records.output() / "metrics.json", {"zadanie_2": {"scores": {"vae_kl": {"mse": 7.0}}}})
     replace_in(package / "models" / "vae.py", "self.beta * kl", "self.beta * 2 * kl")
     old, single = study.outdated()
-    assert set(old) == {"study.test.vae_kl", "study.validation.vae_kl", "study.ablations.vae_kl"}
+    of_all = {"study.machine", "study.seeds"}
+    assert set(old) == {"study.test.vae_kl", "study.validation.vae_kl", "study.ablations.vae_kl"} | of_all
     assert set(old.values()) == {"?"} and single == {"study.test.vae_kl.mse": 7.0}  # a copy has no commit
 
 

@@ -171,7 +171,8 @@ def outdated() -> tuple[dict[str, str], dict[str, float]]:
         old |= {f"study.{prefix}": commit for prefix in prefixes}
         for scores in (of[entry] for of in present if isinstance(of, dict) and isinstance(of.get(entry), dict)):
             single |= {f"study.test.{entry}.{name}": value for name, value in scores.items()}
-    return old, single
+    commits = ", ".join(dict.fromkeys(old.values()))
+    return old | ({"study.machine": commits, "study.seeds": commits} if old else {}), single
 
 
 def changed_by_hand() -> list[str]:
