@@ -97,6 +97,9 @@ def _rows():
         rows += [("notebook", f"{name}.ipynb", why), *((_kind(result), result, why) for result in made)]
     stale = study.stale()
     rows += [("study", entry, stale.get(entry, "")) for entry in study.entries()]
+    rows += [
+        ("study", entry, "no run or ablation has this name; `make study` removes it") for entry in study.left_over()
+    ]
     rows += [("benchmark", name, why) for name, why in document.benchmark_stale(all_results=True).items()]
     return rows + [("document", document.path(kind).name, document.why_stale(kind)) for kind in ("pdf", "html")]
 

@@ -230,3 +230,11 @@ def test_settings_and_texts_of_ablations_are_those_of_the_present_code(made):
     assert found["ablations"]["ae_cosine"]["what"] == "krok malejący wzdłuż połówki kosinusa"
     assert "processor" in found["machine"] and "records" not in found
     assert results.metrics()  # the report's own numbers stay
+
+
+def test_an_entry_of_a_run_that_is_gone_is_marked_until_the_study_removes_it(made, monkeypatch):
+    monkeypatch.setattr(study, "RUNS", {name: run for name, run in study.RUNS.items() if name != "vae_kl"})
+    old, _ = study.outdated()
+    assert study.stale() == {} and study.left_over() == ["vae_kl"] and "study.test.vae_kl" in old
+    study.make(jobs=1)
+    assert study.left_over() == [] and "vae_kl" not in study.read()["test"] and made == []

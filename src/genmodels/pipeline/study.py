@@ -165,7 +165,7 @@ def outdated() -> tuple[dict[str, str], dict[str, float]]:
     """
     old, single, known = {}, {}, noted()
     present = [numbers.get("scores") for numbers in results.metrics().values()]
-    for entry in stale():
+    for entry in {**stale(), **dict.fromkeys(left_over())}:
         commit = (known[entry].origin.get("commit") or "?")[:10] if entry in known else "?"
         prefixes = [REAL] if entry == REAL else [f"{part}.{entry}" for part in ("test", "validation", "ablations")]
         old |= {f"study.{prefix}": commit for prefix in prefixes}
@@ -173,6 +173,13 @@ def outdated() -> tuple[dict[str, str], dict[str, float]]:
             single |= {f"study.test.{entry}.{name}": value for name, value in scores.items()}
     commits = ", ".join(dict.fromkeys(old.values()))
     return old | ({"study.machine": commits, "study.seeds": commits} if old else {}), single
+
+
+def left_over() -> list[str]:
+    """Return the entries of study.json that are no run, ablation or real images of the present code."""
+    study = read()
+    parts = {part for section in ("test", "validation", "ablations") for part in study.get(section, {})}
+    return sorted(({*study.get("records", {})} | parts) - entries().keys())
 
 
 def changed_by_hand() -> list[str]:
@@ -276,6 +283,7 @@ def make(jobs: int) -> None:
     Raises:
         TrainingError: A training failed, or every seed of an entry diverged.
     """
+    _remove(left_over())
     keys = {entry: files.short(inputs(entry)) for entry in stale()}
     parallel.train_all(REFERENCES, jobs=jobs)
     tasks = [(entry, part) for entry in keys for part in parts(entry) if not finished(part, keys[entry])]
@@ -287,6 +295,16 @@ def make(jobs: int) -> None:
         left = (time.monotonic() - start) / number * (len(tasks) - number) / 60
         print(f"scored {number}/{len(tasks)}: {task[1]}; about {left:.0f} min left", file=sys.stderr, flush=True)
         _sum_up(task[0], keys[task[0]])
+
+
+def _remove(gone):
+    """Take entries out of study.json that are of no use any more."""
+    target = records.output() / "study.json"
+    if gone and target.is_file():
+        study = files.read_json(target, {}, SCHEMA)
+        for section in ("test", "validation", "ablations", "records"):
+            study[section] = {entry: of for entry, of in study.get(section, {}).items() if entry not in gone}
+        files.write_json(target, study)
 
 
 def _sum_up(entry, key):
