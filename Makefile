@@ -75,7 +75,7 @@ lint: .venv/installed ## ruff, and the directions of imports
 	$(PY) -c "from importlinter.cli import lint_imports_command as main; main(['--no-cache'])"
 
 clean: ## remove the environment, trained models, drafts and documents; figures and numbers stay
-	rm -rf .venv .cache draft report/*.pdf report/generative_models.html
+	rm -rf .venv .cache draft report/build report/*.pdf report/generative_models.html
 
 .venv/installed: requirements.lock
 	@for python in "$(PYTHON)" python3 python3.13 python3.12 python3.11 python3.10 python; do \

@@ -493,3 +493,113 @@ def test_names_imported_from_the_package_root_are_followed(tmp_path, monkeypatch
     assert set(before) == {"tasks.py", "models/vae.py"}
     replace_in(model, "size = 2", "size = 3")
     assert fingerprint.code("tasks:build")["models/vae.py"] != before["models/vae.py"]
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """A function that writes modules of a small package, {name of the file: text}."""
+    monkeypatch.setattr(fingerprint, "PACKAGE", tmp_path)
+
+    def write(**texts):
+        for name, text in texts.items():
+            path = tmp_path / f"{name.replace('__', '/')}.py"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        fingerprint.modules.cache_clear()
+
+    yield write
+    fingerprint.modules.cache_clear()
+
+
+UNSEEN_ONCE = {
+    "a relative import": (
+        "models__vae",
+        {"models__vae": "from ..layers import SIZE\ndef build(): return SIZE\n", "layers": "SIZE = 1\n"},
+        {"layers": "SIZE = 2\n"},
+    ),
+    "a relative import of a module": (
+        "models__vae",
+        {"models__vae": "from . import parts\ndef build(): return parts.SIZE\n", "models__parts": "SIZE = 1\n"},
+        {"models__parts": "SIZE = 2\n"},
+    ),
+    "a patch of another module": (
+        "vae",
+        {"vae": "from genmodels import parts\nparts.size = 1\ndef build(): return 2\n", "parts": "size = 0\n"},
+        {"vae": "from genmodels import parts\nparts.size = 3\ndef build(): return 2\n"},
+    ),
+    "an import for its effect": (
+        "vae",
+        {"vae": "from genmodels import tweak\ndef build(): return 2\n", "tweak": "X = 1\n"},
+        {"tweak": "X = 2\n"},
+    ),
+    "a message that draws": (
+        "vae",
+        {"vae": "def build(rng):\n    print(rng.random())\n    return rng.random()\n"},
+        {"vae": "def build(rng):\n    print(rng.random(5))\n    return rng.random()\n"},
+    ),
+    "a text that draws": (
+        "vae",
+        {"vae": "def build(rng):\n    text = f'{rng.random()}'\n    return rng.random()\n"},
+        {"vae": "def build(rng):\n    text = f'{rng.random(5)}'\n    return rng.random()\n"},
+    ),
+    "two targets": (
+        "vae",
+        {"vae": "def build(self):\n    mode = self.kl = 'a'\n"},
+        {"vae": "def build(self):\n    mode = self.kl = 'b'\n"},
+    ),
+    "a global text": (
+        "vae",
+        {"vae": "def build():\n    global MODE\n    MODE = 'a'\n"},
+        {"vae": "def build():\n    global MODE\n    MODE = 'b'\n"},
+    ),
+    "a text of an outer function": (
+        "vae",
+        {"vae": "def build():\n    kl = ''\n    def set():\n        nonlocal kl\n        kl = 'a'\n    return kl\n"},
+        {"vae": "def build():\n    kl = ''\n    def set():\n        nonlocal kl\n        kl = 'b'\n    return kl\n"},
+    ),
+    "an attribute of an inner class": (
+        "vae",
+        {"vae": "def build():\n    class A:\n        kind = 'a'\n    return A\n"},
+        {"vae": "def build():\n    class A:\n        kind = 'b'\n    return A\n"},
+    ),
+    "a text read by locals": (
+        "vae",
+        {"vae": "def build():\n    kind = 'a'\n    return locals()\n"},
+        {"vae": "def build():\n    kind = 'b'\n    return locals()\n"},
+    ),
+    "an exception that carries data": (
+        "vae",
+        {"vae": "def build(seed):\n    raise StopIteration(seed + 1)\n"},
+        {"vae": "def build(seed):\n    raise StopIteration(seed + 2)\n"},
+    ),
+    "the order of statements": (
+        "vae",
+        {"vae": "X = 100\nif True:\n    X = 5\ndef build(): return X\n"},
+        {"vae": "if True:\n    X = 5\nX = 100\ndef build(): return X\n"},
+    ),
+    "a name of a try statement": (
+        "vae",
+        {
+            "vae": "from genmodels.parts import fast\ndef build(): return fast\n",
+            "parts": "try:\n    fast = 1\nfinally: ...\n",
+        },
+        {"parts": "try:\n    fast = 2\nfinally: ...\n"},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNSEEN_ONCE)
+def test_what_an_attacker_found_counts(files, case):
+    module, before, after = UNSEEN_ONCE[case]
+    files(**before)
+    lead = f"{module.replace('__', '.')}:build"
+    was = fingerprint.reached(lead)
+    files(**after)
+    assert fingerprint.reached(lead) != was
+
+
+def test_a_line_of_progress_that_is_new_does_not_count(files):
+    files(vae="def build(epoch):\n    if epoch:\n        print(f'epoch {epoch}')\n    return 2\n")
+    before = fingerprint.reached("vae:build")
+    files(vae="def build(epoch):\n    print('start')\n    if epoch:\n        print(f'now {epoch:.2f}')\n    return 2\n")
+    assert fingerprint.reached("vae:build") == before

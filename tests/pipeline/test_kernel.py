@@ -1,4 +1,6 @@
+import os
 import sys
+from pathlib import Path
 
 from jupyter_client.manager import KernelManager
 
@@ -9,6 +11,8 @@ from genmodels.pipeline.kernel import OwnKernel
 def test_the_kernel_is_this_python_on_one_thread_whatever_name_is_asked_for():
     spec = OwnKernel().get_kernel_spec("conda-env-other-py")
     assert spec.argv[0] == sys.executable
+    path = spec.env.pop("PYTHONPATH").split(os.pathsep)[0]
+    assert path == str(Path(config.__file__).parents[1]) and Path(path).is_absolute()
     assert spec.env == {**config.one_thread_environment(), "GENMODELS_LANG": "pl"}
 
 

@@ -96,8 +96,8 @@ OLD, SINGLE = {"study.test.vae": RENEW, "benchmark": "aaaa: `make bench`"}, {"st
         ("{{study.test.ae.mse.values.0:.3f}}", "0,031"),
         ("{{study.test.ae.mse.values.1:.4f}}", "0,0327†"),
         ("{{study.test.ae.mse.deviation:.4f}}", "0,0004†"),
-        ("[$x = {{study.test.vae.loss.mean:.1f}}$]{alt='x'}", r"x = 130,4^{\dagger}"),
-        ("[$x = {{study.test.ae.mse:.3f}}$]{alt='x'}", r"x = 0,031^{\ddagger}"),
+        ("[$x = {{study.test.vae.loss.mean:.1f}}$]{alt='x'}", "x = 130,4†"),
+        ("[$x = {{study.test.ae.mse:.3f}}$]{alt='x'}", "x = 0,031‡"),
         ("{{a.name}}", "tekst"),
     ],
 )

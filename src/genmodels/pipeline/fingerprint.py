@@ -248,12 +248,9 @@ class _Essence(ast.NodeTransformer):
     def visit_FunctionDef(self, node):
         node = self.visit_ClassDef(node)
         node.returns = None
-        read = {each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)}
-        for holder in ast.walk(node):  # assignments that only compose the text of a message
-            for field in ("body", "orelse", "finalbody"):
-                if isinstance(body := getattr(holder, field, None), list):
-                    kept = [each for each in body if not _is_text_for(each, read)]
-                    setattr(holder, field, kept or (body and [ast.Pass()]))
+        names = {each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)}
+        if not names & _READ_ANY_NAME and not any(isinstance(of, (ast.Global, ast.Nonlocal)) for of in ast.walk(node)):
+            _drop_texts(node, names)
         return node
 
     def visit_arg(self, node):
@@ -262,7 +259,9 @@ class _Essence(ast.NodeTransformer):
 
     def visit_Raise(self, node):
         kind = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
-        return ast.copy_location(ast.Raise(exc=kind, cause=None), node)
+        if kind is not None and ast.unparse(kind).endswith("Error"):  # others, as StopIteration, may carry data
+            node.exc, node.cause = kind, None
+        return node
 
     def visit_Assert(self, node):
         node.msg = None
@@ -270,30 +269,92 @@ class _Essence(ast.NodeTransformer):
 
     def visit_Expr(self, node):
         called = ast.unparse(node.value.func) if isinstance(node.value, ast.Call) else ""
-        return ast.copy_location(ast.Pass(), node) if called in ("print", "warnings.warn") else self.generic_visit(node)
+        told = called in ("print", "warnings.warn") and all(map(_is_plain, ast.iter_child_nodes(node.value)))
+        return None if told else self.generic_visit(node)
+
+
+_READ_ANY_NAME = {"locals", "vars", "eval", "exec"}
+_HARMLESS = ("print", "warnings.warn", "str", "repr", "len", "round", "sorted", "min", "max", "float", "int")
+
+
+def _is_plain(node):
+    """Return whether code has no effect but its value: it calls nothing unknown, and binds no name."""
+    for each in ast.walk(node):
+        if isinstance(each, (ast.NamedExpr, ast.Await, ast.Yield, ast.YieldFrom)):
+            return False
+        if isinstance(each, ast.Call) and ast.unparse(each.func) not in _HARMLESS and not _is_join(each.func):
+            return False
+    return True
+
+
+def _is_join(function):
+    return isinstance(function, ast.Attribute) and function.attr == "join" and isinstance(function.value, ast.Constant)
+
+
+def _drop_texts(node, read):
+    """Remove assignments that only compose the text of a message, for a name that nothing reads."""
+    for field in ("body", "orelse", "finalbody", "handlers"):
+        if isinstance(body := getattr(node, field, None), list):
+            for each in (each for each in body if not isinstance(each, ast.ClassDef)):  # whose names are attributes
+                _drop_texts(each, read)
+            kept = [each for each in body if not _is_text_for(each, read)]
+            setattr(node, field, kept or (body and [ast.Pass()]))
 
 
 def _is_text_for(statement, read):
     """Return whether a statement assigns a text to a name that nothing reads."""
-    if not (isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)):
+    if not (isinstance(statement, ast.Assign) and len(statement.targets) == 1):
         return False
-    text = isinstance(statement.value, ast.JoinedStr) or isinstance(getattr(statement.value, "value", None), str)
-    return text and statement.targets[0].id not in read
+    target, value = statement.targets[0], statement.value
+    text = isinstance(value, ast.JoinedStr) or isinstance(getattr(value, "value", None), str)
+    return isinstance(target, ast.Name) and text and target.id not in read and _is_plain(value)
 
 
 @lru_cache(maxsize=512)
 def _definitions(module, text):
     """Return {name: (checksum, leads)} of the names that a module defines or imports; "" stands for the module."""
     tree = _Essence().visit(ast.parse(text))
-    imported, sets = _imports(tree.body), [(statement, _sets(statement)) for statement in tree.body]
-    known = {name: f"{module}:{name}" for _, names in sets for name in names} | imported
+    _make_absolute(tree, module)
+    imported = _imports(tree.body)
+    sets = [(each, [name for name in _sets(each) if _is_import(each) or name not in imported]) for each in tree.body]
     always = [statement for statement, names in sets if not names]  # `if`, `with` and others may change any name
-    owned = {name: [each for each, names in sets if name in names] + always for name in known if name not in imported}
+    bound = {name for statement in always for name in _binds(statement)}
+    known = {name: f"{module}:{name}" for name in bound.union(*(names for _, names in sets))} | imported
+    owned = {
+        name: [each for each, names in sets if name in names or not names] for name in known if name not in imported
+    }
     found = {name: (short(lead), {lead}) for name, lead in imported.items()}
+    read = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    for_effect = {lead for name, lead in imported.items() if name not in read}  # such an import may patch other modules
     for name, statements in {**owned, "": tree.body}.items():
         checksum = short([ast.unparse(statement) for statement in statements])
-        found[name] = checksum, _uses(statements, known if name else imported)
+        found[name] = checksum, for_effect | _uses(statements, known if name else imported)
     return found
+
+
+def _make_absolute(tree, module):
+    """Turn `from .layers import ...` into `from genmodels.layers import ...`."""
+    parts = module.split(".") if module else []
+    package = (PACKAGE / module.replace(".", "/") / "__init__.py").is_file()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = parts[: len(parts) - node.level + package]
+            node.module, node.level = ".".join(["genmodels", *base, *filter(None, [node.module])]), 0
+
+
+def _is_import(statement):
+    return isinstance(statement, (ast.Import, ast.ImportFrom))
+
+
+def _binds(statement):
+    """Yield the names that a statement such as `if` or `try` may bind."""
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            yield node.name
+        elif _is_import(node):
+            yield from (alias.asname or alias.name for alias in node.names)
 
 
 def _sets(statement):

@@ -6,7 +6,9 @@ kernel under the usual name. Neither has our libraries.
 In this kernel TensorFlow uses one thread, so that the digits of a figure do not depend on the number of cores.
 """
 
+import os
 import sys
+from pathlib import Path
 
 from ipykernel.kernelspec import RESOURCES
 from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpec, KernelSpecManager
@@ -26,5 +28,7 @@ class OwnKernel(KernelSpecManager):
         """Return the one kernel for any name."""
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         about = {"display_name": "Python 3", "language": "python", "metadata": {"debugger": True}}
-        own = {**config.one_thread_environment(), "GENMODELS_LANG": records.language()}
+        # The package of this process, whatever folder the notebook runs in.
+        path = os.pathsep.join(filter(None, [str(Path(config.__file__).parents[1]), os.environ.get("PYTHONPATH")]))
+        own = {**config.one_thread_environment(), "GENMODELS_LANG": records.language(), "PYTHONPATH": path}
         return KernelSpec(argv=command, resource_dir=RESOURCES, env=own, **about)

@@ -193,6 +193,13 @@ def why_stale(name: str, *, here: bool = True) -> str:
     return record.why_stale(inputs(name, record), results.outputs(record.results), "the notebook", moment)
 
 
+def numbers() -> dict[str, dict]:
+    """Return {section: numbers} of metrics.json that a notebook of notebooks/ is on record as having made."""
+    provenance = records.provenance()
+    made = {result for name in names() if name in provenance for result in provenance[name].results}
+    return {section: of for section, of in results.metrics().items() if section in made}
+
+
 def leftovers() -> list[str]:
     """Return the figures and sections in the output folder that no notebook makes."""
     provenance, folder = records.provenance(), records.output()

@@ -262,8 +262,10 @@ def _write():
 @cache
 def _own_file(path):
     """Return the name of a file that a notebook may depend on; None for files of the system, of Python and our own."""
-    ours = (output(), root() / "src", root() / "data" / "mnist", sys.prefix, sys.base_prefix, config.cache_folder())
-    if path.endswith(".pyc") or path.startswith(tuple(f"{each}{os.sep}" for each in ours)):
+    ours = (root() / "src", root() / "data" / "mnist", sys.prefix, sys.base_prefix, config.cache_folder())
+    # What notebooks write; study.json, which they don't, counts.
+    written = path.startswith(f"{output()}{os.sep}") and not path.endswith(f"{os.sep}study.json")
+    if written or path.endswith(".pyc") or path.startswith(tuple(f"{each}{os.sep}" for each in ours)):
         return None
     path = Path(path)
     if path.is_relative_to(root()):

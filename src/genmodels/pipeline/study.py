@@ -16,9 +16,9 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-from genmodels import datasets
+from genmodels import config, datasets
 from genmodels.experiments import ABLATIONS, RUNS, Run
-from genmodels.pipeline import files, fingerprint, parallel, processes, records, results, store
+from genmodels.pipeline import files, fingerprint, notebooks, parallel, processes, records, store
 from genmodels.pipeline.records import Record
 
 SEEDS = (1, 2, 3)
@@ -49,7 +49,11 @@ def read() -> dict:
     Raises:
         FileError: The file has another structure.
     """
-    return files.read_json(path(), {}, SCHEMA)
+    found = files.read_json(records.committed() / "study.json", {}, SCHEMA)
+    if config.quick_mode():  # what a quick study has not made yet stands as committed
+        for section, of in files.read_json(records.output() / "study.json", {}, SCHEMA).items():
+            found[section] = {**found.get(section, {}), **of} if isinstance(of, dict) else of
+    return found
 
 
 def entries() -> dict[str, Run | None]:
@@ -76,7 +80,7 @@ _NOT_FOLLOWED.remove("pipeline.study")
 
 def _leads(run):
     own = f"evaluation:score_{run.builder}" if run else f"evaluation:{REAL}"
-    return own, f"pipeline.study:{'compute' if run else '_compute_real'}"
+    return own, *(["pipeline.study:compute", "pipeline.study:summary"] if run else ["pipeline.study:_compute_real"])
 
 
 def inputs(entry: str) -> dict:
@@ -111,7 +115,7 @@ def outputs(entry: str, study: dict) -> dict:
     Returns:
         {part of study.json: checksum}.
     """
-    found = {f"{split}.{entry}": study.get(split, {}).get(entry) for split in ("test", "validation")}
+    found = {f"{part}.{entry}": study.get(part, {}).get(entry) for part in ("test", "validation", "ablations")}
     found["real_baseline"] = study.get(REAL) if entry == REAL else None
     return {part: files.short(scores) for part, scores in found.items() if scores is not None}
 
@@ -153,8 +157,8 @@ def quotable(language: str) -> dict:
     settings = {name: run.settings() for name, run in RUNS.items()}
     processors = "; ".join(dict.fromkeys(machine["processor"] for machine in machines))
     machine = {**machines[-1], "processor": processors} if machines else {}
-    scores = {name: value for name, value in found.items() if name != "records"}
-    return {**scores, "ablations": about, "settings": settings, "machine": machine}
+    scores = {name: found.get(name, {}) for name in ("test", "validation", REAL)}
+    return {**scores, "seeds": list(SEEDS), "ablations": about, "settings": settings, "machine": machine}
 
 
 def outdated() -> tuple[dict[str, str], dict[str, float]]:
@@ -164,7 +168,7 @@ def outdated() -> tuple[dict[str, str], dict[str, float]]:
         {beginning of the keys: commit of the numbers}, and {key of a mean over the seeds: present value}.
     """
     old, single, known = {}, {}, noted()
-    present = [numbers.get("scores") for numbers in results.metrics().values()]
+    present = [numbers.get("scores") for numbers in notebooks.numbers().values()]
     for entry in {**stale(), **dict.fromkeys(left_over())}:
         commit = (known[entry].origin.get("commit") or "?")[:10] if entry in known else "?"
         prefixes = [REAL] if entry == REAL else [f"{part}.{entry}" for part in ("test", "validation", "ablations")]
@@ -246,7 +250,9 @@ def finished(part: str, key: str) -> dict | None:
         {"origin", "scores", ...}; None if the part is missing, of other inputs, or changed by hand.
     """
     found = files.read_json(_unfinished(), {}, _FINISHED).get(part)
-    return found if found and found["key"] == key and found["checksum"] == files.short(found["scores"]) else None
+    return (
+        found if found and found["key"] == key and found["checksum"] == files.short([part, found["scores"]]) else None
+    )
 
 
 def score(task: tuple[str, str]) -> None:
@@ -267,7 +273,7 @@ def score(task: tuple[str, str]) -> None:
         print(error, file=sys.stderr, flush=True)
         found = None
     store.refuse_edited_code(run or RUNS[REFERENCES[0]], _leads(run), _NOT_FOLLOWED, step="scored")
-    kept = {"key": key, "checksum": files.short(found), "origin": origin, "scores": found}
+    kept = {"key": key, "checksum": files.short([part, found]), "origin": origin, "scores": found}
     files.update(_unfinished(), {part: kept})
     parallel.forget()
 
@@ -283,6 +289,11 @@ def make(jobs: int) -> None:
     Raises:
         TrainingError: A training failed, or every seed of an entry diverged.
     """
+    with files.lock("study"):  # a second process waits
+        _make(jobs)
+
+
+def _make(jobs):
     _remove(left_over())
     keys = {entry: files.short(inputs(entry)) for entry in stale()}
     parallel.train_all(REFERENCES, jobs=jobs)
@@ -312,9 +323,13 @@ def _sum_up(entry, key):
     found = [finished(part, key) for part in parts(entry)]
     if not all(found):
         return
+    made_from = inputs(entry)
+    if files.short(made_from) != key:
+        raise store.TrainingError(f"{entry}: its code or settings changed while the study ran; start again")
     scores = [each["scores"] for each in found]
     if not any(scores):
         raise store.TrainingError(f"{entry}: expected scores of at least one seed, but every training diverged")
+    _remove([entry])  # also from a split that it is no longer scored on
     target = records.output() / "study.json"
     study = {**files.read_json(target, {}, SCHEMA), "seeds": list(SEEDS)}
     if entry == REAL:
@@ -324,7 +339,7 @@ def _sum_up(entry, key):
             study.setdefault(split, {})[entry] = summary([each and each[split] for each in scores])
     for ablation in (each for each in ABLATIONS if each.name == entry):
         study.setdefault("ablations", {})[entry] = {"of": ablation.of, "diverged": scores.count(None)}
-    record = Record(inputs(entry), outputs(entry, study), _origin([each["origin"] for each in found]))
+    record = Record(made_from, outputs(entry, study), _origin([each["origin"] for each in found]))
     study.setdefault("records", {})[entry] = record.as_json()
     files.write_json(target, study)
     files.update(_unfinished(), dict.fromkeys(parts(entry)))

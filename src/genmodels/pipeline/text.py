@@ -30,7 +30,6 @@ from genmodels.pipeline.tree import NBSP, Places, attributes, inline_lists, inli
 SOURCE = "report/generative_models.md"
 BENCHMARK = "benchmark"  # the entry of `make bench` in provenance.json, beside those of notebooks
 _PICTURES = "../data/report/"  # the folder of pictures, as named in the Markdown
-_IN_FORMULA = {OLD: r"^{\dagger}", SINGLE: r"^{\ddagger}"}
 _REFERENCE = re.compile(r"\{\{([\w.]+):?([^}]*)\}\}")
 _COMMENTS = re.compile(r"\s*(?:<!--(?:(?!-->).)*-->\s*)+", re.S)
 SIGNS = ("±", "×")
@@ -198,7 +197,12 @@ class Text:
         if not re.fullmatch(r"\d+%", width):
             self.stop(f"{wrong}a width such as 80%, got {width}", of)
         file, extra = self._picture(source, of), "dodatkowy" in classes
-        if caption and self.sources.maker(file.name) == BENCHMARK and (mark := self._mark(file.name)):
+        if (
+            caption
+            and self.sources.maker(file.name) == BENCHMARK
+            and (mark := self._mark(file.name))
+            and not plain(caption).endswith(mark)
+        ):
             caption[-1]["c"].append(string(mark))
         number = 1 + sum(figure.extra == extra for figure in self.figures.values())
         alt = self.fill_all(alt or plain(caption) or name, of)
@@ -260,7 +264,7 @@ class Text:
                 wanted = "expected a format such as .2f, .1%, d for a whole number, or none"
                 self.stop(f"{{{{{key}:{form}}}}}: {wanted}", of)
             mark = "" if isinstance(value, str) else self._mark(key)
-            return number + (_IN_FORMULA.get(mark, "") if of["t"] == "Math" else mark)
+            return number if of["t"] == "Math" else number + mark
 
         return _REFERENCE.sub(written, text)
 
@@ -285,7 +289,10 @@ class Text:
         if kind == "Str" and re.search("[{}]", of["c"]):
             of["c"] = self.fill_all(of["c"], of)
         elif kind == "Math":
+            keys = [key for key, _ in _REFERENCE.findall(of["c"][1])]
             of["c"][1] = re.sub(r"\s+", " ", self.fill(of["c"][1], of))
+            marks = dict.fromkeys(self.sources.numbers.mark(key) for key in keys)
+            return [of, *(string(mark) for mark in marks if mark)]  # beside the formula: inside, TeX may not take them
         elif kind == "Quoted":
             opening, closing = self.words["quotes"][of["c"][0]["t"]]
             return [string(opening), *of["c"][1], string(closing)]

@@ -394,7 +394,7 @@ def outside(*, alpha: float = ALPHA) -> list[tuple[str, str, float, float, float
 def _studied():
     """Yield (section, run, score, value, spread) of each score in metrics.json with a spread in the study."""
     studied = study.read().get("test", {})
-    for section, numbers in results.metrics().items():
+    for section, numbers in notebooks.numbers().items():
         of = numbers.get("scores")
         for run, scores in of.items() if isinstance(of, dict) else ():
             for name, value in scores.items() if isinstance(scores, dict) else ():
