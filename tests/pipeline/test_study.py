@@ -238,3 +238,54 @@ def test_an_entry_of_a_run_that_is_gone_is_marked_until_the_study_removes_it(mad
     assert study.stale() == {} and study.left_over() == ["vae_kl"] and "study.test.vae_kl" in old
     study.make(jobs=1)
     assert study.left_over() == [] and "vae_kl" not in study.read()["test"] and made == []
+
+
+def test_a_value_of_a_section_that_no_notebook_makes_stands_for_nothing(made, package):
+    metrics = {"zadanie_2": {"scores": {"vae_kl": {"mse": 7.0}}}, "zzz": {"scores": {"vae_kl": {"mse": 9.0}}}}
+    files.write_json(records.output() / "metrics.json", metrics)
+    replace_in(package / "models" / "vae.py", "self.beta * kl", "self.beta * 2 * kl")
+    assert study.outdated()[1] == {"study.test.vae_kl.mse": 7.0}
+
+
+def test_a_split_that_is_no_longer_scored_goes_when_the_entry_is_made_anew(made, package, monkeypatch):
+    monkeypatch.setattr(store, "refuse_edited_code", lambda *_, **__: None)  # as in a process that starts now
+    monkeypatch.setattr(study, "ABLATIONS", [])
+    replace_in(package / "models" / "autoencoder.py", "ops.square(as_floats(x)", "2 * ops.square(as_floats(x)")
+    study.make(jobs=1)
+    assert "ae" in study.read()["test"] and "ae" not in study.read()["validation"]
+
+
+def test_code_that_is_edited_while_the_study_runs_does_not_sign_older_scores(small, package, monkeypatch):
+    key = files.short(study.inputs("vae_kl"))
+    for part in study.parts("vae_kl"):
+        study.score(("vae_kl", part))
+    replace_in(package / "models" / "vae.py", "self.beta * kl", "self.beta * 2 * kl")
+    with pytest.raises(store.TrainingError, match="vae_kl: its code or settings changed while the study ran"):
+        study._sum_up("vae_kl", key)
+    assert not (records.output() / "study.json").exists()
+
+
+def test_parts_of_an_entry_cannot_stand_for_each_other(small):
+    study.score(("ae", "ae"))
+    path = records.output() / "unfinished_study.json"
+    kept = files.read_json(path)
+    files.write_json(path, {**kept, "ae, seed 2": kept["ae"]})
+    key = files.short(study.inputs("ae"))
+    assert study.finished("ae", key) and not study.finished("ae, seed 2", key)
+
+
+def test_only_what_records_cover_can_be_quoted(made):
+    found = study.read()
+    files.write_json(study.path(), {**found, "extra": {"x": 1.2}, "seeds": [7]})
+    assert "extra" not in study.quotable("pl") and study.quotable("pl")["seeds"] == [1, 2, 3]
+    found["ablations"]["ae_cosine"]["diverged"] = 3
+    files.write_json(study.path(), found)
+    assert study.changed_by_hand() == ["ablations.ae_cosine"]
+
+
+def test_an_unfinished_quick_study_hides_no_entry_of_the_committed_one(made, smoke):
+    committed = set(study.read()["test"])
+    for part in study.parts("ae"):
+        study.score(("ae", part))
+    study._sum_up("ae", files.short(study.inputs("ae")))
+    assert set(study.read()["test"]) == committed and "ae" not in study.stale() and "vae_kl" in study.stale()

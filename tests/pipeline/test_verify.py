@@ -182,7 +182,7 @@ def test_a_new_entry_of_the_study_tells_its_means(committed):
     found["records"]["ae"] |= {"inputs": {"setting epochs": 25}, "key": files.short({"setting epochs": 25})}
     files.write_json(study.path(), found)
     change = changes()["study, ae"]
-    assert "epochs 20 → 25" in change.inputs and change.unexplained == []
+    assert "epochs 20 → 25" in change.inputs[0] and change.unexplained == []
     assert change.numbers["study.test.ae.mse"].endswith(" → 0.0400") and len(change.numbers) == 1
 
 

@@ -305,7 +305,8 @@ class Text:
         (_, classes, settings), content = attributes(span), span["c"][1]
         if "alt" in settings:
             alt = settings["alt"]
-            formula = content[0]["c"][1] if len(content) == 1 and content[0]["t"] == "Math" else None
+            others = [of for of in content if of.get("c") not in (OLD, SINGLE)]  # a mark stands beside its formula
+            formula = others[0]["c"][1] if len(others) == 1 and others[0]["t"] == "Math" else None
             alike = formula and self.alternatives.setdefault(formula, self.fill(alt, span)) == self.fill(alt, span)
             if not alike:
                 self.stop(f'[...]{{alt="{alt}"}}: expected one formula, said in one way everywhere', span)
