@@ -51,9 +51,20 @@ def read() -> dict:
     """
     found = files.read_json(records.committed() / "study.json", {}, SCHEMA)
     if config.quick_mode():  # what a quick study has not made yet stands as committed
-        for section, of in files.read_json(records.output() / "study.json", {}, SCHEMA).items():
+        own = files.read_json(records.output() / "study.json", {}, SCHEMA)
+        found = _without(found, own.get("records", ()))
+        for section, of in own.items():
             found[section] = {**found.get(section, {}), **of} if isinstance(of, dict) else of
     return found
+
+
+def _without(study, gone):
+    """Return the contents of study.json without some entries."""
+    parts = {
+        section: {entry: of for entry, of in study.get(section, {}).items() if entry not in gone}
+        for section in ("test", "validation", "ablations", "records")
+    }
+    return {**study, **parts}
 
 
 def entries() -> dict[str, Run | None]:
@@ -312,10 +323,7 @@ def _remove(gone):
     """Take entries out of study.json that are of no use any more."""
     target = records.output() / "study.json"
     if gone and target.is_file():
-        study = files.read_json(target, {}, SCHEMA)
-        for section in ("test", "validation", "ablations", "records"):
-            study[section] = {entry: of for entry, of in study.get(section, {}).items() if entry not in gone}
-        files.write_json(target, study)
+        files.write_json(target, _without(files.read_json(target, {}, SCHEMA), gone))
 
 
 def _sum_up(entry, key):
