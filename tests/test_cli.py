@@ -294,7 +294,7 @@ def fresh(monkeypatch):
 
 
 def test_report_says_when_nothing_has_changed(fresh, monkeypatch):
-    monkeypatch.setattr(document, "why_stale", lambda kind: "")
+    monkeypatch.setattr(document, "is_stale", lambda: False)
     monkeypatch.setattr(document, "build", lambda: pytest.fail("built again"))
     result = run("report")
     assert result.exit_code == 0 and "Nothing has changed" in result.output
@@ -336,7 +336,7 @@ def test_a_failed_report_is_an_error_not_a_trace(fresh, monkeypatch):
     def fail():
         raise records.ReportError("report/generative_models.md: no such figure")
 
-    monkeypatch.setattr(document, "why_stale", lambda kind: "not built yet")
+    monkeypatch.setattr(document, "is_stale", lambda: True)
     monkeypatch.setattr(document, "build", fail)
     result = run("report")
     assert result.exit_code == 2 and result.output == "Error: report/generative_models.md: no such figure\n"

@@ -206,7 +206,7 @@ def figures(jobs: int) -> None:
 def build_report(jobs: int) -> None:
     """Train what is missing, run the notebooks that need it, and build the PDF and the HTML."""
     _refresh_figures(jobs)
-    if any(map(document.why_stale, ("pdf", "html"))):
+    if document.is_stale():
         click.echo(f"Wrote {' and '.join(map(_shown, document.build()))}")
         _say_whether_within_the_study()
     else:
@@ -274,7 +274,7 @@ def make_study(jobs: int) -> None:
 
     Takes hours. You may stop it: finished scores stand in data/report/, and the next call goes on from there.
     """
-    datasets.load_mnist()
+    _require_mnist()
     study.make(jobs)
     click.echo(f"Wrote {_shown(study.path())}")
 
@@ -282,9 +282,15 @@ def make_study(jobs: int) -> None:
 def _refresh_figures(jobs):
     """Bring models, figures and numbers up to date."""
     # Unreadable files raise their error before the work, not after it.
-    datasets.load_mnist(), results.metrics(), study.read()
+    _require_mnist(), results.metrics(), study.read()
     if stale := [name for name in notebooks.names() if notebooks.why_stale(name)]:
         notebooks.run(stale, jobs)
+
+
+def _require_mnist():
+    """Refuse another archive in the place of MNIST."""
+    if datasets.found() != datasets.SHA256:
+        datasets.load_mnist()
 
 
 def _shown(path):

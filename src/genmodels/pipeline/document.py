@@ -69,11 +69,18 @@ def _outputs():
     return {kind: files.checksum(path(kind)) for kind in ("pdf", "html")}
 
 
-def why_stale(kind: str) -> str:
+def is_stale() -> bool:
+    """Return whether a document must be built again."""
+    now = inputs()  # once for both
+    return any(why_stale(kind, now) for kind in ("pdf", "html"))
+
+
+def why_stale(kind: str, now: dict | None = None) -> str:
     """Return why a document must be built again.
 
     Args:
         kind: "pdf" or "html".
+        now: Present `inputs`, if they are known.
 
     Returns:
         The reason in words; empty for a fresh document.
@@ -81,8 +88,9 @@ def why_stale(kind: str) -> str:
     stamp = notebooks.stamp_path("document")
     if not (noted := files.load_json(stamp)) or not path(kind).is_file():
         return "not built yet"
-    now = {name: value if name == kind else noted["outputs"][name] for name, value in _outputs().items()}
-    return Record(noted["inputs"], noted["outputs"]).why_stale(inputs(), now, "the build", files.when(stamp))
+    written = {name: value if name == kind else noted["outputs"][name] for name, value in _outputs().items()}
+    record = Record(noted["inputs"], noted["outputs"])
+    return record.why_stale(now or inputs(), written, "the build", files.when(stamp))
 
 
 def unverified() -> Iterator[str]:

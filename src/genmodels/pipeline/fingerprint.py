@@ -326,8 +326,9 @@ def _definitions(module, text):
     found = {name: (short(lead), {lead}) for name, lead in imported.items()}
     read = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     for_effect = {lead for name, lead in imported.items() if name not in read}  # such an import may patch other modules
+    texts = {id(statement): ast.unparse(statement) for statement in tree.body}
     for name, statements in {**owned, "": tree.body}.items():
-        checksum = short([ast.unparse(statement) for statement in statements])
+        checksum = short([texts[id(statement)] for statement in statements])
         found[name] = checksum, for_effect | _uses(statements, known if name else imported)
     return found
 
