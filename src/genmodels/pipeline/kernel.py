@@ -28,7 +28,9 @@ class OwnKernel(KernelSpecManager):
         """Return the one kernel for any name."""
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         about = {"display_name": "Python 3", "language": "python", "metadata": {"debugger": True}}
-        # The package of this process, whatever folder the notebook runs in.
-        path = os.pathsep.join(filter(None, [str(Path(config.__file__).parents[1]), os.environ.get("PYTHONPATH")]))
+        # The package of this checkout, whatever folder the notebook runs in and wherever PYTHONPATH leads from there.
+        root = config.checkout()
+        source = root / "src" if root else Path(config.__file__).parents[1]
+        path = os.pathsep.join(filter(None, [str(source), os.environ.get("PYTHONPATH")]))
         own = {**config.one_thread_environment(), "GENMODELS_LANG": records.language(), "PYTHONPATH": path}
         return KernelSpec(argv=command, resource_dir=RESOURCES, env=own, **about)
