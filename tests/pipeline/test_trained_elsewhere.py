@@ -126,7 +126,7 @@ def test_a_builder_that_cannot_be_sent_is_one_line_with_the_remedy(mine, monkeyp
 
 def test_a_process_that_leaves_nothing_for_this_code_is_an_error(several_threads, monkeypatch):
     monkeypatch.setattr(processes, "run_all", lambda *_, **__: ())
-    with pytest.raises(store.TrainingError, match=r"run small: .*left nothing for the code and settings"):
+    with pytest.raises(store.TrainingError, match=r"run small: .*got no result for the code and settings"):
         store.trained(RUN)
 
 

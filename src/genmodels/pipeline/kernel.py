@@ -30,7 +30,7 @@ class OwnKernel(KernelSpecManager):
         about = {"display_name": "Python 3", "language": "python", "metadata": {"debugger": True}}
         # The package of this checkout, whatever folder the notebook runs in and wherever PYTHONPATH leads from there.
         root = config.checkout()
-        source = root / "src" if root else Path(config.__file__).parents[1]
+        source = root / "src" if root else Path(__file__).parents[2]
         path = os.pathsep.join(filter(None, [str(source), os.environ.get("PYTHONPATH")]))
         own = {**config.one_thread_environment(), "GENMODELS_LANG": records.language(), "PYTHONPATH": path}
         return KernelSpec(argv=command, resource_dir=RESOURCES, env=own, **about)
