@@ -149,14 +149,18 @@ def numerics() -> dict[str, str | int]:
     }
 
 
+def _cpuinfo():
+    """Return what Linux tells of the processor; nothing elsewhere."""
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
 @cache
 def _instructions():
     """Return the vector instructions of the first core, sorted; where the system does not tell, its architecture."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:  # not Linux
-        return platform.machine()
-    flags = re.search(r"^(?:flags|Features)\s*:(.+)$", text, re.MULTILINE)
+    flags = re.search(r"^(?:flags|Features)\s*:(.+)$", _cpuinfo(), re.MULTILINE)
     return " ".join(sorted(set(re.findall(_INSTRUCTIONS, flags[1])))) if flags else platform.machine()
 
 
@@ -176,9 +180,7 @@ def _gpu_names():
 @cache
 def _processor():
     """Return its name and, as several kinds share a name, its numbers."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:  # not Linux
+    if not (text := _cpuinfo()):
         return platform.processor()
     found = dict(re.findall(r"^(model name|cpu family|model|stepping)\s*: (.+)$", text, re.MULTILINE))
     numbers = "/".join(found.get(name, "") for name in ("cpu family", "model", "stepping"))

@@ -120,14 +120,7 @@ def benchmark_inputs(record: Record) -> dict:
     Returns:
         {input: checksum or version}.
     """
-    local, read = notebooks.files_of(record)
-    return {
-        **fingerprint.code(*BENCHMARK_LEADS, but=notebooks.NOT_FOLLOWED),
-        **records.environment(),
-        **notebooks.keys(record),
-        **{name: files.short(text) for name, text in local.items()},
-        **read,
-    }
+    return notebooks.surroundings(record, BENCHMARK_LEADS, notebooks.files_of(record))
 
 
 def benchmark_stale(*, all_results: bool = False) -> dict[str, str]:

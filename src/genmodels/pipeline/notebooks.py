@@ -105,13 +105,30 @@ def inputs(name: str, record: Record | None = None) -> dict:
         FileError: The file is not a notebook.
     """
     cells, recorded = code(name), record or Record({}, {})
-    local, read = files_of(recorded)
+    local, _ = found = files_of(recorded)
     return {
         "the notebook's code": files.short(cells),
         "language": records.language(),
-        **fingerprint.code(*fingerprint.used_by([*cells, *local.values()]), but=NOT_FOLLOWED),
+        **surroundings(recorded, fingerprint.used_by([*cells, *local.values()]), found),
+    }
+
+
+def surroundings(record: Record, leads: Iterable[str], found: tuple[dict[str, str], dict[str, str]]) -> dict:
+    """Return the inputs of a notebook or of the benchmark beside its own code.
+
+    Args:
+        record: Its record, which names the runs.
+        leads: Code of the package that it uses.
+        found: The files that the record names, see `files_of`.
+
+    Returns:
+        {input: checksum or version}.
+    """
+    local, read = found
+    return {
+        **fingerprint.code(*leads, but=NOT_FOLLOWED),
         **records.environment(),
-        **keys(recorded),
+        **keys(record),
         **{file: files.short(text) for file, text in local.items()},
         **read,
     }

@@ -263,7 +263,7 @@ def _write():
 def _own_file(path):
     """Return the name of a file that a notebook may depend on; None for files of the system, of Python and our own."""
     ours = (root() / "src", root() / "data" / "mnist", sys.prefix, sys.base_prefix, config.cache_folder())
-    # What notebooks write; study.json, which they don't, counts.
+    # Skip the files that notebooks write, but not study.json, which they only read.
     written = path.startswith(f"{output()}{os.sep}") and not path.endswith(f"{os.sep}study.json")
     if written or path.endswith(".pyc") or path.startswith(tuple(f"{each}{os.sep}" for each in ours)):
         return None
