@@ -4,11 +4,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from genmodels import validation
-from genmodels.datasets import LABELS, SIDE, Split, validate_images
+from genmodels.datasets import LABELS, SHAPE, SIDE, Split, validate_images
 
 GRID = 3  # cells along each side of the canvas
 STRIDE = 14  # pixels between neighbouring cells: half a digit, so that cells overlap
 CANVAS = SIDE + (GRID - 1) * STRIDE  # 56 pixels
+CANVAS_SHAPE = (CANVAS, CANVAS, 1)
 
 
 def validate_conditions(values: ArrayLike) -> np.ndarray:
@@ -76,7 +77,7 @@ def place_on_canvas(images: ArrayLike, positions: ArrayLike) -> np.ndarray:
     Raises:
         ValueError: A shape or dtype differs, or a position lies off the grid.
     """
-    images = validate_images(images)
+    images = validate_images(images, SHAPE)
     positions = validation.array("positions", positions, ("N", 2), 0, GRID - 1, whole=True)
     validation.same_length(images=images, positions=positions)
     canvas = np.zeros((len(images), CANVAS, CANVAS, 1), images.dtype)

@@ -16,6 +16,7 @@ from genmodels import validation
 from genmodels.config import checkout, quick_mode
 
 SIDE = 28  # pixels along the side of a digit
+SHAPE = (SIDE, SIDE, 1)
 LABELS = 10
 VALIDATION = 5_000  # images, the last ones of MNIST's training set
 SHA256 = {
@@ -266,12 +267,14 @@ def load_mnist(path: str | Path | None = None, *, verify: bool = True) -> Datase
     return _load(path or find(), quick_mode(), verify)
 
 
-def validate_images(images: ArrayLike, side: int = SIDE, *, name: str = "images") -> np.ndarray:
+def validate_images(
+    images: ArrayLike, shape: tuple[int, int, int] | None = None, *, name: str = "images"
+) -> np.ndarray:
     """Return images as an array.
 
     Args:
-        images: Shape (N, side, side, 1), values in [0, 1].
-        side: Expected height and width in pixels.
+        images: Shape (N, height, width, channels), values in [0, 1].
+        shape: Expected height, width and channels; None accepts any.
         name: Name of the argument, for the error message.
 
     Returns:
@@ -280,14 +283,15 @@ def validate_images(images: ArrayLike, side: int = SIDE, *, name: str = "images"
     Raises:
         ValueError: The images have another shape, dtype or range.
     """
-    return validation.array(name, images, ("N", side, side, 1), 0, 1)
+    return validation.array(name, images, ("N", *(shape or ("height", "width", "channels"))), 0, 1)
 
 
-def validate_labels(labels: ArrayLike) -> np.ndarray:
+def validate_labels(labels: ArrayLike, num_classes: int = LABELS) -> np.ndarray:
     """Return labels as an array.
 
     Args:
-        labels: Shape (N,), whole numbers 0-9.
+        labels: Shape (N,), whole numbers from 0 to num_classes - 1.
+        num_classes: Number of classes.
 
     Returns:
         `labels` as an array.
@@ -295,7 +299,7 @@ def validate_labels(labels: ArrayLike) -> np.ndarray:
     Raises:
         ValueError: The labels have another shape, dtype or range.
     """
-    return validation.array("labels", labels, ("N",), 0, LABELS - 1, whole=True)
+    return validation.array("labels", labels, ("N",), 0, num_classes - 1, whole=True)
 
 
 def binarize(images: ArrayLike, dtype: DTypeLike = "float32") -> np.ndarray:
@@ -329,7 +333,7 @@ def translate(images: ArrayLike, right: ArrayLike, down: ArrayLike, *, reach: in
     Raises:
         ValueError: A shift is out of range, or an argument has another shape or dtype.
     """
-    images = validate_images(images)
+    images = validate_images(images, SHAPE)
     right, down = (
         validation.array(name, values, ("N",), -reach, reach, whole=True)
         for name, values in (("right", right), ("down", down))
@@ -355,6 +359,6 @@ def augment(images: ArrayLike, rng: np.random.Generator) -> np.ndarray:
     Raises:
         ValueError: The images have another shape, dtype or range.
     """
-    images = validate_images(images)
+    images = validate_images(images, SHAPE)
     moved = translate(images, *rng.integers(-2, 3, (2, len(images))))
     return np.where(rng.random((len(images), 1, 1, 1)) < 0.5, binarize(moved), moved)

@@ -14,9 +14,8 @@ from keras import KerasTensor, layers, ops
 
 from genmodels import validation
 from genmodels.canvas import CANVAS, GRID, STRIDE
-from genmodels.datasets import SIDE
+from genmodels.datasets import SHAPE, SIDE
 
-SHAPE = (SIDE, SIDE, 1)
 PIXELS = SIDE * SIDE
 SHARPNESS = 30.0  # factor inside a window's softmax: the larger, the faster the window settles on one cell
 SETTLED = 0.9  # share of one cell beyond which the window stands exactly there

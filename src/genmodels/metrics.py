@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 
 from genmodels import validation
-from genmodels.canvas import CANVAS, GRID, STRIDE, validate_conditions
+from genmodels.canvas import CANVAS, CANVAS_SHAPE, GRID, STRIDE, validate_conditions
 from genmodels.datasets import LABELS, SIDE, Split, binarize, validate_images, validate_labels
 from genmodels.distributions import bernoulli_log_likelihood, kl_closed_form, kl_monte_carlo
 
@@ -52,7 +52,8 @@ def squared_error(images: ArrayLike, reconstructions: ArrayLike) -> dict[str, fl
     Raises:
         ValueError: The shapes differ, or a value is out of range.
     """
-    images, reconstructions = validate_images(images), validate_images(reconstructions, name="reconstructions")
+    images = validate_images(images)
+    reconstructions = validate_images(reconstructions, images.shape[1:], name="reconstructions")
     validation.same_length(images=images, reconstructions=reconstructions)
     return mean_and_error(np.square(images - reconstructions).mean(axis=(1, 2, 3)))
 
@@ -218,7 +219,7 @@ def crop(canvases: ArrayLike, conditions: ArrayLike) -> np.ndarray:
     Raises:
         ValueError: The canvases or the conditions are not allowed, or their numbers differ.
     """
-    canvases, conditions = validate_images(canvases, CANVAS, name="canvases"), validate_conditions(conditions)
+    canvases, conditions = validate_images(canvases, CANVAS_SHAPE, name="canvases"), validate_conditions(conditions)
     validation.same_length(canvases=canvases, conditions=conditions)
     corners = STRIDE * conditions[:, 1:]
     return np.stack([canvas[y : y + SIDE, x : x + SIDE] for canvas, (x, y) in zip(canvases, corners)])
@@ -238,7 +239,7 @@ def found_positions(canvases: ArrayLike) -> np.ndarray:
     Raises:
         ValueError: The canvases have another shape, dtype or range.
     """
-    ink = validate_images(canvases, CANVAS, name="canvases")[..., 0]
+    ink = validate_images(canvases, CANVAS_SHAPE, name="canvases")[..., 0]
     along_x, along_y = (ink.sum(axis=axis, dtype="float64") for axis in (1, 2))
     lines = np.arange(CANVAS) + 0.5
     total = along_x.sum(axis=1, keepdims=True)

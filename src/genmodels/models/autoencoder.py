@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from genmodels import validation
 from genmodels.datasets import validate_images
-from genmodels.layers import Float32, as_floats, dense_decoder, dense_encoder, hidden_widths
+from genmodels.layers import SHAPE, Float32, as_floats, dense_decoder, dense_encoder, hidden_widths
 
 
 @keras.saving.register_keras_serializable("genmodels")
@@ -78,7 +78,7 @@ class AE(Float32, keras.Model):
         Raises:
             ValueError: The images have another shape, dtype or range.
         """
-        return self.encoder.predict(validate_images(images), batch_size=1000, verbose=0)
+        return self.encoder.predict(validate_images(images, SHAPE), batch_size=1000, verbose=0)
 
     def decode(self, z: ArrayLike) -> np.ndarray:
         """Return the images of codes.

@@ -103,7 +103,7 @@ class Classifier(Float32, keras.Model):
         Raises:
             ValueError: The images have another shape, dtype or range.
         """
-        return np.argmax(self.predict(validate_images(images), batch_size=500, verbose=0), axis=1)
+        return np.argmax(self.predict(validate_images(images, SHAPE), batch_size=500, verbose=0), axis=1)
 
     def features(self, images: ArrayLike) -> np.ndarray:
         """Return the activations of the last hidden layer: the space in which sets of images are compared.
@@ -117,7 +117,7 @@ class Classifier(Float32, keras.Model):
         Raises:
             ValueError: The images have another shape, dtype or range.
         """
-        return self.extractor.predict(validate_images(images), batch_size=500, verbose=0)
+        return self.extractor.predict(validate_images(images, SHAPE), batch_size=500, verbose=0)
 
     def get_config(self) -> dict:
         """Return the options that rebuild the model."""

@@ -10,7 +10,7 @@ from keras import KerasTensor, ops
 from numpy.typing import ArrayLike
 
 from genmodels import validation
-from genmodels.canvas import CANVAS, GRID, validate_conditions
+from genmodels.canvas import CANVAS, CANVAS_SHAPE, GRID, validate_conditions
 from genmodels.datasets import LABELS, validate_images
 from genmodels.distributions import sample_gaussian
 from genmodels.layers import (
@@ -193,7 +193,7 @@ class ConditionalVAE(VAE):
         Raises:
             ValueError: The canvases or the conditions are not allowed, or their numbers differ.
         """
-        canvases, conditions = validate_images(canvases, CANVAS, name="canvases"), _one_hot(conditions)
+        canvases, conditions = validate_images(canvases, CANVAS_SHAPE, name="canvases"), _one_hot(conditions)
         validation.same_length(canvases=canvases, conditions=conditions)
         return self._encode(canvases, conditions)
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from genmodels import validation
 from genmodels.datasets import validate_images
 from genmodels.distributions import bernoulli_log_likelihood, kl_closed_form, kl_monte_carlo, sample_gaussian
-from genmodels.layers import Float32, as_floats, dense_decoder, dense_encoder, hidden_widths
+from genmodels.layers import SHAPE, Float32, as_floats, dense_decoder, dense_encoder, hidden_widths
 
 KL_FORMS = {"monte_carlo": kl_monte_carlo, "closed_form": kl_closed_form}
 
@@ -109,7 +109,7 @@ class VAE(Float32, keras.Model):
         Raises:
             ValueError: The images have another shape, dtype or range.
         """
-        return self._encode(validate_images(images))
+        return self._encode(validate_images(images, SHAPE))
 
     def _encode(self, *inputs):
         return np.split(predict_in_batches(self.encoder, *inputs), 2, axis=-1)
