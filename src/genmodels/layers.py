@@ -1,9 +1,12 @@
 """Layers and dense networks that several models share.
 
-A digit is (B, 28, 28, 1), a canvas (B, 56, 56, 1). Decoders return logits, never probabilities.
+Images are (B, height, width, channels), by default digits (B, 28, 28, 1); a canvas is (B, 56, 56, 1). Decoders return
+logits, never probabilities.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -16,31 +19,75 @@ from genmodels import validation
 from genmodels.canvas import CANVAS, GRID, STRIDE
 from genmodels.datasets import SHAPE, SIDE
 
-PIXELS = SIDE * SIDE
 SHARPNESS = 30.0  # factor inside a window's softmax: the larger, the faster the window settles on one cell
 SETTLED = 0.9  # share of one cell beyond which the window stands exactly there
+POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
 
-# The layers of Keras, with two settings fixed that it would otherwise take from ~/.keras/keras.json.
-_FLOATS = {"dtype": "float32"}
-_IMAGES = {"dtype": "float32", "data_format": "channels_last"}
-Input = partial(keras.Input, **_FLOATS)
-Activation = partial(layers.Activation, **_FLOATS)
-Add = partial(layers.Add, **_FLOATS)
-BatchNormalization = partial(layers.BatchNormalization, **_FLOATS)
-Concatenate = partial(layers.Concatenate, **_FLOATS)
-Conv2D = partial(layers.Conv2D, **_IMAGES)
-Conv2DTranspose = partial(layers.Conv2DTranspose, **_IMAGES)
-Dense = partial(layers.Dense, **_FLOATS)
-Dropout = partial(layers.Dropout, **_FLOATS)
-Flatten = partial(layers.Flatten, **_IMAGES)
-LeakyReLU = partial(layers.LeakyReLU, **_FLOATS)
-MaxPooling2D = partial(layers.MaxPooling2D, **_IMAGES)
-Reshape = partial(layers.Reshape, **_FLOATS)
-SpatialDropout2D = partial(layers.SpatialDropout2D, **_IMAGES)
+_precision = ["float32"]  # the policy of the layers that are built now
+
+
+@contextmanager
+def precision(policy: Any) -> Iterator[None]:
+    """Build the layers inside the block with a dtype policy.
+
+    Args:
+        policy: A keras.DTypePolicy, or its name.
+    """
+    _precision.append(policy)
+    try:
+        yield
+    finally:
+        _precision.pop()
+
+
+def model_policy(dtype: Any = None) -> Any:
+    """Return the dtype policy of a model.
+
+    Args:
+        dtype: A keras.DTypePolicy, its name or its configuration. None takes Keras's policy if it is a mixed one, and
+            float32 otherwise.
+
+    Returns:
+        A keras.DTypePolicy.
+
+    Raises:
+        ValueError: The policy is not in POLICIES: weights are float32 in all of them.
+    """
+    if dtype is None:
+        usual = keras.config.dtype_policy()
+        return usual if usual.name in POLICIES else keras.DTypePolicy("float32")
+    policy = keras.dtype_policies.get(dtype)
+    validation.choice("dtype", policy.name, POLICIES)
+    return policy
+
+
+def _follows(layer: type, **fixed: Any) -> Callable[..., layers.Layer]:
+    """Return a function that builds a layer of Keras with the policy of `precision`, whatever keras.json says."""
+    return lambda *args, **options: layer(*args, **{"dtype": _precision[-1], **fixed, **options})
+
+
+_LAST = {"data_format": "channels_last"}
+Activation = _follows(layers.Activation)
+Add = _follows(layers.Add)
+BatchNormalization = _follows(layers.BatchNormalization)
+Concatenate = _follows(layers.Concatenate)
+Conv2D = _follows(layers.Conv2D, **_LAST)
+Conv2DTranspose = _follows(layers.Conv2DTranspose, **_LAST)
+Dense = _follows(layers.Dense)
+Dropout = _follows(layers.Dropout)
+Flatten = _follows(layers.Flatten, **_LAST)
+LeakyReLU = _follows(layers.LeakyReLU)
+MaxPooling2D = _follows(layers.MaxPooling2D, **_LAST)
+Reshape = _follows(layers.Reshape)
+SpatialDropout2D = _follows(layers.SpatialDropout2D, **_LAST)
+Input = partial(keras.Input, dtype="float32")
 
 
 class Float32:
-    """Base of layers and models that compute in float32, also if ~/.keras/keras.json names another floatx."""
+    """Base of layers that compute in float32, whatever the policy or the floatx of ~/.keras/keras.json.
+
+    Sines of large angles, and a softmax that settles exactly on one cell, need the digits of float32.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"dtype": "float32", **kwargs})
@@ -84,16 +131,18 @@ def dense_encoder(
     outputs: int,
     hidden_units: Sequence[int],
     *,
+    image_shape: tuple[int, int, int] = SHAPE,
     context: int = 0,
     normalise: bool = False,
     normalise_output: bool = False,
     name: str = "encoder",
 ) -> keras.Model:
-    """Build a dense network (B, 28, 28, 1) -> (B, outputs) with no activation at the end.
+    """Build a dense network (B, height, width, channels) -> (B, outputs) with no activation at the end.
 
     Args:
         outputs: Number of outputs per image.
         hidden_units: Widths of the hidden layers.
+        image_shape: Height, width and channels.
         context: Length of a second input, such as a one-hot label; 0 for none.
         normalise: Use batch normalisation in the hidden layers.
         normalise_output: Use batch normalisation without scale or shift at the end. The outputs then have mean 0 and
@@ -103,14 +152,14 @@ def dense_encoder(
     Returns:
         A model of the image, or of the pair [image, context].
     """
-    image = Input(SHAPE)
+    image = Input(image_shape)
     inputs, x = image, Flatten()(image)
     if context:
         inputs = [image, Input((context,))]
         x = Concatenate()([x, inputs[1]])
-    x = Dense(outputs)(_hidden(x, hidden_units, normalise))
+    x = Dense(outputs, dtype="float32")(_hidden(x, hidden_units, normalise))
     if normalise_output:
-        x = BatchNormalization(center=False, scale=False)(x)
+        x = BatchNormalization(center=False, scale=False, dtype="float32")(x)
     return keras.Model(inputs, x, name=name)
 
 
@@ -118,16 +167,18 @@ def dense_decoder(
     latent_dim: int,
     hidden_units: Sequence[int],
     *,
+    image_shape: tuple[int, int, int] = SHAPE,
     context: int = 0,
     num_frequencies: int = 0,
     normalise: bool = False,
     name: str = "decoder",
 ) -> keras.Model:
-    """Build a dense network (B, latent_dim) -> logits (B, 28, 28, 1).
+    """Build a dense network (B, latent_dim) -> logits (B, height, width, channels).
 
     Args:
         latent_dim: Number of axes of the code.
         hidden_units: Widths of the hidden layers.
+        image_shape: Height, width and channels.
         context: Length of a second input, such as a one-hot label; 0 for none.
         num_frequencies: Frequencies of the code to compute with `FourierFeatures`; 0 for the code alone.
         normalise: Use batch normalisation in the hidden layers.
@@ -141,8 +192,8 @@ def dense_decoder(
     if context:
         inputs = [z, Input((context,))]
         x = Concatenate()([x, inputs[1]])
-    x = Dense(PIXELS)(_hidden(x, hidden_units, normalise))
-    return keras.Model(inputs, Reshape(SHAPE)(x), name=name)
+    x = Dense(math.prod(image_shape), dtype="float32")(_hidden(x, hidden_units, normalise))
+    return keras.Model(inputs, Reshape(image_shape, dtype="float32")(x), name=name)
 
 
 @keras.saving.register_keras_serializable("genmodels")
@@ -223,23 +274,23 @@ class ReadWriteWindow(Float32, layers.Layer):
         shares = ops.softmax(SHARPNESS * ops.matmul(position, weights))
         settled = shares > SETTLED
         shares = ops.where(ops.any(settled, axis=1, keepdims=True), ops.cast(settled, shares.dtype), shares)
-        shifts = np.stack([np.eye(CANVAS, SHAPE[0], -STRIDE * cell, dtype="float32") for cell in range(GRID)])
-        return ops.reshape(ops.matmul(shares, shifts.reshape(GRID, -1)), (-1, CANVAS, SHAPE[0]))
+        shifts = np.stack([np.eye(CANVAS, SIDE, -STRIDE * cell, dtype="float32") for cell in range(GRID)])
+        return ops.reshape(ops.matmul(shares, shifts.reshape(GRID, -1)), (-1, CANVAS, SIDE))
 
 
 @keras.saving.register_keras_serializable("genmodels")
 class SpaceToDepth(Float32, layers.Layer):
-    """Space to depth: (B, H, W, 1) -> (B, H / 2, W / 2, 4). A CPU convolves four channels faster than one."""
+    """Space to depth: (B, H, W, C) -> (B, H / 2, W / 2, 4 * C). A CPU convolves four channels faster than one."""
 
     def call(self, image: KerasTensor) -> KerasTensor:
-        """Move each 2x2 block of pixels into four channels."""
+        """Move each 2x2 block of pixels into four times as many channels."""
         return tf.nn.space_to_depth(image, 2)
 
 
 @keras.saving.register_keras_serializable("genmodels")
 class DepthToSpace(Float32, layers.Layer):
-    """Depth to space: (B, H, W, 4) -> (B, 2 * H, 2 * W, 1), the inverse of `SpaceToDepth`."""
+    """Depth to space: (B, H, W, 4 * C) -> (B, 2 * H, 2 * W, C), the inverse of `SpaceToDepth`."""
 
     def call(self, channels: KerasTensor) -> KerasTensor:
-        """Move four channels into a 2x2 block of pixels."""
+        """Move four channels into each 2x2 block of pixels."""
         return tf.nn.depth_to_space(channels, 2)

@@ -70,7 +70,7 @@ def number(
         whole: Require an integer.
 
     Returns:
-        `value`, unchanged.
+        `value` as a number of Python, which JSON can hold.
 
     Raises:
         ValueError: The value is not a number, not finite, not an integer where one is required, or out of range.
@@ -78,7 +78,7 @@ def number(
     kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
     if not isinstance(value, kinds) or isinstance(value, bool) or _outside(np.asarray(value), low, high) is not None:
         raise ValueError(f"{name} must be {_numbers(low, high, whole)}, got {value!r:.80}")
-    return value
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def seed(value: int | None) -> int | None:
@@ -94,6 +94,39 @@ def seed(value: int | None) -> int | None:
         ValueError: The value is anything else.
     """
     return value if value is None else number("seed", value, 0, whole=True)
+
+
+def image_shape(value: Sequence[int]) -> tuple[int, int, int]:
+    """Return height, width and channels as a tuple of Python integers.
+
+    Args:
+        value: Three whole numbers >= 1.
+
+    Returns:
+        `value` as a tuple.
+
+    Raises:
+        ValueError: The value is anything else.
+    """
+    return tuple(array("image_shape (height, width, channels)", value, (3,), 1, whole=True).tolist())
+
+
+def flag(name: str, value: bool) -> bool:
+    """Return `value` if it is True or False.
+
+    Args:
+        name: Name of the argument, for the error message.
+        value: Value to validate.
+
+    Returns:
+        `value` as a bool of Python.
+
+    Raises:
+        ValueError: The value is anything else.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} must be True or False, got {value!r:.80}")
+    return bool(value)
 
 
 def choice(name: str, value: Any, allowed: Collection[str]) -> str:

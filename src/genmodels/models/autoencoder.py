@@ -1,5 +1,6 @@
 """The autoencoder: it encodes images as a few numbers and decodes them back."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,18 +10,21 @@ from keras import KerasTensor, ops
 from numpy.typing import ArrayLike
 
 from genmodels import validation
-from genmodels.datasets import validate_images
-from genmodels.layers import SHAPE, Float32, as_floats, dense_decoder, dense_encoder, hidden_widths
+from genmodels.datasets import SHAPE, validate_images
+from genmodels.layers import as_floats, dense_decoder, dense_encoder, hidden_widths, precision
+from genmodels.models.inputs import ImageModel, check_examples, check_images, mean_over_batch
 
 
 @keras.saving.register_keras_serializable("genmodels")
-class AE(Float32, keras.Model):
+class AE(ImageModel):
     """A deterministic autoencoder with a sigmoid at the end and the squared error as its loss.
 
-    It trains on images (B, 28, 28, 1) in [0, 1], which are their own targets. The codes are batch-normalised without
-    scale or shift. The unit of the latent plane is thus their standard deviation. [-4, 4] means the same as for a VAE.
+    It trains on images (B, height, width, channels) in [0, 1]. They are their own targets, unless `fit` gets others:
+    `fit(noisy, clean)` trains a denoising autoencoder. The codes are batch-normalised without scale or shift. The unit
+    of the latent plane is thus their standard deviation. [-4, 4] means the same as for a VAE.
 
     Args:
+        image_shape: Height, width and channels.
         latent_dim: Axes of the code, >= 1.
         hidden_units: Widths of the encoder's hidden layers. The decoder has them in reverse order.
         num_frequencies: Frequencies of the code given to the decoder, >= 0, see `layers.FourierFeatures`.
@@ -37,6 +41,7 @@ class AE(Float32, keras.Model):
     def __init__(
         self,
         *,
+        image_shape: Sequence[int] = SHAPE,
         latent_dim: int = 2,
         hidden_units: Sequence[int] = (512, 512, 512, 256),
         num_frequencies: int = 6,
@@ -47,30 +52,49 @@ class AE(Float32, keras.Model):
         self.latent_dim = validation.number("latent_dim", latent_dim, 1, whole=True)
         self.hidden_units = hidden_widths(hidden_units)
         self.num_frequencies = validation.number("num_frequencies", num_frequencies, 0, whole=True)
-        self.normalise = normalise
-        self.encoder = dense_encoder(latent_dim, self.hidden_units, normalise=normalise, normalise_output=True)
-        self.decoder = dense_decoder(
-            latent_dim, self.hidden_units[::-1], num_frequencies=num_frequencies, normalise=normalise
-        )
+        self.image_shape = validation.image_shape(image_shape)
+        self.normalise = validation.flag("normalise", normalise)
+        options = {"image_shape": self.image_shape, "normalise": self.normalise}
+        with precision(self.dtype_policy):
+            self.encoder = dense_encoder(self.latent_dim, self.hidden_units, normalise_output=True, **options)
+            self.decoder = dense_decoder(
+                self.latent_dim, self.hidden_units[::-1], num_frequencies=self.num_frequencies, **options
+            )
         self.mse = keras.metrics.Mean("mse", dtype="float32")
 
+    def input_shapes(self) -> tuple[int, int, int]:
+        """Return the shape of an image."""
+        return self.image_shape
+
+    def check_inputs(self, x: Any) -> None:
+        """Raise ValueError unless `x` are images."""
+        check_images(self, "x", x, self.image_shape)
+
+    def check_examples(self, x: Any, y: Any) -> None:
+        """Raise ValueError unless `x` are images, and `y`, if it is given, as many images."""
+        check_examples(self, x, y, self.image_shape)
+
     def call(self, images: KerasTensor, training: bool = False) -> KerasTensor:
-        """Return reconstructions (B, 28, 28, 1) in (0, 1)."""
+        """Return reconstructions (B, height, width, channels) in (0, 1)."""
         return ops.sigmoid(self.decoder(self.encoder(images, training=training), training=training))
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> KerasTensor:
         """Return the squared error, summed over the pixels of an image and averaged over the batch."""
-        squared_error = ops.sum(ops.square(as_floats(x) - y_pred), axis=(1, 2, 3))
-        self.mse.update_state(squared_error / (28 * 28))
-        return ops.mean(squared_error)
+        squared_error = ops.sum(ops.square(as_floats(x if y is None else y) - y_pred), axis=(1, 2, 3))
+        self.mse.update_state(squared_error / math.prod(self.image_shape))
+        return mean_over_batch(squared_error, sample_weight)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """Compare the targets with the reconstructions."""
+        return super().compute_metrics(x, as_floats(x if y is None else y), y_pred, sample_weight)
 
     def encode(self, images: ArrayLike) -> np.ndarray:
         """Return the codes of images.
 
         Args:
-            images: Shape (N, 28, 28, 1), values in [0, 1].
+            images: Shape (N, height, width, channels), values in [0, 1].
 
         Returns:
             Shape (N, latent_dim), in standard deviations of the training codes.
@@ -78,7 +102,7 @@ class AE(Float32, keras.Model):
         Raises:
             ValueError: The images have another shape, dtype or range.
         """
-        return self.encoder.predict(validate_images(images, SHAPE), batch_size=1000, verbose=0)
+        return self.encoder.predict(validate_images(images, self.image_shape), batch_size=1000, verbose=0)
 
     def decode(self, z: ArrayLike) -> np.ndarray:
         """Return the images of codes.
@@ -87,7 +111,7 @@ class AE(Float32, keras.Model):
             z: Shape (N, latent_dim).
 
         Returns:
-            Shape (N, 28, 28, 1), values in (0, 1).
+            Shape (N, height, width, channels), values in (0, 1).
 
         Raises:
             ValueError: The codes have another shape or are not finite.
@@ -97,5 +121,5 @@ class AE(Float32, keras.Model):
 
     def get_config(self) -> dict:
         """Return the options that rebuild the model."""
-        names = ("latent_dim", "hidden_units", "num_frequencies", "normalise")
+        names = ("image_shape", "latent_dim", "hidden_units", "num_frequencies", "normalise")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

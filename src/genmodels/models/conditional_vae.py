@@ -11,10 +11,9 @@ from numpy.typing import ArrayLike
 
 from genmodels import validation
 from genmodels.canvas import CANVAS, CANVAS_SHAPE, GRID, validate_conditions
-from genmodels.datasets import LABELS, validate_images
+from genmodels.datasets import LABELS, SHAPE, validate_images
 from genmodels.distributions import sample_gaussian
 from genmodels.layers import (
-    SHAPE,
     Conv2D,
     Dense,
     Flatten,
@@ -26,7 +25,9 @@ from genmodels.layers import (
     as_floats,
     dense_decoder,
     dense_encoder,
+    precision,
 )
+from genmodels.models.inputs import check_examples, check_images, mean_over_batch
 from genmodels.models.vae import VAE, predict_in_batches
 
 CONDITION = LABELS + 2 * GRID  # one-hot label, one-hot pos_x, one-hot pos_y
@@ -87,7 +88,7 @@ def digit_classifier(channels: int = 16) -> keras.Model:
 
 @keras.saving.register_keras_serializable("genmodels")
 class ConditionalVAE(VAE):
-    """A VAE on the 56x56 canvas whose encoder and decoder receive the condition [label, pos_x, pos_y].
+    """A VAE on MNIST's 56x56 canvas whose encoder and decoder receive the condition [label, pos_x, pos_y].
 
     It trains on pairs: binarized canvases (B, 56, 56, 1), and conditions (B, 3) of whole numbers, label 0-9, positions
     0-2. `genmodels.canvas.conditions` builds conditions.
@@ -110,15 +111,37 @@ class ConditionalVAE(VAE):
     """
 
     def __init__(self, *, classifier_weight: float = 0.0, num_frequencies: int = 0, **options: Any) -> None:
+        if tuple(options.setdefault("image_shape", CANVAS_SHAPE)) != CANVAS_SHAPE:
+            raise ValueError(f"ConditionalVAE: image_shape must be that of the canvas, {CANVAS_SHAPE}")
         super().__init__(num_frequencies=num_frequencies, **options)
         self.classifier_weight = validation.number("classifier_weight", classifier_weight, 0)
-        self.classifier = digit_classifier() if classifier_weight else None
+        with precision(self.dtype_policy):
+            self.classifier = digit_classifier() if classifier_weight else None
 
     def _networks(self):
         self.window = ReadWriteWindow(name="window")
         options = {"num_frequencies": self.num_frequencies, "normalise": self.normalise}
         encoder = canvas_encoder(self.window, 2 * self.latent_dim, self.hidden_units)
         return encoder, canvas_decoder(self.window, self.latent_dim, self.hidden_units[::-1], **options)
+
+    def input_shapes(self) -> list[tuple]:
+        """Return the shapes of a canvas and of a condition."""
+        return [CANVAS_SHAPE, (3,)]
+
+    def check_inputs(self, x: Any) -> None:
+        """Raise ValueError unless `x` is a pair of canvases and as many conditions."""
+        if not isinstance(x, (tuple, list)) or len(x) != 2:
+            raise ValueError(
+                f"{type(self).__name__}: x must be the pair (canvases, conditions), as in fit((canvases, conditions)), "
+                f"got {_described(x)}"
+            )
+        canvases = check_images(self, "canvases", x[0], CANVAS_SHAPE)
+        validation.same_length(canvases=canvases, conditions=validate_conditions(x[1]))
+
+    def check_examples(self, x: Any, y: Any) -> None:
+        """Raise ValueError unless `x` is such a pair, and `y`, if it is given, as many canvases."""
+        self.check_inputs(x)
+        check_examples(self, x[0], y, CANVAS_SHAPE)
 
     def call(self, inputs: Sequence[KerasTensor], training: bool = False) -> dict[str, KerasTensor]:
         """Encode canvases, sample z and decode it under the same conditions.
@@ -174,8 +197,9 @@ class ConditionalVAE(VAE):
         if not self.classifier:
             return loss
         label = _half(one_hot_condition(x[1])[:, :LABELS])
+        weights = sample_weight if sample_weight is None else _half(sample_weight)
         real, fake = (
-            ops.mean(ops.categorical_crossentropy(label, y_pred[name], from_logits=True))
+            mean_over_batch(ops.categorical_crossentropy(label, y_pred[name], from_logits=True), weights)
             for name in ("real_label_logits", "fake_label_logits")
         )
         return loss + real + self.classifier_weight * fake
@@ -252,6 +276,10 @@ def one_hot_condition(conditions: KerasTensor) -> KerasTensor:
 def _one_hot(conditions):
     """Validate conditions and return `one_hot_condition` as an array: one_hot would turn invalid ones into zeros."""
     return ops.convert_to_numpy(one_hot_condition(validate_conditions(conditions)))
+
+
+def _described(x):
+    return f"a {type(x).__name__} of {len(x)}" if isinstance(x, (tuple, list, dict)) else f"shape {np.shape(x)}"
 
 
 def _half(batch):

@@ -1,6 +1,7 @@
 """The conditional generative adversarial network: its two networks, its losses and the model."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,9 +10,8 @@ from keras import KerasTensor, ops, random
 from numpy.typing import ArrayLike
 
 from genmodels import validation
-from genmodels.datasets import LABELS, validate_labels
+from genmodels.datasets import LABELS, SHAPE, validate_labels
 from genmodels.layers import (
-    SHAPE,
     Activation,
     Add,
     BatchNormalization,
@@ -21,66 +21,78 @@ from genmodels.layers import (
     Dense,
     DepthToSpace,
     Flatten,
-    Float32,
     Input,
     LeakyReLU,
     Reshape,
     SpaceToDepth,
     as_floats,
+    precision,
 )
+from genmodels.models.inputs import ImageModel, check_images
 
 
-def generator(noise_dim: int, channels: int = 64) -> keras.Model:
+def generator(
+    noise_dim: int, channels: int = 64, image_shape: tuple[int, int, int] = SHAPE, num_classes: int = LABELS
+) -> keras.Model:
     """Build the generator: convolutions that double the side, from noise and label to logits.
 
     Args:
         noise_dim: Axes of the noise.
-        channels: Channels at 7x7 pixels; half as many at 14x14.
+        channels: Channels at a quarter of the sides; half as many at half of them.
+        image_shape: Height, width and channels; the sides are multiples of 4.
+        num_classes: Number of classes.
 
     Returns:
-        A model of [noise (B, noise_dim), one-hot label (B, 10)] with logits (B, 28, 28, 1).
+        A model of [noise (B, noise_dim), one-hot label (B, num_classes)] with logits (B, height, width, channels).
 
     Source:
         Radford, Metz & Chintala, "Unsupervised Representation Learning with DCGANs", 2016, section 3, made small. The
         last doubling: Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel
         Convolutional Neural Network", 2016. A CPU computes it twice as fast as a transposed convolution to one channel.
     """
-    inputs = [Input((noise_dim,)), Input((LABELS,))]
-    x = Dense(7 * 7 * channels, use_bias=False)(Concatenate()(inputs))
-    x = Reshape((7, 7, channels))(x)
+    height, width, colours = image_shape
+    inputs = [Input((noise_dim,)), Input((num_classes,))]
+    x = Dense(height // 4 * (width // 4) * channels, use_bias=False)(Concatenate()(inputs))
+    x = Reshape((height // 4, width // 4, channels))(x)
     x = Activation("relu")(BatchNormalization()(x))
     x = Conv2DTranspose(channels // 2, 4, 2, padding="same", use_bias=False)(x)
     x = Activation("relu")(BatchNormalization()(x))
-    return keras.Model(inputs, DepthToSpace()(Conv2D(4, 3, padding="same")(x)), name="generator")
+    x = Conv2D(4 * colours, 3, padding="same", dtype="float32")(x)
+    return keras.Model(inputs, DepthToSpace()(x), name="generator")
 
 
-def discriminator(channels: int = 64) -> keras.Model:
+def discriminator(
+    channels: int = 64, image_shape: tuple[int, int, int] = SHAPE, num_classes: int = LABELS
+) -> keras.Model:
     """Build the discriminator: from image and label to a real/fake logit and label logits.
 
     The label enters by projection: the inner product of its embedding with the features is added to the logit.
 
     Args:
-        channels: Channels at 7x7 pixels; half as many at 14x14.
+        channels: Channels at a quarter of the sides; half as many at half of them.
+        image_shape: Height, width and channels; the sides are multiples of 4.
+        num_classes: Number of classes.
 
     Returns:
-        A model of [image (B, 28, 28, 1), one-hot label (B, 10)] with two outputs: [real/fake logit (B,), label logits
-        (B, 10)].
+        A model of [image (B, height, width, channels), one-hot label (B, num_classes)] with two outputs: [real/fake
+        logit (B,), label logits (B, num_classes)].
 
     Source:
         Miyato & Koyama, "cGANs with Projection Discriminator", 2018, equation 3; auxiliary classifier: Odena, Olah &
         Shlens, "Conditional Image Synthesis with Auxiliary Classifier GANs", 2017.
     """
-    image, label = Input(SHAPE), Input((LABELS,))
+    image, label = Input(image_shape), Input((num_classes,))
     x = Conv2D(channels // 2, 5, padding="same")(SpaceToDepth()(image))  # 10x10 pixels: strokes, not only edges
     x = LeakyReLU(0.2)(x)
     x = Conv2D(channels, 4, 2, padding="same", use_bias=False)(x)
     x = LeakyReLU(0.2)(BatchNormalization()(x))
     features = Flatten()(x)
-    embedding = Dense(features.shape[-1], use_bias=False)(label)
+    embedding = Dense(features.shape[-1], use_bias=False, dtype="float32")(label)
     # Not keras.layers.Dot: as a batch of products of one row and one column it takes three times as long.
     projection = ops.sum(embedding * features, axis=1, keepdims=True)
-    logit = Reshape(())(Add()([Dense(1)(features), projection]))
-    return keras.Model([image, label], [logit, Dense(LABELS)(features)], name="discriminator")
+    logit = Reshape((), dtype="float32")(Add(dtype="float32")([Dense(1, dtype="float32")(features), projection]))
+    label_logits = Dense(num_classes, dtype="float32")(features)
+    return keras.Model([image, label], [logit, label_logits], name="discriminator")
 
 
 def _cross_entropy(logits, target):
@@ -89,19 +101,22 @@ def _cross_entropy(logits, target):
 
 
 def _label_cross_entropy(label, logits):
-    """Return the mean cross-entropy of label logits (B, 10) against one-hot labels (B, 10)."""
+    """Return the mean cross-entropy of label logits (B, num_classes) against one-hot labels of that shape."""
     return ops.mean(ops.categorical_crossentropy(label, logits, from_logits=True))
 
 
 @keras.saving.register_keras_serializable("genmodels")
-class ConditionalGAN(Float32, keras.Model):
-    """A conditional GAN: noise and label in, one digit out.
+class ConditionalGAN(ImageModel):
+    """A conditional GAN: noise and label in, one image out.
 
-    It trains on images x (B, 28, 28, 1) in [0, 1] and labels y (B,), 0-9. The discriminator receives the label by
-    projection and also learns to classify real images. The generator is rewarded for images classified correctly.
+    It trains on images x (B, height, width, channels) in [0, 1] and labels y (B,), from 0 to num_classes - 1. The
+    discriminator receives the label by projection and also learns to classify real images. The generator is rewarded
+    for images classified correctly.
     `generate` uses a running average of the generator's weights, which is steadier than the weights of the last step.
 
     Args:
+        image_shape: Height, width and channels; the sides must be multiples of 4.
+        num_classes: Number of classes, >= 1.
         noise_dim: Axes of the noise, >= 1.
         channels: Width of both networks, >= 2.
         classifier_weight: Weight of the label term, >= 0.
@@ -124,13 +139,15 @@ class ConditionalGAN(Float32, keras.Model):
     def __init__(
         self,
         *,
+        image_shape: Sequence[int] = SHAPE,
+        num_classes: int = LABELS,
         noise_dim: int = 24,
         channels: int = 64,
         classifier_weight: float = 0.5,
         image_noise: float = 0.15,
         average_decay: float = 0.998,
         seed: int | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.noise_dim = validation.number("noise_dim", noise_dim, 1, whole=True)
@@ -138,34 +155,47 @@ class ConditionalGAN(Float32, keras.Model):
         self.classifier_weight = validation.number("classifier_weight", classifier_weight, 0)
         self.image_noise = validation.number("image_noise", image_noise, 0)
         self.average_decay, self.seed = validation.number("average_decay", average_decay, 0, 1), validation.seed(seed)
-        self.generator = generator(noise_dim, channels)
-        self.discriminator = discriminator(channels)
-        self.averaged_generator = generator(noise_dim, channels)
+        self.image_shape = _validate_sides(validation.image_shape(image_shape))
+        self.num_classes = validation.number("num_classes", num_classes, 1, whole=True)
+        shape = self.image_shape, self.num_classes
+        with precision(self.dtype_policy):
+            self.generator = generator(self.noise_dim, self.channels, *shape)
+            self.discriminator = discriminator(self.channels, *shape)
+            self.averaged_generator = generator(self.noise_dim, self.channels, *shape)
         self.averaged_generator.trainable = False
         self.averaged_generator.set_weights(self.generator.get_weights())
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
         names = ("generator_loss", "discriminator_loss", "discriminator_accuracy")
         self.trackers = [keras.metrics.Mean(name, dtype="float32") for name in names]
         self.built = True  # the three networks have their weights already
 
     def compile(
         self,
-        generator_optimizer: keras.optimizers.Optimizer,
-        discriminator_optimizer: keras.optimizers.Optimizer,
-        **kwargs,
+        generator_optimizer: keras.optimizers.Optimizer | str,
+        discriminator_optimizer: keras.optimizers.Optimizer | str,
+        *,
+        auto_scale_loss: bool = True,
+        **kwargs: Any,
     ) -> None:
         """Configure the training with an optimizer for each network.
 
         Args:
-            generator_optimizer: Optimizer of the generator.
-            discriminator_optimizer: Optimizer of the discriminator.
-            **kwargs: Other arguments of keras.Model.compile.
+            generator_optimizer: Optimizer of the generator, or its name.
+            discriminator_optimizer: Optimizer of the discriminator, or its name; not the same object.
+            auto_scale_loss: Scale the losses in the policy "mixed_float16", see keras.Model.compile.
+            **kwargs: steps_per_execution, run_eagerly or jit_compile of keras.Model.compile.
+
+        Raises:
+            ValueError: Both optimizers are one object, or another argument is given.
         """
+        if other := sorted(set(kwargs) - {"steps_per_execution", "run_eagerly", "jit_compile"}):
+            raise ValueError(f"ConditionalGAN: expected no {', '.join(other)}; it has its own losses and measures")
+        if generator_optimizer is discriminator_optimizer and not isinstance(generator_optimizer, str):
+            raise ValueError("ConditionalGAN: expected two optimizers, got one object for both networks")
         super().compile(optimizer=None, **kwargs)
-        self.generator_optimizer = generator_optimizer
-        self.discriminator_optimizer = discriminator_optimizer
-        generator_optimizer.build(self.generator.trainable_variables)
-        discriminator_optimizer.build(self.discriminator.trainable_variables)
+        scaled = auto_scale_loss and self.dtype_policy.name == "mixed_float16"
+        self.generator_optimizer = _optimizer(generator_optimizer, self.generator, scaled)
+        self.discriminator_optimizer = _optimizer(discriminator_optimizer, self.discriminator, scaled)
 
     def get_compile_config(self) -> dict:
         """Return both optimizers as configurations."""
@@ -176,8 +206,34 @@ class ConditionalGAN(Float32, keras.Model):
         """Compile with the optimizers of `get_compile_config`."""
         self.compile(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
 
+    def input_shapes(self) -> list[tuple]:
+        """Return the shapes of noise and of a one-hot label."""
+        return [(self.noise_dim,), (self.num_classes,)]
+
+    def check_inputs(self, x: Any) -> None:
+        """Raise ValueError unless `x` is a pair of noise and as many one-hot labels."""
+        if not isinstance(x, (tuple, list)) or len(x) != 2:
+            raise ValueError(
+                "ConditionalGAN: x must be the pair [noise, one-hot labels]; `generate` takes labels alone"
+            )
+        noise = validation.array("noise", x[0], ("N", self.noise_dim))
+        labels = validation.array("one-hot labels", x[1], ("N", self.num_classes), 0, 1)
+        validation.same_length(noise=noise, labels=labels)
+
+    def check_examples(self, x: Any, y: Any) -> None:
+        """Raise ValueError unless `x` are images and `y` as many labels."""
+        images = check_images(self, "x", x, self.image_shape)
+        if y is None:
+            raise ValueError("ConditionalGAN: expected labels as y, got none; of one class, y is zeros of shape (N,)")
+        advice = "; for one-hot labels: y.argmax(axis=1)" if np.shape(y)[1:] == (self.num_classes,) else ""
+        try:
+            labels = validate_labels(y, self.num_classes)
+        except ValueError as error:
+            raise ValueError(f"ConditionalGAN: {error}{advice}") from None
+        validation.same_length(x=images, y=labels)
+
     def call(self, inputs: Sequence[KerasTensor], training: bool = False) -> KerasTensor:
-        """Return images (B, 28, 28, 1) in (0, 1) from noise (B, noise_dim) and one-hot labels (B, 10)."""
+        """Return images (B, height, width, channels) in (0, 1) from noise (B, noise_dim) and one-hot labels."""
         return ops.sigmoid(self.averaged_generator(inputs))
 
     def _draw(self, label, training):
@@ -193,9 +249,9 @@ class ConditionalGAN(Float32, keras.Model):
         fakes should be called real and classified correctly.
 
         Args:
-            images: Real images (B, 28, 28, 1).
-            label: One-hot labels (B, 10) of both the real images and the fakes.
-            fakes: Generated images (B, 28, 28, 1).
+            images: Real images (B, height, width, channels).
+            label: One-hot labels (B, num_classes) of both the real images and the fakes.
+            fakes: Generated images (B, height, width, channels).
             training: Add image noise, and use batch normalisation in training mode.
 
         Returns:
@@ -219,13 +275,12 @@ class ConditionalGAN(Float32, keras.Model):
 
     def train_step(self, batch: Sequence[KerasTensor]) -> dict[str, KerasTensor]:
         """Train both networks on the same fakes, which are thus generated and discriminated only once."""
-        images, label = _floats_of(batch)
+        images, label = self._floats_of(batch)
         networks = (self.generator, self.generator_optimizer), (self.discriminator, self.discriminator_optimizer)
         with tf.GradientTape(persistent=True) as tape:
             g_loss, d_loss, accuracy = self.losses(images, label, self._draw(label, training=True))
-        gradients = [
-            tape.gradient(loss, network.trainable_variables) for loss, (network, _) in zip((g_loss, d_loss), networks)
-        ]
+            scaled = [optimizer.scale_loss(loss) for loss, (_, optimizer) in zip((g_loss, d_loss), networks)]
+        gradients = [tape.gradient(loss, network.trainable_variables) for loss, (network, _) in zip(scaled, networks)]
         for gradient, (network, optimizer) in zip(gradients, networks):
             optimizer.apply(gradient, network.trainable_variables)
         for average, latest in zip(self.averaged_generator.variables, self.generator.variables):
@@ -234,9 +289,13 @@ class ConditionalGAN(Float32, keras.Model):
 
     def test_step(self, batch: Sequence[KerasTensor]) -> dict[str, KerasTensor]:
         """Compute the same losses without training."""
-        images, label = _floats_of(batch)
+        images, label = self._floats_of(batch)
         losses = self.losses(images, label, self._draw(label, training=False), training=False)
         return self._track(_len_of(images), *losses)
+
+    def _floats_of(self, batch):
+        """Return images and one-hot labels of a batch as float32."""
+        return as_floats(batch[0]), ops.one_hot(ops.cast(batch[1], "int32"), self.num_classes, dtype="float32")
 
     def _track(self, count, *values):
         for tracker, value in zip(self.trackers, values):
@@ -247,37 +306,53 @@ class ConditionalGAN(Float32, keras.Model):
         """Generate one image for each label.
 
         Args:
-            labels: Shape (N,), 0-9.
+            labels: Shape (N,), whole numbers from 0 to num_classes - 1.
             seed: Seed of the noise, >= 0.
             averaged: Use the running average of the generator's weights, otherwise the weights of the last step.
 
         Returns:
-            Shape (N, 28, 28, 1), values in (0, 1).
+            Shape (N, height, width, channels), values in (0, 1).
 
         Raises:
             ValueError: The labels or the seed are not allowed.
         """
-        labels = validate_labels(labels)
+        labels = validate_labels(labels, self.num_classes)
         noise = np.random.default_rng(validation.number("seed", seed, 0, whole=True)).standard_normal(
             (len(labels), self.noise_dim), "float32"
         )
-        one_hot = np.eye(LABELS, dtype="float32")[labels]
+        one_hot = np.eye(self.num_classes, dtype="float32")[labels]
         network = self.averaged_generator if averaged else self.generator
         return ops.convert_to_numpy(ops.sigmoid(network.predict([noise, one_hot], batch_size=1000, verbose=0)))
 
     def draw(self, count: int, seed: int, *, label: int) -> np.ndarray:
-        """Return `count` images (count, 28, 28, 1) with one label, see `generate`."""
+        """Return `count` images (count, height, width, channels) with one label, see `generate`."""
         return self.generate([label] * validation.number("count", count, 1, whole=True), seed)
 
     def get_config(self) -> dict:
         """Return the options that rebuild the model."""
-        names = ("noise_dim", "channels", "classifier_weight", "image_noise", "average_decay", "seed")
+        names = ("image_shape", "num_classes", "noise_dim", "channels")
+        names += ("classifier_weight", "image_noise", "average_decay", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
-def _floats_of(batch):
-    """Return images and one-hot labels of a batch as float32."""
-    return as_floats(batch[0]), ops.one_hot(ops.cast(batch[1], "int32"), LABELS, dtype="float32")
+def _validate_sides(shape):
+    """Return an image shape whose sides are multiples of 4, as two doublings give them."""
+    if any(side % 4 for side in shape[:2]):
+        below = " x ".join(str(max(4, side // 4 * 4)) for side in shape[:2])
+        above = " x ".join(str(-(-side // 4) * 4) for side in shape[:2])
+        raise ValueError(
+            f"image_shape must have sides that are multiples of 4, got {shape}; resize the images to {below} or {above}"
+        )
+    return shape
+
+
+def _optimizer(given, network, scaled):
+    """Return an optimizer, built for a network; `scaled` wraps it for the losses of float16."""
+    optimizer = keras.optimizers.get(given)
+    if scaled and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale_optimizer")
+    optimizer.build(network.trainable_variables)
+    return optimizer
 
 
 def _len_of(batch):

@@ -1,5 +1,6 @@
 """The variational autoencoder, with both forms of its KL term."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,20 +10,38 @@ from keras import KerasTensor, ops
 from numpy.typing import ArrayLike
 
 from genmodels import validation
-from genmodels.datasets import validate_images
-from genmodels.distributions import bernoulli_log_likelihood, kl_closed_form, kl_monte_carlo, sample_gaussian
-from genmodels.layers import SHAPE, Float32, as_floats, dense_decoder, dense_encoder, hidden_widths
+from genmodels.datasets import SHAPE, validate_images
+from genmodels.distributions import (
+    bernoulli_log_likelihood,
+    continuous_bernoulli_log_likelihood,
+    continuous_bernoulli_mean,
+    gaussian_log_density,
+    kl_closed_form,
+    kl_monte_carlo,
+    sample_gaussian,
+)
+from genmodels.layers import as_floats, dense_decoder, dense_encoder, hidden_widths, precision
+from genmodels.models.inputs import ImageModel, check_examples, check_images, mean_over_batch, warn_of_grey
 
 KL_FORMS = {"monte_carlo": kl_monte_carlo, "closed_form": kl_closed_form}
+LIKELIHOODS = ("bernoulli", "continuous_bernoulli", "gaussian")
+# The smallest standard deviation of Gaussian pixels: one grey level of 256. A pixel that never changes would have none.
+LEAST_LOG_SCALE = -math.log(256)
 
 
 @keras.saving.register_keras_serializable("genmodels")
-class VAE(Float32, keras.Model):
-    """A variational autoencoder with Gaussian q(z|x), standard normal p(z) and Bernoulli pixels.
+class VAE(ImageModel):
+    """A variational autoencoder with Gaussian q(z|x) and standard normal p(z).
 
-    It trains on binarized images (B, 28, 28, 1), 0 or 1, of any dtype.
+    It trains on images (B, height, width, channels), 0 or 1, of any dtype; with another likelihood than "bernoulli"
+    also on grey levels and colours in [0, 1]. They are their own targets, unless `fit` gets others, as in
+    `fit(noisy, clean)`.
 
     Args:
+        image_shape: Height, width and channels.
+        likelihood: Distribution p(x|z) of a pixel, for which the decoder gives a logit l: "bernoulli" with the
+            probability sigmoid(l); "continuous_bernoulli", see `distributions.continuous_bernoulli_log_likelihood`;
+            "gaussian" with the mean sigmoid(l) and one learned standard deviation for all pixels.
         latent_dim: Axes of z, >= 1.
         hidden_units: Widths of the encoder's hidden layers. The decoder has them in reverse order.
         kl: Form of KL(q(z|x) || p(z)) in the loss, "closed_form" or "monte_carlo".
@@ -36,12 +55,15 @@ class VAE(Float32, keras.Model):
         ValueError: An argument is not allowed.
 
     Source:
-        Kingma & Welling, "Auto-Encoding Variational Bayes", 2014; beta: Higgins et al., "beta-VAE", 2017.
+        Kingma & Welling, "Auto-Encoding Variational Bayes", 2014; beta: Higgins et al., "beta-VAE", 2017; learned
+        deviation: Rybkin, Daniilidis & Levine, "Simple and Effective VAE Training with Calibrated Decoders", 2021.
     """
 
     def __init__(
         self,
         *,
+        image_shape: Sequence[int] = SHAPE,
+        likelihood: str = "bernoulli",
         latent_dim: int = 2,
         hidden_units: Sequence[int] = (512, 512, 256),
         kl: str = "closed_form",
@@ -56,10 +78,16 @@ class VAE(Float32, keras.Model):
         self.hidden_units = hidden_widths(hidden_units)
         self.kl, self.beta = validation.choice("kl", kl, KL_FORMS), validation.number("beta", beta, 0)
         self.num_frequencies = validation.number("num_frequencies", num_frequencies, 0, whole=True)
-        self.normalise = normalise
+        self.image_shape = validation.image_shape(image_shape)
+        self.likelihood = validation.choice("likelihood", likelihood, LIKELIHOODS)
+        self.normalise = validation.flag("normalise", normalise)
         self.seed = validation.seed(seed)
-        self.encoder, self.decoder = self._networks()
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        with precision(self.dtype_policy):
+            self.encoder, self.decoder = self._networks()
+        if likelihood == "gaussian":
+            begin = keras.initializers.Constant(-1.0)
+            self.log_scale = self.add_weight(shape=(), initializer=begin, dtype="float32", name="log_scale")
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
         names = ("negative_elbo", "reconstruction", "kl")
         self.negative_elbo, self.reconstruction, self.kl_divergence = (
             keras.metrics.Mean(name, dtype="float32") for name in names
@@ -67,15 +95,34 @@ class VAE(Float32, keras.Model):
 
     def _networks(self):
         """Build the encoder to z_mean and z_log_var, side by side, and the decoder to logits."""
-        options = {"num_frequencies": self.num_frequencies, "normalise": self.normalise}
-        encoder = dense_encoder(2 * self.latent_dim, self.hidden_units)
+        shape = {"image_shape": self.image_shape}
+        options = {"num_frequencies": self.num_frequencies, "normalise": self.normalise, **shape}
+        encoder = dense_encoder(2 * self.latent_dim, self.hidden_units, **shape)
         return encoder, dense_decoder(self.latent_dim, self.hidden_units[::-1], **options)
+
+    def input_shapes(self) -> Any:
+        """Return the shape of an image."""
+        return self.image_shape
+
+    def check_inputs(self, x: Any) -> None:
+        """Raise ValueError unless `x` are images."""
+        check_images(self, "x", x, self.image_shape)
+
+    def check_examples(self, x: Any, y: Any) -> None:
+        """Raise ValueError unless `x` are images, and `y`, if it is given, as many images."""
+        check_examples(self, x, y, self.image_shape)
+
+    def note_examples(self, x: Any, y: Any) -> None:
+        """Warn of grey levels that the likelihood does not expect."""
+        if self.likelihood == "bernoulli":
+            warn_of_grey(self._drawn(x, y), type(self).__name__)
 
     def call(self, images: KerasTensor, training: bool = False) -> dict[str, KerasTensor]:
         """Encode images, sample z and decode it.
 
         Returns:
-            logits (B, 28, 28, 1); z_mean, z_log_var and z, each (B, latent_dim). Each call samples z anew.
+            logits (B, height, width, channels); z_mean, z_log_var and z, each (B, latent_dim). Each call
+            samples z anew.
         """
         z_mean, z_log_var = ops.split(self.encoder(as_floats(images)), 2, axis=-1)
         z = sample_gaussian(z_mean, z_log_var, self.seed_generator)
@@ -89,19 +136,52 @@ class VAE(Float32, keras.Model):
 
         KL_FORMS[self.kl] computes the last two terms, and `beta` multiplies them.
         """
-        images = as_floats(x[0] if isinstance(x, (tuple, list)) else x)
-        logpx_z = bernoulli_log_likelihood(images, y_pred["logits"])
+        logpx_z = self.log_likelihood(self._targets(x, y), y_pred["logits"])
         kl = KL_FORMS[self.kl](y_pred["z_mean"], y_pred["z_log_var"], y_pred["z"])
         self.reconstruction.update_state(-logpx_z)
         self.kl_divergence.update_state(kl)
         self.negative_elbo.update_state(kl - logpx_z)
-        return ops.mean(self.beta * kl - logpx_z)
+        return mean_over_batch(self.beta * kl - logpx_z, sample_weight)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """Compare the targets with the means of the pixels."""
+        return super().compute_metrics(x, self._targets(x, y), self.mean_image(y_pred["logits"]), sample_weight)
+
+    def _targets(self, x, y):
+        """Return what the decoder has to draw: `y`, or the images themselves."""
+        return as_floats(self._drawn(x, y))
+
+    @staticmethod
+    def _drawn(x, y):
+        return y if y is not None else x[0] if isinstance(x, (tuple, list)) else x
+
+    def log_likelihood(self, images: KerasTensor, logits: KerasTensor) -> KerasTensor:
+        """Return log p(x|z).
+
+        Args:
+            images: Shape (B, ...), values in [0, 1].
+            logits: Output of the decoder, same shape.
+
+        Returns:
+            Shape (B,), nats.
+        """
+        if self.likelihood == "gaussian":
+            means = ops.sigmoid(logits)
+            log_var = 2 * ops.maximum(self.log_scale, LEAST_LOG_SCALE)
+            return gaussian_log_density(images, means, ops.zeros_like(means) + log_var)
+        if self.likelihood == "continuous_bernoulli":
+            return continuous_bernoulli_log_likelihood(images, logits)
+        return bernoulli_log_likelihood(images, logits)
+
+    def mean_image(self, logits: KerasTensor) -> KerasTensor:
+        """Return the mean of each pixel, of the same shape as the logits."""
+        return continuous_bernoulli_mean(logits) if self.likelihood == "continuous_bernoulli" else ops.sigmoid(logits)
 
     def encode(self, images: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Return the mean and the log-variance of q(z|x).
 
         Args:
-            images: Binarized images (N, 28, 28, 1).
+            images: Shape (N, height, width, channels), values in [0, 1].
 
         Returns:
             Two arrays (N, latent_dim).
@@ -109,7 +189,7 @@ class VAE(Float32, keras.Model):
         Raises:
             ValueError: The images have another shape, dtype or range.
         """
-        return self._encode(validate_images(images, SHAPE))
+        return self._encode(validate_images(images, self.image_shape))
 
     def _encode(self, *inputs):
         return np.split(predict_in_batches(self.encoder, *inputs), 2, axis=-1)
@@ -121,7 +201,7 @@ class VAE(Float32, keras.Model):
             z: Shape (N, latent_dim).
 
         Returns:
-            Shape (N, 28, 28, 1).
+            Shape (N, height, width, channels).
 
         Raises:
             ValueError: `z` has another shape or is not finite.
@@ -132,20 +212,20 @@ class VAE(Float32, keras.Model):
         return validation.array("z", z, ("N", self.latent_dim))
 
     def decode(self, *inputs: ArrayLike) -> np.ndarray:
-        """Return pixel probabilities.
+        """Return the mean of each pixel, which is its probability for binarized images.
 
         Args:
             *inputs: Arguments of `decode_logits`.
 
         Returns:
-            Shape (N, 28, 28, 1), values in [0, 1].
+            Shape (N, height, width, channels), values in [0, 1].
 
         Raises:
             ValueError: `decode_logits` refuses an argument.
         """
         drawn = self.decode_logits(*inputs)
         for rows in _rows(len(drawn)):
-            drawn[rows] = ops.convert_to_numpy(ops.sigmoid(drawn[rows]))
+            drawn[rows] = ops.convert_to_numpy(self.mean_image(drawn[rows]))
         return drawn
 
     def sample(self, count: int, seed: int) -> np.ndarray:
@@ -156,7 +236,7 @@ class VAE(Float32, keras.Model):
             seed: Seed of z, >= 0.
 
         Returns:
-            Pixel probabilities (count, 28, 28, 1).
+            Means of the pixels (count, height, width, channels), see `decode`.
 
         Raises:
             ValueError: The count or the seed is not allowed.
@@ -173,7 +253,8 @@ class VAE(Float32, keras.Model):
 
     def get_config(self) -> dict:
         """Return the options that rebuild the model."""
-        names = ("latent_dim", "hidden_units", "kl", "beta", "num_frequencies", "normalise", "seed")
+        names = ("image_shape", "likelihood", "latent_dim", "hidden_units", "kl", "beta")
+        names += ("num_frequencies", "normalise", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
