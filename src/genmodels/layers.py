@@ -245,7 +245,8 @@ class ReadWriteWindow(Float32, layers.Layer):
         self.rows = self.add_weight(shape=(GRID, GRID), initializer="zeros", name="rows")
         # The background starts dark, so that the window has to draw ink and not the empty canvas around it. A window
         # that draws darkness is best placed away from the digit.
-        self.background = self.add_weight(shape=(), initializer=keras.initializers.Constant(-7.0), name="background")
+        dark = keras.initializers.Constant(-7.0)
+        self.background = self.add_weight(shape=(), initializer=dark, autocast=False, name="background")
 
     def call(self, image: KerasTensor, position: KerasTensor, write: bool = False) -> KerasTensor:
         """Read a digit from a canvas, or write a digit's logits on a canvas.

@@ -82,13 +82,13 @@ class AE(ImageModel):
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> KerasTensor:
         """Return the squared error, summed over the pixels of an image and averaged over the batch."""
-        squared_error = ops.sum(ops.square(as_floats(x if y is None else y) - y_pred), axis=(1, 2, 3))
+        squared_error = ops.sum(ops.square(as_floats(self.targets(x) if y is None else y) - y_pred), axis=(1, 2, 3))
         self.mse.update_state(squared_error / math.prod(self.image_shape))
         return mean_over_batch(squared_error, sample_weight)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Compare the targets with the reconstructions."""
-        return super().compute_metrics(x, as_floats(x if y is None else y), y_pred, sample_weight)
+        return super().compute_metrics(x, as_floats(self.targets(x) if y is None else y), y_pred, sample_weight)
 
     def encode(self, images: ArrayLike) -> np.ndarray:
         """Return the codes of images.

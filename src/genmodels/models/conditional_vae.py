@@ -83,7 +83,7 @@ def digit_classifier(channels: int = 16) -> keras.Model:
     x = Conv2D(channels, 3, padding="same", activation="relu")(SpaceToDepth()(image))
     x = Conv2D(2 * channels, 3, padding="same", activation="relu")(MaxPooling2D()(x))
     x = Flatten()(SpatialDropout2D(0.3)(x))
-    return keras.Model(image, Dense(LABELS)(x), name="classifier")
+    return keras.Model(image, Dense(LABELS, dtype="float32")(x), name="classifier")
 
 
 @keras.saving.register_keras_serializable("genmodels")

@@ -28,7 +28,7 @@ from genmodels.layers import (
     as_floats,
     precision,
 )
-from genmodels.models.inputs import ImageModel, check_images
+from genmodels.models.inputs import ImageModel, check_images, share_of_replica
 
 
 def generator(
@@ -136,6 +136,8 @@ class ConditionalGAN(ImageModel):
         et al., "The Unusual Effectiveness of Averaging in GAN Training", 2019.
     """
 
+    takes_weights = False
+
     def __init__(
         self,
         *,
@@ -167,7 +169,6 @@ class ConditionalGAN(ImageModel):
         self.seed_generator = keras.random.SeedGenerator(self.seed)
         names = ("generator_loss", "discriminator_loss", "discriminator_accuracy")
         self.trackers = [keras.metrics.Mean(name, dtype="float32") for name in names]
-        self.built = True  # the three networks have their weights already
 
     def compile(
         self,
@@ -279,7 +280,8 @@ class ConditionalGAN(ImageModel):
         networks = (self.generator, self.generator_optimizer), (self.discriminator, self.discriminator_optimizer)
         with tf.GradientTape(persistent=True) as tape:
             g_loss, d_loss, accuracy = self.losses(images, label, self._draw(label, training=True))
-            scaled = [optimizer.scale_loss(loss) for loss, (_, optimizer) in zip((g_loss, d_loss), networks)]
+            shares = share_of_replica(g_loss), share_of_replica(d_loss)
+            scaled = [optimizer.scale_loss(share) for share, (_, optimizer) in zip(shares, networks)]
         gradients = [tape.gradient(loss, network.trainable_variables) for loss, (network, _) in zip(scaled, networks)]
         for gradient, (network, optimizer) in zip(gradients, networks):
             optimizer.apply(gradient, network.trainable_variables)

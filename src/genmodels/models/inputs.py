@@ -31,6 +31,7 @@ def _checked(method: Callable) -> Callable:
     def checked(self, *args: Any, **kwargs: Any) -> Any:
         if self._inside:  # `fit` calls `evaluate` with data that it has checked
             return method(self, *args, **kwargs)
+        self._build_once()
         given = signature.bind(self, *args, **kwargs).arguments
         extra = given.pop("kwargs", {})
         del given["self"]
@@ -90,6 +91,9 @@ class ImageModel(keras.Model):
     count_params = _built(keras.Model.count_params)
     summary = _built(keras.Model.summary)
     export = _built(keras.Model.export)
+    save = _built(keras.Model.save)
+    save_weights = _built(keras.Model.save_weights)
+    load_weights = _built(keras.Model.load_weights)
 
     def input_shapes(self) -> Any:
         """Return the shape of one input of `call`, or a list of the shapes of several, without the batch axis."""
@@ -112,11 +116,15 @@ class ImageModel(keras.Model):
         """
         raise NotImplementedError
 
+    def targets(self, x: Any) -> Any:
+        """Return what the model has to draw for `x`, where `fit` gets no targets: the images themselves."""
+        return x[0] if isinstance(x, (tuple, list)) else x
+
     def note_examples(self, x: Any, y: Any) -> None:
         """Look at the first examples of a training, for a warning."""
 
     def _build_once(self):
-        if not self._called:
+        if not (self.built and self._called):
             shapes = self.input_shapes()
             several = isinstance(shapes, list)
             inputs = [keras.Input(shape, dtype="float32") for shape in (shapes if several else [shapes])]
@@ -125,11 +133,9 @@ class ImageModel(keras.Model):
     def _pass(self, given, method, refused):
         """Check the data among the arguments of a method, and replace sources of batches by checked ones."""
         if given.get("class_weight") is not None and not self.takes_class_weights:
-            raise ValueError(
-                f"{type(self).__name__}: expected no class_weight, because its targets are images; use sample_weight"
-            )
+            raise ValueError(f"{type(self).__name__}: expected no class_weight, because its loss is not of classes")
         if method in ("train_on_batch", "test_on_batch", "predict_on_batch"):
-            self._check_arrays(given, "y" in inspect.signature(getattr(keras.Model, method)).parameters)
+            self._check_arrays(given, learns=method != "predict_on_batch")
             return
         learns = method != "predict"
         given["x"] = self._source(given, learns, refused, first=method == "fit")
@@ -139,7 +145,7 @@ class ImageModel(keras.Model):
         if isinstance(held_out, (tuple, list)):
             parts = dict(zip(("x", "y", "sample_weight"), held_out))
             parts["x"] = self._source(parts, learns, refused)
-            given["validation_data"] = (parts["x"], *held_out[1:])
+            given["validation_data"] = tuple(parts.values())
         else:
             given["validation_data"] = self._source({"x": held_out}, learns, refused)
 
@@ -169,6 +175,8 @@ class ImageModel(keras.Model):
         if learns:
             self.check_examples(x, y)
             self.check_weights(weights, _length(x))
+            if weights is not None and y is None:  # Keras drops the weights of examples without targets
+                given["y"] = self.targets(x)
         else:
             self.check_inputs(x)
 
@@ -368,13 +376,17 @@ def mean_over_batch(values: KerasTensor, sample_weight: Any = None) -> KerasTens
         sample_weight: Weights of the examples, shape (B,); None for 1.
 
     Returns:
-        The sum of the weighted losses divided by B, and by the number of replicas of a distribution strategy, which
-        adds the gradients of its replicas.
+        The sum of the weighted losses divided by B, see `share_of_replica`.
     """
     if sample_weight is not None:
         values = values * ops.cast(sample_weight, values.dtype)
+    return share_of_replica(ops.mean(values))
+
+
+def share_of_replica(loss: KerasTensor) -> KerasTensor:
+    """Return a loss divided by the number of replicas of the distribution strategy, which adds their gradients."""
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    return ops.mean(values) / replicas if replicas > 1 else ops.mean(values)
+    return loss / replicas if replicas > 1 else loss
 
 
 def warn_of_grey(images: Any, name: str) -> None:

@@ -86,7 +86,7 @@ class VAE(ImageModel):
             self.encoder, self.decoder = self._networks()
         if likelihood == "gaussian":
             begin = keras.initializers.Constant(-1.0)
-            self.log_scale = self.add_weight(shape=(), initializer=begin, dtype="float32", name="log_scale")
+            self.log_scale = self.add_weight(shape=(), initializer=begin, autocast=False, name="log_scale")
         self.seed_generator = keras.random.SeedGenerator(self.seed)
         names = ("negative_elbo", "reconstruction", "kl")
         self.negative_elbo, self.reconstruction, self.kl_divergence = (
@@ -115,7 +115,7 @@ class VAE(ImageModel):
     def note_examples(self, x: Any, y: Any) -> None:
         """Warn of grey levels that the likelihood does not expect."""
         if self.likelihood == "bernoulli":
-            warn_of_grey(self._drawn(x, y), type(self).__name__)
+            warn_of_grey(self.targets(x) if y is None else y, type(self).__name__)
 
     def call(self, images: KerasTensor, training: bool = False) -> dict[str, KerasTensor]:
         """Encode images, sample z and decode it.
@@ -149,11 +149,7 @@ class VAE(ImageModel):
 
     def _targets(self, x, y):
         """Return what the decoder has to draw: `y`, or the images themselves."""
-        return as_floats(self._drawn(x, y))
-
-    @staticmethod
-    def _drawn(x, y):
-        return y if y is not None else x[0] if isinstance(x, (tuple, list)) else x
+        return as_floats(self.targets(x) if y is None else y)
 
     def log_likelihood(self, images: KerasTensor, logits: KerasTensor) -> KerasTensor:
         """Return log p(x|z).
