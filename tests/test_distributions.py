@@ -103,3 +103,36 @@ def test_the_value_of_an_example_does_not_depend_on_its_batch(function, rng):
     whole = function(mean, log_var, z)
     parts = np.concatenate([function(mean[cut], log_var[cut], z[cut]) for cut in (slice(0, 5), slice(5, 9))])
     np.testing.assert_allclose(whole, parts, rtol=1e-5)
+
+
+LOGITS = [-30.0, -4.0, -0.11, -0.09, -1e-3, 0.0, 1e-3, 0.09, 0.11, 4.0, 30.0]
+PLACES, SHARES = np.polynomial.legendre.leggauss(100)  # of a quadrature over [-1, 1]
+
+
+def integral(function, logit):
+    """Integrate function(x) times the continuous Bernoulli density of x over [0, 1]."""
+    x = (PLACES + 1) / 2
+    images, logits = array(x[:, None]), np.full((100, 1), logit, "float32")
+    density = np.exp(distributions.continuous_bernoulli_log_likelihood(images, logits).numpy().astype("float64"))
+    return (SHARES / 2 * function(x) * density).sum()
+
+
+@pytest.mark.parametrize("logit", LOGITS)
+def test_continuous_bernoulli_integrates_to_one(logit):
+    assert integral(np.ones_like, logit) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("logit", LOGITS)
+def test_mean_of_a_continuous_bernoulli_is_that_of_its_density(logit):
+    found = float(distributions.continuous_bernoulli_mean(tf.constant(logit)))
+    assert found == pytest.approx(integral(lambda x: x, logit), abs=1e-5)
+
+
+def test_continuous_bernoulli_has_smooth_finite_gradients():
+    """In an exponential family the derivative of log p by the natural parameter is x minus its mean."""
+    logits = tf.constant([[-200.0, -0.1, -1e-9, 0.0, 0.1, 200.0]])
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        value = distributions.continuous_bernoulli_log_likelihood(tf.fill((1, 6), 0.3), logits)
+    means = distributions.continuous_bernoulli_mean(logits)
+    np.testing.assert_allclose(tape.gradient(value, logits), 0.3 - means, atol=1e-5)

@@ -198,8 +198,10 @@ class ConditionalGAN(ImageModel):
         self.generator_optimizer = _optimizer(generator_optimizer, self.generator, scaled)
         self.discriminator_optimizer = _optimizer(discriminator_optimizer, self.discriminator, scaled)
 
-    def get_compile_config(self) -> dict:
-        """Return both optimizers as configurations."""
+    def get_compile_config(self) -> dict | None:
+        """Return both optimizers as configurations; None before `compile`."""
+        if not self.compiled:
+            return None
         names = ("generator_optimizer", "discriminator_optimizer")
         return {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in names}
 
