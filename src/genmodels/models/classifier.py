@@ -137,6 +137,10 @@ class Classifier(ImageModel):
             y = validate_labels(y, self.num_classes)
         validation.same_length(x=images, y=y)
 
+    def limits(self, x: Any, y: Any) -> list[tuple]:
+        """Return the limits of images and labels."""
+        return [(x, 0, 1), (y, 0, self.num_classes - 1)]
+
     def call(self, images: KerasTensor, training: bool = False) -> KerasTensor:
         """Return label logits (B, num_classes)."""
         return self.head(self.dropout(self.extractor(images, training=training), training=training))

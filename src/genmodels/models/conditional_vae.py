@@ -143,6 +143,10 @@ class ConditionalVAE(VAE):
         self.check_inputs(x)
         check_examples(self, x[0], y, CANVAS_SHAPE)
 
+    def limits(self, x: Any, y: Any) -> list[tuple]:
+        """Return the limits of canvases, conditions and targets."""
+        return [(x[1], (0, 0, 0), (LABELS - 1, GRID - 1, GRID - 1)), *super().limits(x[0], y)]
+
     def call(self, inputs: Sequence[KerasTensor], training: bool = False) -> dict[str, KerasTensor]:
         """Encode canvases, sample z and decode it under the same conditions.
 

@@ -235,6 +235,10 @@ class ConditionalGAN(ImageModel):
             raise ValueError(f"ConditionalGAN: {error}{advice}") from None
         validation.same_length(x=images, y=labels)
 
+    def limits(self, x: Any, y: Any) -> list[tuple]:
+        """Return the limits of images and labels."""
+        return [(x, 0, 1), (y, 0, self.num_classes - 1)]
+
     def call(self, inputs: Sequence[KerasTensor], training: bool = False) -> KerasTensor:
         """Return images (B, height, width, channels) in (0, 1) from noise (B, noise_dim) and one-hot labels."""
         return ops.sigmoid(self.averaged_generator(inputs))

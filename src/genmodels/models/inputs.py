@@ -64,7 +64,7 @@ def _built(method: Callable) -> Callable:
 class ImageModel(keras.Model):
     """Base of the models: it validates the data, and follows the precision policies that keep weights in float32.
 
-    A subclass says what its examples are, in `check_inputs`, `check_examples` and `input_shapes`.
+    A subclass says what its examples are, in `check_inputs`, `check_examples`, `limits` and `input_shapes`.
 
     Args:
         dtype: "float32", "mixed_float16" or "mixed_bfloat16", or such a policy. None takes Keras's policy if it is a
@@ -77,6 +77,7 @@ class ImageModel(keras.Model):
 
     takes_weights = True  # whether `sample_weight` has a meaning for this model
     takes_class_weights = False
+    expects_binary = False  # whether grey levels deserve a warning
 
     def __init__(self, *, dtype: Any = None, **kwargs: Any) -> None:
         super().__init__(dtype=model_policy(dtype), autocast=False, **kwargs)
@@ -116,12 +117,28 @@ class ImageModel(keras.Model):
         """
         raise NotImplementedError
 
+    def limits(self, x: Any, y: Any) -> list[tuple]:
+        """Return (part, low, high) for each part of a batch that `check_examples` accepts only within these limits."""
+        return [(part, 0, 1) for part in (x, y) if part is not None]
+
     def targets(self, x: Any) -> Any:
         """Return what the model has to draw for `x`, where `fit` gets no targets: the images themselves."""
         return x[0] if isinstance(x, (tuple, list)) else x
 
-    def note_examples(self, x: Any, y: Any) -> None:
-        """Look at the first examples of a training, for a warning."""
+    def warn_of_grey(self, x: Any, y: Any) -> None:
+        """Warn if pixels are neither 0 nor 1, but the likelihood treats them as coin tosses.
+
+        Args:
+            x: Inputs of `fit`.
+            y: Targets, or None.
+        """
+        some = np.asarray((self.targets(x) if y is None else y)[:100])
+        if self.expects_binary and some.dtype.kind == "f" and ((some > 0) & (some < 1)).any():
+            warnings.warn(
+                f'{type(self).__name__}: likelihood="bernoulli" expects pixels of 0 and 1, got grey levels; use '
+                'datasets.binarize, or likelihood="continuous_bernoulli" or "gaussian"',
+                stacklevel=5,
+            )
 
     def _build_once(self):
         if not (self.built and self._called):
@@ -158,7 +175,7 @@ class ImageModel(keras.Model):
             raise ValueError(f"{type(self).__name__}: expected {SOURCES}, got {type(x).__name__}")
         self._check_arrays(given, learns)
         if first:
-            self.note_examples(x, given.get("y"))
+            self.warn_of_grey(x, given.get("y"))
         return x
 
     def _checked_source(self, source, check):
@@ -246,8 +263,25 @@ class _Check:
             raise
         if self.first:
             self.first = False
-            self.model.note_examples(x, y)
+            self.model.warn_of_grey(x, y)
         return batch
+
+    def suspects(self, batch, spec):
+        """Return whether a batch of tensors may be bad: a value beyond its limits, or parts of different lengths."""
+        if not self.learns or not all(part.shape[1:].is_fully_defined() for part in tf.nest.flatten(spec)):
+            return tf.constant(True)
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
+        limits = self.model.limits(x, y)
+        limits += [] if weights is None else [(weights, 0, weights.dtype.max)]
+        parts = tf.nest.flatten(batch)
+        good = [tf.equal(tf.shape(part)[0], tf.shape(parts[0])[0]) for part in parts]
+        for part, *ends in limits:
+            low, high = (tf.cast(end, part.dtype) for end in ends)
+            good.append(tf.reduce_all(tf.logical_and(part >= low, part <= high)))  # False of NaN, unlike a minimum
+        if self.first and self.model.expects_binary:
+            first = self.model.targets(x)[0] if y is None else y[0]
+            good.append(tf.reduce_all(tf.logical_or(first == 0, first == 1)))
+        return tf.logical_not(tf.reduce_all(tf.stack(good)))
 
 
 def _checked_dataset(dataset, check):
@@ -262,10 +296,11 @@ def _checked_dataset(dataset, check):
         return True
 
     def passed(*batch):
-        seen = tf.numpy_function(look, tf.nest.flatten(batch), tf.bool)
+        parts, whole = tf.nest.flatten(batch), batch if isinstance(spec, tuple) else batch[0]
+        # Python looks only at batches that TensorFlow suspects: a call of Python takes longer than the rest.
+        seen = tf.cond(check.suspects(whole, spec), lambda: tf.numpy_function(look, parts, tf.bool), lambda: True)
         with tf.control_dependencies([seen]):
-            found = tf.nest.map_structure(tf.identity, batch)
-        return found if isinstance(spec, tuple) else found[0]
+            return tf.nest.map_structure(tf.identity, whole)
 
     return dataset.map(passed)
 
@@ -387,19 +422,3 @@ def share_of_replica(loss: KerasTensor) -> KerasTensor:
     """Return a loss divided by the number of replicas of the distribution strategy, which adds their gradients."""
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     return loss / replicas if replicas > 1 else loss
-
-
-def warn_of_grey(images: Any, name: str) -> None:
-    """Warn if pixels are neither 0 nor 1, where the likelihood treats them as coin tosses.
-
-    Args:
-        images: Values in [0, 1].
-        name: Name of the model.
-    """
-    some = np.asarray(images[:100])
-    if some.dtype.kind == "f" and ((some > 0) & (some < 1)).any():
-        warnings.warn(
-            f'{name}: likelihood="bernoulli" expects pixels of 0 and 1, got grey levels; use datasets.binarize, '
-            'or likelihood="continuous_bernoulli" or "gaussian"',
-            stacklevel=5,
-        )

@@ -21,7 +21,7 @@ from genmodels.distributions import (
     sample_gaussian,
 )
 from genmodels.layers import as_floats, dense_decoder, dense_encoder, hidden_widths, precision
-from genmodels.models.inputs import ImageModel, check_examples, check_images, mean_over_batch, warn_of_grey
+from genmodels.models.inputs import ImageModel, check_examples, check_images, mean_over_batch
 
 KL_FORMS = {"monte_carlo": kl_monte_carlo, "closed_form": kl_closed_form}
 LIKELIHOODS = ("bernoulli", "continuous_bernoulli", "gaussian")
@@ -112,10 +112,10 @@ class VAE(ImageModel):
         """Raise ValueError unless `x` are images, and `y`, if it is given, as many images."""
         check_examples(self, x, y, self.image_shape)
 
-    def note_examples(self, x: Any, y: Any) -> None:
-        """Warn of grey levels that the likelihood does not expect."""
-        if self.likelihood == "bernoulli":
-            warn_of_grey(self.targets(x) if y is None else y, type(self).__name__)
+    @property
+    def expects_binary(self) -> bool:
+        """Whether pixels should be 0 or 1."""
+        return self.likelihood == "bernoulli"
 
     def call(self, images: KerasTensor, training: bool = False) -> dict[str, KerasTensor]:
         """Encode images, sample z and decode it.
