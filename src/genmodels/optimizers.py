@@ -44,7 +44,8 @@ class FusedAdam(keras.optimizers.Adam):
         if self.amsgrad:  # the fused operation has no AMSGrad
             return super().update_step(gradient, variable, learning_rate)
         place = self._get_variable_index(variable)
-        step = tf.cast(keras.ops.convert_to_tensor(self.iterations) + 1, variable.dtype)
+        done = self.iterations  # a tensor if gradients accumulate over several steps, otherwise a variable
+        step = tf.cast((done if tf.is_tensor(done) else done.value) + 1, variable.dtype)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[place].value.handle,

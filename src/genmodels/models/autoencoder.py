@@ -88,7 +88,8 @@ class AE(ImageModel):
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Compare the targets with the reconstructions."""
-        return super().compute_metrics(x, as_floats(self.targets(x) if y is None else y), y_pred, sample_weight)
+        y = as_floats(self.targets(x) if y is None else y) if self.compares else None
+        return super().compute_metrics(x, y, y_pred, sample_weight)
 
     def encode(self, images: ArrayLike) -> np.ndarray:
         """Return the codes of images.

@@ -114,9 +114,9 @@ class Classifier(ImageModel):
             self.head = Dense(self.num_classes, dtype="float32")
         self.head.build(self.extractor.output_shape)
 
-    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, loss_weights: Any = None, **kwargs: Any) -> None:
+    def compile(self, *args: Any, **kwargs: Any) -> None:
         """Configure the training, with the arguments of keras.Model.compile."""
-        keras.Model.compile(self, optimizer, loss, loss_weights, **kwargs)
+        keras.Model.compile(self, *args, **kwargs)
 
     def input_shapes(self) -> tuple[int, int, int]:
         """Return the shape of an image."""

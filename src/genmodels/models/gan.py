@@ -193,7 +193,7 @@ class ConditionalGAN(ImageModel):
             raise ValueError(f"ConditionalGAN: expected no {', '.join(other)}; it has its own losses and measures")
         if generator_optimizer is discriminator_optimizer and not isinstance(generator_optimizer, str):
             raise ValueError("ConditionalGAN: expected two optimizers, got one object for both networks")
-        super().compile(optimizer=None, **kwargs)
+        super().compile(None, **kwargs)
         scaled = auto_scale_loss and self.dtype_policy.name == "mixed_float16"
         self.generator_optimizer = _optimizer(generator_optimizer, self.generator, scaled)
         self.discriminator_optimizer = _optimizer(discriminator_optimizer, self.discriminator, scaled)

@@ -215,15 +215,24 @@ class ImageModel(keras.Model):
         if len(weights) != count:
             raise ValueError(f"expected as many sample_weight as examples, {count}, got {len(weights)}")
 
-    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, loss_weights: Any = None, **kwargs: Any) -> None:
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        **kwargs: Any,
+    ) -> None:
         """Configure the training. The loss is the model's own.
 
         Args:
             optimizer: A keras.optimizers.Optimizer or its name.
             loss: Must be None.
             loss_weights: Must be None.
-            **kwargs: Other arguments of keras.Model.compile. `metrics` compare the targets, by default the images
-                themselves, with the reconstructions.
+            metrics: Metrics of the reconstructions against the targets, which are the images themselves by default.
+            weighted_metrics: The same, multiplied by the sample weights.
+            **kwargs: Other arguments of keras.Model.compile.
 
         Raises:
             ValueError: A loss is given.
@@ -231,7 +240,8 @@ class ImageModel(keras.Model):
         if loss is not None or loss_weights is not None:
             found = f"loss={loss!r:.60}" if loss is not None else f"loss_weights={loss_weights!r:.60}"
             raise ValueError(f"{type(self).__name__}: expected no loss, because the model has its own, got {found}")
-        super().compile(optimizer, **kwargs)
+        self.compares = bool(metrics or weighted_metrics)
+        super().compile(optimizer, metrics=metrics, weighted_metrics=weighted_metrics, **kwargs)
 
     def compile_from_config(self, config: dict) -> None:
         """Compile as a saved model was compiled."""
