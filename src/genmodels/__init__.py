@@ -9,6 +9,8 @@ from importlib.util import find_spec
 
 from genmodels.config import quiet_start
 
+__version__ = "0.1.0"
+
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # whatever ~/.keras/keras.json says
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its notes on devices tell the reader of a notebook nothing
 # TensorFlow turns its fast kernels for convolutions on by itself only where the processor has AVX-512 VNNI.

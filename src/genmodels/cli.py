@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from genmodels import config, datasets
+from genmodels import __version__, config, datasets
 from genmodels.experiments import BUILDERS, RUNS
 from genmodels.pipeline import document, files, fingerprint, notebooks, parallel, records, results, store, study
 from genmodels.pipeline.records import ReportError
@@ -51,7 +51,7 @@ def _stop(*_):
 
 
 @click.group(cls=PlainErrors, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.version_option(package_name="genmodels")
+@click.version_option(__version__, prog_name="genmodels")
 def main() -> None:
     """Classic generative models on MNIST, and the report written from them.
 
