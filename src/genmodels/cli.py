@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,23 @@ from genmodels.pipeline.records import ReportError
 # For the worker processes, one for each core: more NumPy threads than cores would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 MANY = 8  # figures, and numbers, that `diff` shows of each notebook
+
+
+def device_option(default: str) -> Callable:
+    """Return the option --device, which acts before the command; `default` is one of `config.DEVICES`."""
+    return click.option(
+        "--device",
+        type=click.Choice(config.DEVICES),
+        default=default,
+        envvar="GENMODELS_DEVICE",
+        show_envvar=True,
+        expose_value=False,
+        callback=lambda context, parameter, chosen: context.resilient_parsing or config.use_device(chosen),
+        help="Processor to compute on; auto is a GPU if TensorFlow sees one.",
+    )
+
+
+DEVICE = device_option("cpu")  # for the report, whose results repeat bit for bit
 JOBS = click.option("--jobs", type=click.IntRange(1), default=2, help="Tasks at once; each takes one core and 1 GB.")
 
 
@@ -189,6 +207,7 @@ def diff(against: str, everything: bool) -> None:
 @main.command()
 @click.argument("names", metavar="[RUN]...", nargs=-1, type=click.Choice(list(RUNS)))
 @JOBS
+@DEVICE
 def train(names: tuple[str, ...], jobs: int) -> None:
     """Train the named runs, or all, unless the cache has them."""
     parallel.train_all(names or RUNS, jobs=jobs)
@@ -196,6 +215,7 @@ def train(names: tuple[str, ...], jobs: int) -> None:
 
 @main.command()
 @JOBS
+@DEVICE
 def figures(jobs: int) -> None:
     """Train what is missing and run the notebooks whose figures are out of date."""
     _refresh_figures(jobs)
@@ -203,6 +223,7 @@ def figures(jobs: int) -> None:
 
 @main.command("report")
 @JOBS
+@DEVICE
 def build_report(jobs: int) -> None:
     """Train what is missing, run the notebooks that need it, and build the PDF and the HTML."""
     _refresh_figures(jobs)
@@ -258,6 +279,7 @@ def release_check() -> None:
 
 @main.command("notebooks")
 @JOBS
+@DEVICE
 def run_notebooks(jobs: int) -> None:
     """Run all notebooks, and store in them the outputs that nbval compares."""
     if config.quick_mode():
@@ -269,6 +291,7 @@ def run_notebooks(jobs: int) -> None:
 
 @main.command("study")
 @JOBS
+@DEVICE
 def make_study(jobs: int) -> None:
     """Train and score every run, and every ablation, with several seeds. Fresh scores stay.
 
@@ -304,6 +327,7 @@ def _shown(path):
 @click.option("--label", type=click.IntRange(0, 9), help="Digit, for a conditional model.")
 @click.option("--position", type=click.IntRange(0, 2), nargs=2, help="pos_x and pos_y, for a conditional VAE.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of the noise.")
+@DEVICE
 def sample(run: str, output: str, count: int, label: int | None, position: tuple[int, int] | None, seed: int) -> None:
     """Draw images with the trained model of a run, as one PNG."""
     import numpy as np

@@ -97,7 +97,7 @@ def test_training_loading_and_use_do_not_depend_on_keras_json(usual, tmp_path, s
     (tmp_path / "keras.json").write_text(json.dumps({**DEFAULTS, **settings}))
     here = os.pathsep.join([os.path.dirname(__file__), *sys.path])
     mine = {
-        **config.one_thread_environment(),
+        **config.worker_environment(),
         "KERAS_HOME": str(tmp_path),
         "GENMODELS_BUDGET": "smoke",
         "GENMODELS_CACHE": str(cache),

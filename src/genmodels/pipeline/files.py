@@ -138,7 +138,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def _is_stream(path):
     """Return whether a path is a FIFO, a device or an open file of this process, which a new file cannot replace."""
     of_process = re.fullmatch(r"/dev/(stdout|stderr|fd/\d+)|/proc/(self|\d+)/fd/\d+", os.path.abspath(path))
-    return bool(of_process) or path.exists() and not path.is_file() and not path.is_dir()
+    return bool(of_process) or (path.exists() and not path.is_file() and not path.is_dir())
 
 
 def read_json(path: Path, default: Any = None, schema: dict | None = None) -> Any:
