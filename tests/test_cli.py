@@ -80,6 +80,23 @@ def test_a_gpu_that_is_not_there_is_one_line(no_device, monkeypatch):
     assert is_plain(run("train", "ae", "--device", "gpu"), "expected a GPU that TensorFlow sees, found none; install")
 
 
+REPORT = "diff figures notebooks prune release-check report status strip study verify".split()
+
+
+def test_help_tells_which_commands_need_a_checkout():
+    anywhere, checkout = run("--help").output.partition("Commands:\n")[2].split("Commands that need a checkout:\n")
+    assert {"runs", "sample", "train"} <= {line.split()[0] for line in anywhere.splitlines() if line}
+    assert [line.split()[0] for line in checkout.splitlines()] == REPORT
+
+
+@pytest.mark.parametrize("command", REPORT)
+def test_an_installed_package_refuses_the_commands_that_need_a_checkout_in_one_line(command, monkeypatch):
+    monkeypatch.setattr(config, "checkout", lambda: None)
+    assert is_plain(
+        run(command), "expected to run from a checkout of genmodels, with its notebooks/ and report/ folders"
+    )
+
+
 def test_runs_are_listed_with_their_state():
     lines = run("runs").output.splitlines()
     assert [line.split()[0] for line in lines] == list(RUNS)

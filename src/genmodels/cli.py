@@ -42,6 +42,15 @@ JOBS = click.option("--jobs", type=click.IntRange(1), default=2, help="Tasks at 
 class PlainErrors(click.Group):
     """A group whose errors take one line if they say what to mend. Other errors keep their trace."""
 
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands that work anywhere, then those that need a checkout."""
+        longest = max(map(len, self.commands))
+        for title, in_checkout in (("Commands", False), ("Commands that need a checkout", True)):
+            found = {name: of for name, of in self.commands.items() if isinstance(of, InCheckout) == in_checkout}
+            texts = {name: of.get_short_help_str(formatter.width - longest - 6) for name, of in sorted(found.items())}
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(longest), text) for name, text in texts.items()])
+
     def invoke(self, context: click.Context) -> Any:
         """Run a command; stop it and its workers on SIGTERM."""
         before = signal.signal(signal.SIGTERM, _stop)
@@ -54,6 +63,15 @@ class PlainErrors(click.Group):
             raise plain from error
         finally:
             signal.signal(signal.SIGTERM, before)
+
+
+class InCheckout(click.Command):
+    """A command that needs the notebooks and the report of a checkout."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command; refuse it for an installed package."""
+        records.root()
+        return super().invoke(context)
 
 
 def _stop(*_):
@@ -94,7 +112,7 @@ def list_runs() -> None:
         click.echo(f"{name:10} {state:9} {run.settings()['epochs']:3} epochs  seed {run.seed}  {run.summary}")
 
 
-@main.command()
+@main.command(cls=InCheckout)
 def status() -> None:
     """Show for each run, notebook, figure, number and document whether it is fresh, and if not, why."""
     rows = _rows()
@@ -126,7 +144,7 @@ def _kind(result):
     return "figure" if result.endswith(".png") else "numbers"
 
 
-@main.command()
+@main.command(cls=InCheckout)
 def prune() -> None:
     """Remove the figures and numbers that no notebook makes."""
     leftover = notebooks.leftovers()
@@ -134,7 +152,7 @@ def prune() -> None:
     click.echo("\n".join(f"Removed {name}" for name in leftover) or "Nothing is left over.")
 
 
-@main.command()
+@main.command(cls=InCheckout)
 @click.argument("names", metavar="[NOTEBOOK]...", nargs=-1)
 def strip(names: tuple[str, ...]) -> None:
     """Bring the named notebooks, or all, back to their stored form, without running them.
@@ -146,7 +164,7 @@ def strip(names: tuple[str, ...]) -> None:
             click.echo(f"Stripped {_shown(notebooks.path(name))}")
 
 
-@main.command()
+@main.command(cls=InCheckout)
 @click.argument("pdf", required=False, type=click.Path(dir_okay=False))
 def verify(pdf: str | None) -> None:
     """Check that a PDF, by default the report's, holds the figures, numbers and claims of this checkout.
@@ -168,7 +186,7 @@ def verify(pdf: str | None) -> None:
     raise SystemExit(bool(found))
 
 
-@main.command()
+@main.command(cls=InCheckout)
 @click.option("--against", default="HEAD", help="Committed revision to compare with.")
 @click.option("--all", "everything", is_flag=True, help="Name every number, not only the first of each notebook.")
 def diff(against: str, everything: bool) -> None:
@@ -213,7 +231,7 @@ def train(names: tuple[str, ...], jobs: int) -> None:
     parallel.train_all(names or RUNS, jobs=jobs)
 
 
-@main.command()
+@main.command(cls=InCheckout)
 @JOBS
 @DEVICE
 def figures(jobs: int) -> None:
@@ -221,7 +239,7 @@ def figures(jobs: int) -> None:
     _refresh_figures(jobs)
 
 
-@main.command("report")
+@main.command("report", cls=InCheckout)
 @JOBS
 @DEVICE
 def build_report(jobs: int) -> None:
@@ -264,7 +282,7 @@ def what_is_stale() -> list[str]:
     return said
 
 
-@main.command("release-check")
+@main.command("release-check", cls=InCheckout)
 def release_check() -> None:
     """Check that everything is fresh: runs, notebooks, study, benchmark, documents.
 
@@ -277,7 +295,7 @@ def release_check() -> None:
     raise SystemExit(bool(stale))
 
 
-@main.command("notebooks")
+@main.command("notebooks", cls=InCheckout)
 @JOBS
 @DEVICE
 def run_notebooks(jobs: int) -> None:
@@ -289,7 +307,7 @@ def run_notebooks(jobs: int) -> None:
         notebooks.store_checked_outputs(name)
 
 
-@main.command("study")
+@main.command("study", cls=InCheckout)
 @JOBS
 @DEVICE
 def make_study(jobs: int) -> None:
@@ -342,7 +360,7 @@ def sample(run: str, output: str, count: int, label: int | None, position: tuple
     figure = plot_mosaic(padded.reshape(rows, width, *images.shape[1:]))
     with files.replacing(output) as temporary:
         temporary.write_bytes(results.picture(figure))
-    click.echo(f"Wrote {output}")
+    click.echo(f"Wrote {output}", err=True)  # the output may be /dev/stdout
 
 
 def _conditions(run, asked):
