@@ -73,6 +73,7 @@ def use_device(chosen: str) -> None:
         os.environ.update(_NO_GPU)
     else:  # a process takes the whole memory of a GPU otherwise, and several processes train side by side
         os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    if chosen == "gpu":
         gpus()
 
 

@@ -71,6 +71,16 @@ def test_a_run_trains_on_the_cpu_in_a_process_of_its_own_where_a_gpu_is_seen(gpu
     assert (tmp_path / "devices").read_text() == "cpu -1" and "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
+def test_a_process_of_its_own_hides_gpus_that_its_environment_does_not(gpu, monkeypatch):
+    import tensorflow as tf
+
+    done = []
+    monkeypatch.setattr(tf.config, "set_visible_devices", lambda *hidden: done.append(hidden))
+    monkeypatch.setattr(store, "trained", lambda *_, **__: done.append("trained"))
+    store._in_child(RUN, experiments.BUILDERS["vae"])
+    assert done == [([], "GPU"), "trained"]
+
+
 def test_loading_a_run_changes_nothing_where_a_gpu_is_seen(smoke, request, monkeypatch):
     first = store.trained(RUN)
     request.getfixturevalue("gpu")

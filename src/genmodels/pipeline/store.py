@@ -234,6 +234,10 @@ def _train_in_child(run, home):
 
 
 def _in_child(run, build):
+    if _must_hide_gpus():  # of another maker, whom CUDA_VISIBLE_DEVICES tells nothing
+        import tensorflow as tf
+
+        tf.config.set_visible_devices([], "GPU")
     BUILDERS[run.builder] = build
     trained(run, position=processes.line())
 
