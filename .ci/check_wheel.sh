@@ -5,15 +5,15 @@ cd "$(dirname "$0")/.."
 python=$PWD/.venv/bin/python
 away=$(mktemp -d)
 trap 'rm -rf "$away"' EXIT
-unset PYTHONPATH # make's leads to the checkout
 export GENMODELS_CACHE=$away/cache GENMODELS_BUDGET=smoke TF_CPP_MIN_LOG_LEVEL=3
 
 "$python" -m pip wheel --quiet --no-index --no-deps --no-build-isolation --wheel-dir "$away" .
 "$python" -m venv --without-pip "$away/environment"
 installed=$away/environment/bin/python
 "$python" -m pip --python "$installed" install --quiet --no-index --no-deps "$away"/genmodels-*.whl
-folder="import sysconfig; print(sysconfig.get_path('purelib'))"
-"$python" -c "$folder" > "$("$installed" -c "$folder")/libraries.pth"
+# The libraries alone: files such as genmodels.pth, which lead to the checkout, do not count in PYTHONPATH.
+PYTHONPATH=$("$python" -c "import sysconfig; print(sysconfig.get_path('purelib'))")
+export PYTHONPATH
 
 cd "$away"
 genmodels() { "$away/environment/bin/genmodels" "$@"; }

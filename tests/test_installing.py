@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from pathlib import Path
 
 import pytest
 
@@ -55,7 +54,7 @@ def test_the_environment_is_made_from_the_lock_alone():
 
 @pytest.fixture
 def copy(tmp_path):
-    """A checkout in a folder with a space and Polish letters, with an environment of its own that has our libraries."""
+    """A checkout in a folder with a space and Polish letters, with an environment of its own without libraries."""
     root = tmp_path / "kopia źródeł"
     root.mkdir()
     for name in ("Makefile", "pyproject.toml"):
@@ -63,8 +62,6 @@ def copy(tmp_path):
     shutil.copytree(ROOT / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__"))
     (root / "notebooks").mkdir()
     run(sys.executable, "-m", "venv", "--without-pip", str(root / ".venv"))
-    site = run(str(root / ".venv" / "bin" / "python"), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))")
-    Path(site.strip(), "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
     run("make", '--eval=probe: ; $(PY) -c "$(FIND_SOURCE)"', "probe", cwd=root, LC_ALL="C")
     return root
 
@@ -77,7 +74,8 @@ WHERE = ("-c", "import genmodels; print(ascii(genmodels.__file__))")
 def test_the_environment_of_a_copy_finds_its_own_source_in_the_c_locale_also_once_it_was_renamed(copy, name):
     root = copy.rename(copy.with_name(name))
     python = str(root / ".venv" / "bin" / "python")
-    where = run(python, *WHERE, cwd=root.parent, LC_ALL="C")
+    environment = {"LC_ALL": "C", "PYTHONPATH": sysconfig.get_path("purelib")}  # for the libraries
+    where = run(python, *WHERE, cwd=root.parent, **environment)
     assert where.strip() == ascii(str(root / "src" / "genmodels" / "__init__.py"))
-    said = run(python, "-m", "genmodels", "--help", cwd=root, LC_ALL="C")
+    said = run(python, "-m", "genmodels", "--help", cwd=root, **environment)
     assert said.startswith("Usage: ")
