@@ -10,14 +10,22 @@ export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 export MALLOC_TOP_PAD_ ?= 67108864
 # Each thread would keep such memory of its own: 100 MiB of a worker after its third run.
 export MALLOC_ARENA_MAX ?= 2
-# A copied or renamed checkout keeps an environment that points at the old folder; its own source comes first.
+# The caller's PYTHONPATH, Keras backend and pip settings are for other projects. A pip that installs for the user fails
+# in a virtual environment.
 export PYTHONPATH := $(CURDIR)/src
+export KERAS_BACKEND := tensorflow
+export PIP_USER := 0
 ifeq ($(OS),Windows_NT)
   PY := .venv/Scripts/python.exe
 else
   PY := .venv/bin/python
 endif
 SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+# Programs that make does not start, such as an editor's kernel, find src/ through this file. Its path is relative, so a
+# renamed or copied checkout finds its own source. It is ASCII, because Python 3.11 and 3.12 read this file in the
+# locale's encoding and end at a Polish letter where LC_ALL=C.
+FIND_SOURCE := import os, sysconfig; site = sysconfig.get_path('purelib'); \
+  print(os.path.relpath('src', site), file=open(os.path.join(site, 'genmodels.pth'), 'w'))
 SMOKE := GENMODELS_BUDGET=smoke
 
 .DEFAULT_GOAL := help
@@ -87,5 +95,5 @@ clean: ## remove the environment, trained models, drafts and documents; figures 
 	@# --no-deps: the lock has them all but rfc3987-syntax and its lark, with which jsonschema would check addresses that
 	@# no notebook has, and which make every process that reads a notebook wait for seconds.
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements.lock
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(PY) -c "$(FIND_SOURCE)"
 	@touch $@

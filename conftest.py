@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import genmodels  # noqa: F401  its settings for TensorFlow, before a test imports it
+from genmodels.config import use_device  # makes the package's settings for TensorFlow, before a test imports it
+
+use_device("cpu")
 
 # Contents of metrics.json after other trainings than the committed ones, {which: numbers}. All were measured.
 OTHER = Path(__file__).parent / "tests" / "metrics_of_other_trainings.json"
@@ -71,6 +73,25 @@ def one_thread():
 def own_cache(tmp_path, monkeypatch):
     """Give each test a cache of its own, so that no test sees or spoils the cache of the checkout."""
     monkeypatch.setenv("GENMODELS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def no_device(monkeypatch):
+    """No device chosen, as in a user's process. Variables that a test sets are unset after it."""
+    for name in ("GENMODELS_DEVICE", "CUDA_VISIBLE_DEVICES", "TF_FORCE_GPU_ALLOW_GROWTH"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def gpu(no_device, monkeypatch):
+    """TensorFlow as if it saw one GPU. It is a failure to hide it from this process."""
+    import tensorflow as tf
+
+    one = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind=None: [one])
+    monkeypatch.setattr(tf.config, "set_visible_devices", lambda *_: pytest.fail("hid a device"))
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda _: {"device_name": "NVIDIA H200"})
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from conftest import replace_in
-from genmodels import cli
+from genmodels import cli, config
 from genmodels.datasets import load_mnist
 from genmodels.experiments import BUILDERS, RUNS
 from genmodels.pipeline import document, files, notebooks, parallel, records, results, store, study, verify
@@ -55,6 +55,46 @@ def test_help_names_every_command():
     commands = "train", "sample", "report", "figures", "runs", "notebooks", "study", "status", "verify", "diff"
     commands += "strip", "prune"
     assert all(f"  {name} " in result.output for name in commands)
+
+
+@pytest.mark.parametrize("command", ["train", "sample", "figures", "report", "notebooks", "study"])
+def test_commands_that_train_or_draw_take_a_device_and_compute_on_the_cpu_by_default(command):
+    said = " ".join(run(command, "--help").output.split())
+    assert "--device [auto|cpu|gpu]" in said and "[env var: GENMODELS_DEVICE; default: cpu]" in said
+
+
+def test_a_device_is_chosen_before_the_command_runs(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(config, "use_device", chosen.append)
+    monkeypatch.setattr(parallel, "train_all", lambda *_, **__: chosen.append("trained"))
+    run("train", "ae", "--device", "gpu")
+    run("train", "ae")
+    monkeypatch.setenv("GENMODELS_DEVICE", "auto")
+    run("train", "ae")
+    assert chosen == ["gpu", "trained", "cpu", "trained", "auto", "trained"]
+
+
+def test_a_gpu_that_is_not_there_is_one_line(no_device, monkeypatch):
+    monkeypatch.setattr(config, "visible_gpus", list)
+    monkeypatch.setattr(parallel, "train_all", lambda *_, **__: pytest.fail("trained"))
+    assert is_plain(run("train", "ae", "--device", "gpu"), "expected a GPU that TensorFlow sees, found none; install")
+
+
+REPORT = "diff figures notebooks prune release-check report status strip study verify".split()
+
+
+def test_help_tells_which_commands_need_a_checkout():
+    anywhere, checkout = run("--help").output.partition("Commands:\n")[2].split("Commands that need a checkout:\n")
+    assert {"runs", "sample", "train"} <= {line.split()[0] for line in anywhere.splitlines() if line}
+    assert [line.split()[0] for line in checkout.splitlines()] == REPORT
+
+
+@pytest.mark.parametrize("command", REPORT)
+def test_an_installed_package_refuses_the_commands_that_need_a_checkout_in_one_line(command, monkeypatch):
+    monkeypatch.setattr(config, "checkout", lambda: None)
+    assert is_plain(
+        run(command), "expected to run from a checkout of genmodels, with its notebooks/ and report/ folders"
+    )
 
 
 def test_runs_are_listed_with_their_state():

@@ -55,23 +55,59 @@ compute()
 print(len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 0)
 """
 NO_VARIABLES = {"TF_NUM_INTRAOP_THREADS": None, "TF_NUM_INTEROP_THREADS": None}
-ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
 
 def test_tensorflow_obeys_unless_it_was_used_with_several_threads_and_environment_variables_do_the_same():
     fresh, threads = python(USE, **NO_VARIABLES).split()
     assert fresh == "True"
     assert python(USE, USED="1", **NO_VARIABLES).split()[0] == "False"
-    assert python(USE, USED="1", **ONE_THREAD).split() == ["True", threads]
-    assert python(USE, USED="1", **{**ONE_THREAD, "TF_NUM_INTRAOP_THREADS": "2"}).split()[0] == "False"
+    assert python(USE, USED="1", **config.ONE_THREAD).split() == ["True", threads]
+    assert python(USE, USED="1", **{**config.ONE_THREAD, "TF_NUM_INTRAOP_THREADS": "2"}).split()[0] == "False"
 
 
-@pytest.mark.parametrize(("chosen", "devices"), [(None, "-1"), ("0", "0"), ("", "")])
-def test_new_processes_see_no_gpu_unless_the_user_chose_one(monkeypatch, chosen, devices):
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    if chosen is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
-    assert config.one_thread_environment() == {**ONE_THREAD, "CUDA_VISIBLE_DEVICES": devices}
+@pytest.mark.parametrize(
+    ("chosen", "device"), [(None, "CPU"), ("cpu", "CPU"), ("auto", "NVIDIA H200"), ("gpu", "NVIDIA H200")]
+)
+def test_a_gpu_is_part_of_the_machine_where_it_was_chosen(gpu, monkeypatch, chosen, device):
+    if chosen:
+        monkeypatch.setenv("GENMODELS_DEVICE", chosen)
+    assert config.numerics()["device"] == device
+    assert config.machine()["processor"].endswith("; NVIDIA H200") == (device != "CPU")
+
+
+def test_auto_is_the_cpu_where_tensorflow_sees_no_gpu(no_device):
+    config.use_device("auto")
+    assert config.numerics()["device"] == "CPU" and "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+def test_a_gpu_that_is_not_there_is_refused_in_one_line_with_the_remedy(no_device):
+    with pytest.raises(config.DeviceError) as stopped:
+        config.use_device("gpu")
+    said = str(stopped.value)
+    assert said.startswith("device gpu: expected a GPU that TensorFlow sees, found none; install") and "\n" not in said
+    with pytest.raises(config.DeviceError, match="found none"):
+        config.numerics()
+
+
+def test_an_unknown_device_is_an_error(monkeypatch):
+    monkeypatch.setenv("GENMODELS_DEVICE", "tpu")
+    with pytest.raises(config.DeviceError, match="GENMODELS_DEVICE must be 'auto', 'cpu' or 'gpu', got 'tpu'"):
+        config.device()
+
+
+@pytest.mark.parametrize(("chosen", "hidden"), [("cpu", {"CUDA_VISIBLE_DEVICES": "-1"}), ("auto", {}), ("gpu", {})])
+def test_workers_see_no_gpu_where_the_cpu_was_chosen(gpu, chosen, hidden):
+    config.use_device(chosen)
+    assert config.worker_environment() == {**config.ONE_THREAD, **hidden}
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") == hidden.get("CUDA_VISIBLE_DEVICES")
+    assert os.environ.get("TF_FORCE_GPU_ALLOW_GROWTH") == (None if hidden else "true")
+
+
+def test_nothing_that_a_training_asks_of_tensorflow_hides_a_gpu(gpu):
+    from genmodels import training
+
+    training.prepare(0)
+    assert config.use_one_thread() and "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
 def test_numerics_is_plain_known_at_once_and_without_tensorflow():
@@ -115,7 +151,7 @@ def system(tmp_path, monkeypatch):
             (tmp_path / path.lstrip("/")).write_text(text)
         monkeypatch.setattr(config, "Path", lambda path: tmp_path / str(path).lstrip("/"))
 
-    cached = (config._processor, config._instructions, config._gpu_names)
+    cached = (config._processor, config._instructions)
     for function in cached:
         function.cache_clear()
     yield write
@@ -141,17 +177,6 @@ def test_numerics_tells_machines_apart_whose_system_hides_instructions(system):
     assert few["processor"] == many["processor"] == "Intel(R) Xeon(R) (6/85/7)"
     assert few["instructions"] == "avx avx2 fma"
     assert many["instructions"] == "amx_int8 avx avx2 avx512_vnni avx512f fma"
-
-
-@pytest.mark.parametrize(
-    ("chosen", "device"), [(None, "NVIDIA H200"), ("0", "NVIDIA H200"), ("-1", "CPU"), ("", "CPU")]
-)
-def test_numerics_names_the_gpu_unless_it_is_hidden(system, monkeypatch, chosen, device):
-    system({"/proc/driver/nvidia/gpus/0000:01:00.0/information": "Model: \t\t NVIDIA H200\nIRQ:   5\n"})
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    if chosen is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
-    assert config.numerics()["device"] == device
 
 
 def next_descriptor():

@@ -4,12 +4,20 @@ Importing the package is cheap: names are resolved on first use, so TensorFlow i
 """
 
 import os
+import sys
 from importlib import import_module
 from importlib.util import find_spec
 
 from genmodels.config import quiet_start
 
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # whatever ~/.keras/keras.json says
+__version__ = "0.1.0"
+
+if "keras" in sys.modules and (backend := sys.modules["keras"].config.backend()) != "tensorflow":
+    raise ImportError(
+        f"genmodels: expected Keras with TensorFlow, but it already runs here with {backend}; import genmodels first, "
+        "or set KERAS_BACKEND=tensorflow"
+    )
+os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever ~/.keras/keras.json and the caller's environment say
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its notes on devices tell the reader of a notebook nothing
 # TensorFlow turns its fast kernels for convolutions on by itself only where the processor has AVX-512 VNNI.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

@@ -4,13 +4,14 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 import click
 
-from genmodels import config, datasets
+from genmodels import __version__, config, datasets
 from genmodels.experiments import BUILDERS, RUNS
 from genmodels.pipeline import document, files, fingerprint, notebooks, parallel, records, results, store, study
 from genmodels.pipeline.records import ReportError
@@ -18,11 +19,37 @@ from genmodels.pipeline.records import ReportError
 # For the worker processes, one for each core: more NumPy threads than cores would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 MANY = 8  # figures, and numbers, that `diff` shows of each notebook
+
+
+def device_option(default: str) -> Callable:
+    """Return the option --device, which acts before the command; `default` is one of `config.DEVICES`."""
+    return click.option(
+        "--device",
+        type=click.Choice(config.DEVICES),
+        default=default,
+        envvar="GENMODELS_DEVICE",
+        show_envvar=True,
+        expose_value=False,
+        callback=lambda context, parameter, chosen: context.resilient_parsing or config.use_device(chosen),
+        help="Processor to compute on; auto is a GPU if TensorFlow sees one.",
+    )
+
+
+DEVICE = device_option("cpu")  # for the report, whose results repeat bit for bit
 JOBS = click.option("--jobs", type=click.IntRange(1), default=2, help="Tasks at once; each takes one core and 1 GB.")
 
 
 class PlainErrors(click.Group):
     """A group whose errors take one line if they say what to mend. Other errors keep their trace."""
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands that work anywhere, then those that need a checkout."""
+        longest = max(map(len, self.commands))
+        for title, in_checkout in (("Commands", False), ("Commands that need a checkout", True)):
+            found = {name: of for name, of in self.commands.items() if isinstance(of, InCheckout) == in_checkout}
+            texts = {name: of.get_short_help_str(formatter.width - longest - 6) for name, of in sorted(found.items())}
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(longest), text) for name, text in texts.items()])
 
     def invoke(self, context: click.Context) -> Any:
         """Run a command; stop it and its workers on SIGTERM."""
@@ -38,6 +65,15 @@ class PlainErrors(click.Group):
             signal.signal(signal.SIGTERM, before)
 
 
+class InCheckout(click.Command):
+    """A command that needs the notebooks and the report of a checkout."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command; refuse it for an installed package."""
+        records.root()
+        return super().invoke(context)
+
+
 def _stop(*_):
     """Stop the workers too. SIGTERM reaches only this process, but Ctrl-C in a terminal reaches all."""
     children = multiprocessing.active_children()
@@ -51,7 +87,7 @@ def _stop(*_):
 
 
 @click.group(cls=PlainErrors, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.version_option(package_name="genmodels")
+@click.version_option(__version__, prog_name="genmodels")
 def main() -> None:
     """Classic generative models on MNIST, and the report written from them.
 
@@ -76,7 +112,7 @@ def list_runs() -> None:
         click.echo(f"{name:10} {state:9} {run.settings()['epochs']:3} epochs  seed {run.seed}  {run.summary}")
 
 
-@main.command()
+@main.command(cls=InCheckout)
 def status() -> None:
     """Show for each run, notebook, figure, number and document whether it is fresh, and if not, why."""
     rows = _rows()
@@ -108,7 +144,7 @@ def _kind(result):
     return "figure" if result.endswith(".png") else "numbers"
 
 
-@main.command()
+@main.command(cls=InCheckout)
 def prune() -> None:
     """Remove the figures and numbers that no notebook makes."""
     leftover = notebooks.leftovers()
@@ -116,7 +152,7 @@ def prune() -> None:
     click.echo("\n".join(f"Removed {name}" for name in leftover) or "Nothing is left over.")
 
 
-@main.command()
+@main.command(cls=InCheckout)
 @click.argument("names", metavar="[NOTEBOOK]...", nargs=-1)
 def strip(names: tuple[str, ...]) -> None:
     """Bring the named notebooks, or all, back to their stored form, without running them.
@@ -128,7 +164,7 @@ def strip(names: tuple[str, ...]) -> None:
             click.echo(f"Stripped {_shown(notebooks.path(name))}")
 
 
-@main.command()
+@main.command(cls=InCheckout)
 @click.argument("pdf", required=False, type=click.Path(dir_okay=False))
 def verify(pdf: str | None) -> None:
     """Check that a PDF, by default the report's, holds the figures, numbers and claims of this checkout.
@@ -150,7 +186,7 @@ def verify(pdf: str | None) -> None:
     raise SystemExit(bool(found))
 
 
-@main.command()
+@main.command(cls=InCheckout)
 @click.option("--against", default="HEAD", help="Committed revision to compare with.")
 @click.option("--all", "everything", is_flag=True, help="Name every number, not only the first of each notebook.")
 def diff(against: str, everything: bool) -> None:
@@ -189,20 +225,23 @@ def diff(against: str, everything: bool) -> None:
 @main.command()
 @click.argument("names", metavar="[RUN]...", nargs=-1, type=click.Choice(list(RUNS)))
 @JOBS
+@DEVICE
 def train(names: tuple[str, ...], jobs: int) -> None:
     """Train the named runs, or all, unless the cache has them."""
     parallel.train_all(names or RUNS, jobs=jobs)
 
 
-@main.command()
+@main.command(cls=InCheckout)
 @JOBS
+@DEVICE
 def figures(jobs: int) -> None:
     """Train what is missing and run the notebooks whose figures are out of date."""
     _refresh_figures(jobs)
 
 
-@main.command("report")
+@main.command("report", cls=InCheckout)
 @JOBS
+@DEVICE
 def build_report(jobs: int) -> None:
     """Train what is missing, run the notebooks that need it, and build the PDF and the HTML."""
     _refresh_figures(jobs)
@@ -243,7 +282,7 @@ def what_is_stale() -> list[str]:
     return said
 
 
-@main.command("release-check")
+@main.command("release-check", cls=InCheckout)
 def release_check() -> None:
     """Check that everything is fresh: runs, notebooks, study, benchmark, documents.
 
@@ -256,8 +295,9 @@ def release_check() -> None:
     raise SystemExit(bool(stale))
 
 
-@main.command("notebooks")
+@main.command("notebooks", cls=InCheckout)
 @JOBS
+@DEVICE
 def run_notebooks(jobs: int) -> None:
     """Run all notebooks, and store in them the outputs that nbval compares."""
     if config.quick_mode():
@@ -267,8 +307,9 @@ def run_notebooks(jobs: int) -> None:
         notebooks.store_checked_outputs(name)
 
 
-@main.command("study")
+@main.command("study", cls=InCheckout)
 @JOBS
+@DEVICE
 def make_study(jobs: int) -> None:
     """Train and score every run, and every ablation, with several seeds. Fresh scores stay.
 
@@ -304,6 +345,7 @@ def _shown(path):
 @click.option("--label", type=click.IntRange(0, 9), help="Digit, for a conditional model.")
 @click.option("--position", type=click.IntRange(0, 2), nargs=2, help="pos_x and pos_y, for a conditional VAE.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of the noise.")
+@DEVICE
 def sample(run: str, output: str, count: int, label: int | None, position: tuple[int, int] | None, seed: int) -> None:
     """Draw images with the trained model of a run, as one PNG."""
     import numpy as np
@@ -318,7 +360,7 @@ def sample(run: str, output: str, count: int, label: int | None, position: tuple
     figure = plot_mosaic(padded.reshape(rows, width, *images.shape[1:]))
     with files.replacing(output) as temporary:
         temporary.write_bytes(results.picture(figure))
-    click.echo(f"Wrote {output}")
+    click.echo(f"Wrote {output}", err=True)  # the output may be /dev/stdout
 
 
 def _conditions(run, asked):

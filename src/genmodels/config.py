@@ -1,4 +1,4 @@
-"""The place that the package runs in: quick mode, checkout, cache folder, threads, memory, machine."""
+"""The place that the package runs in: quick mode, checkout, cache folder, devices, threads, memory, machine."""
 
 import os
 import platform
@@ -38,16 +38,84 @@ def cache_folder() -> Path:
     return root / ".cache" / "genmodels" if root else Path(platformdirs.user_cache_dir("genmodels"))
 
 
-def use_one_thread() -> bool:
-    """Keep TensorFlow to one thread of the CPU, and return whether it obeys.
+DEVICES = ("auto", "cpu", "gpu")  # auto: a GPU if TensorFlow sees one, otherwise the CPU
 
-    It does not once it has run with more threads or with a GPU. One thread, because sums over several threads depend on
-    the number of cores, and independent runs side by side use the cores better.
+
+class DeviceError(ValueError):
+    """The chosen device is unknown or missing. The message says what to choose."""
+
+
+def device() -> str:
+    """Return the device that GENMODELS_DEVICE chooses, one of DEVICES; by default "cpu", where results repeat.
+
+    Raises:
+        DeviceError: GENMODELS_DEVICE has another value.
+    """
+    chosen = os.environ.get("GENMODELS_DEVICE") or "cpu"
+    if chosen not in DEVICES:
+        raise DeviceError(f"GENMODELS_DEVICE must be 'auto', 'cpu' or 'gpu', got {chosen!r}")
+    return chosen
+
+
+def use_device(chosen: str) -> None:
+    """Choose the device of this process and of the processes that it starts.
+
+    A command calls this before TensorFlow starts. A library must not, because "cpu" hides the GPUs from TensorFlow.
+
+    Args:
+        chosen: One of DEVICES.
+
+    Raises:
+        DeviceError: "gpu" is chosen, but TensorFlow sees none.
+    """
+    os.environ["GENMODELS_DEVICE"] = chosen
+    if chosen == "cpu":
+        os.environ.update(_NO_GPU)
+    else:  # a process takes the whole memory of a GPU otherwise, and several processes train side by side
+        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    if chosen == "gpu":
+        gpus()
+
+
+_NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1"}
+
+
+def visible_gpus() -> list:
+    """Return the GPUs that TensorFlow sees in this process, as tf.config.PhysicalDevice."""
+    with quiet_start():
+        import tensorflow as tf
+
+        return tf.config.get_visible_devices("GPU")
+
+
+def gpus() -> list[str]:
+    """Return the names of the GPUs that the chosen device takes; none for "cpu", which does not import TensorFlow.
+
+    Raises:
+        DeviceError: "gpu" is chosen, but TensorFlow sees none.
+    """
+    if (chosen := device()) == "cpu":
+        return []
+    if not (found := visible_gpus()) and chosen == "gpu":
+        raise DeviceError(
+            "device gpu: expected a GPU that TensorFlow sees, found none; install its driver and tensorflow[and-cuda], "
+            "or choose auto or cpu (--device or GENMODELS_DEVICE)"
+        )
+    import tensorflow as tf
+
+    details = map(tf.config.experimental.get_device_details, found)
+    return sorted(about.get("device_name", gpu.name) for gpu, about in zip(found, details))
+
+
+def use_one_thread() -> bool:
+    """Keep TensorFlow to one thread, and return whether it obeys.
+
+    It does not once it has run with more threads. One thread, because sums over several threads depend on the number of
+    cores, and independent runs side by side use the cores better.
     """
     import tensorflow as tf
 
     try:
-        tf.config.set_visible_devices([], "GPU")
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
     except RuntimeError:  # TensorFlow is already in use
@@ -56,17 +124,16 @@ def use_one_thread() -> bool:
             "TF_NUM_INTEROP_THREADS": tf.config.threading.get_inter_op_parallelism_threads(),
         }
         threads = {str(count or os.environ.get(name)) for name, count in set_here.items()}  # 0: not set here
-        return threads == {"1"} and not tf.config.get_visible_devices("GPU")
+        return threads == {"1"}
     return True
 
 
-def one_thread_environment() -> dict[str, str]:
-    """Return environment variables that keep the TensorFlow of a new process to one thread of the CPU.
+ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}  # for the TensorFlow of a new process
 
-    CUDA_VISIBLE_DEVICES stays as the user set it.
-    """
-    threads = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-    return {**threads, "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "-1")}
+
+def worker_environment() -> dict[str, str]:
+    """Return environment variables for a new process that trains: one thread, and no GPU if the device is "cpu"."""
+    return {**ONE_THREAD, **(_NO_GPU if device() == "cpu" else {})}
 
 
 @contextmanager
@@ -104,6 +171,7 @@ def memory_shortage(least: int = 3 * 2**30) -> str:
 def machine() -> dict:
     """Return processor, cores, system and versions, for the reader of a time or a number.
 
+    processor: the CPU, and the GPUs that the chosen device takes.
     blas: the kind of processor that NumPy and SciPy take this one for, which decides the last digits of their sums.
     """
     import scipy.linalg  # noqa: F401 (loads the library that is asked)
@@ -111,7 +179,7 @@ def machine() -> dict:
 
     blas = {pool["architecture"] for pool in threadpoolctl.threadpool_info() if "architecture" in pool}
     return {
-        "processor": _processor(),
+        "processor": "; ".join([_processor(), *gpus()]),
         "blas": ", ".join(sorted(blas)),
         "cores": os.cpu_count(),
         "system": platform.system(),
@@ -127,7 +195,7 @@ _INSTRUCTIONS = r"\b(?:fma|f16c|avx\w*|amx_\w+|asimd\w*|sve\w*|bf16|i8mm)\b"
 def numerics() -> dict[str, str | int]:
     """Return what decides, beside code and data, the last digits that this machine computes.
 
-    Takes no time and does not import TensorFlow. BLAS is not in it: no weight depends on it.
+    Takes no time and, for the device "cpu", does not import TensorFlow. BLAS is not in it: no weight depends on it.
 
     Returns:
         processor: Its name and its numbers.
@@ -135,7 +203,10 @@ def numerics() -> dict[str, str | int]:
         limit: ONEDNN_MAX_CPU_ISA, which forbids some of them; empty if it is not set.
         onednn: "1" where TensorFlow uses oneDNN, "0" where TF_ENABLE_ONEDNN_OPTS forbids it.
         threads: Number of threads in a training.
-        device: "CPU", or the names of the GPUs that TensorFlow may see. A training uses none of them.
+        device: "CPU", or the names of the GPUs that the chosen device takes.
+
+    Raises:
+        DeviceError: The device "gpu" is chosen, but TensorFlow sees none.
     """
     limits = (os.environ.get(name, "") for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"))
     onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1").strip().lower()
@@ -145,7 +216,7 @@ def numerics() -> dict[str, str | int]:
         "limit": next(filter(None, limits), "").upper(),
         "onednn": "0" if onednn in ("0", "false") else "1",
         "threads": 1,
-        "device": _gpus() or "CPU",
+        "device": ", ".join(gpus()) or "CPU",
     }
 
 
@@ -162,19 +233,6 @@ def _instructions():
     """Return the vector instructions of the first core, sorted; where the system does not tell, its architecture."""
     flags = re.search(r"^(?:flags|Features)\s*:(.+)$", _cpuinfo(), re.MULTILINE)
     return " ".join(sorted(set(re.findall(_INSTRUCTIONS, flags[1])))) if flags else platform.machine()
-
-
-def _gpus():
-    """Return the names of the GPUs of NVIDIA's driver, unless CUDA_VISIBLE_DEVICES hides all."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
-        return ""
-    return ", ".join(_gpu_names())
-
-
-@cache
-def _gpu_names():
-    texts = (path.read_text(encoding="utf-8") for path in Path("/proc/driver/nvidia/gpus").glob("*/information"))
-    return sorted({found[1].strip() for text in texts if (found := re.search(r"^Model:(.+)$", text, re.MULTILINE))})
 
 
 @cache

@@ -333,6 +333,11 @@ def test_building_opens_no_socket(built, tmp_path):
     assert done.returncode == 0 and "generative_models.pdf" in done.stdout, done.stderr
 
 
+def test_the_c_locale_opens_the_sources_in_a_folder_with_polish_letters(source, monkeypatch):
+    monkeypatch.setenv("LC_ALL", "C")
+    assert "Zażółć." in source("Zażółć.")
+
+
 def test_what_a_killed_build_left_in_the_sources_is_cleaned_up(source):
     dead = records.root() / "report" / ".new-report.typ"
     dead.write_text("#killed")

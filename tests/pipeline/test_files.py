@@ -1,4 +1,5 @@
 import io
+import os
 import re
 import subprocess
 import sys
@@ -100,6 +101,58 @@ def test_sections_that_several_threads_put_into_a_file_all_stay(folder):
     for thread in threads:
         thread.join()
     assert files.read_json(path) == {section: {"x": 1} for section in many}
+
+
+def test_a_symbolic_link_stays_and_its_target_is_written(folder):
+    (folder / "real").mkdir()
+    (folder / "real" / "a.json").write_text("old")
+    (folder / "link.json").symlink_to(folder / "real" / "a.json")
+    files.write_json(folder / "link.json", "new")
+    assert (folder / "link.json").is_symlink() and names(folder) == ["link.json", "real"]
+    assert files.read_json(folder / "real" / "a.json") == "new" and names(folder / "real") == ["a.json"]
+
+
+def test_a_link_whose_target_is_missing_creates_it(folder):
+    (folder / "link.json").symlink_to("a.json")
+    files.write_json(folder / "link.json", "new")
+    assert (folder / "link.json").is_symlink() and files.read_json(folder / "a.json") == "new"
+
+
+def test_an_existing_file_keeps_its_mode_and_a_new_one_has_that_of_the_umask(folder):
+    before = os.umask(0o027)
+    try:
+        files.write_json(folder / "a.json", "old")
+        assert (folder / "a.json").stat().st_mode & 0o777 == 0o640
+        (folder / "a.json").chmod(0o604)
+        files.write_json(folder / "a.json", "new")
+        assert (folder / "a.json").stat().st_mode & 0o777 == 0o604
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_a_fifo_receives_the_content_and_stays(folder):
+    os.mkfifo(folder / "pipe")
+    reader = subprocess.Popen(["cat", str(folder / "pipe")], stdout=subprocess.PIPE)
+    files.write_json(folder / "pipe", "new")
+    assert reader.communicate(timeout=60)[0] == b'"new"\n'
+    assert (folder / "pipe").is_fifo() and names(folder) == ["pipe"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/stdout"), reason="this system has no /dev/stdout")
+def test_standard_output_receives_the_content_be_it_a_pipe_or_a_file(folder):
+    code = "from genmodels.pipeline import files; files.write_json('/dev/stdout', 'new')"
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
+    assert done.stdout == b'"new"\n'
+    (folder / "all.json").write_text("before\n")
+    with (folder / "all.json").open("a") as output:  # as `>> all.json` in a shell
+        subprocess.run([sys.executable, "-c", code], stdout=output, check=True)
+    assert (folder / "all.json").read_text() == 'before\n"new"\n' and names(folder) == ["all.json"]
+
+
+def test_a_device_is_written_to(folder):
+    files.write_json(os.devnull, "new")
+    assert not os.path.isfile(os.devnull)
 
 
 def test_who_waits_for_another_process_says_so(capsys):

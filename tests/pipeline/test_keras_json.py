@@ -97,7 +97,7 @@ def test_training_loading_and_use_do_not_depend_on_keras_json(usual, tmp_path, s
     (tmp_path / "keras.json").write_text(json.dumps({**DEFAULTS, **settings}))
     here = os.pathsep.join([os.path.dirname(__file__), *sys.path])
     mine = {
-        **config.one_thread_environment(),
+        **config.worker_environment(),
         "KERAS_HOME": str(tmp_path),
         "GENMODELS_BUDGET": "smoke",
         "GENMODELS_CACHE": str(cache),
@@ -110,6 +110,33 @@ def test_training_loading_and_use_do_not_depend_on_keras_json(usual, tmp_path, s
     assert found["loaded"] == expected
     assert found["trained"] == {name: of["weights"] for name, of in expected.items()}
     assert not (cache / "damaged").exists()
+
+
+def said(code, tmp_path, **environment):
+    """Return what Python prints for `code`, errors included, where keras.json asks for another backend."""
+    (tmp_path / "keras.json").write_text(json.dumps({**DEFAULTS, "backend": "jax"}))
+    usual = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    told = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env={**usual, "KERAS_HOME": str(tmp_path), **environment}, **told).stdout
+
+
+@pytest.mark.parametrize("environment", [{}, {"KERAS_BACKEND": "jax"}], ids=["keras.json", "KERAS_BACKEND"])
+def test_models_run_with_tensorflow_whatever_backend_the_user_prefers(tmp_path, environment):
+    code = "import genmodels; genmodels.AE(hidden_units=(4,)); import keras; print(keras.config.backend())"
+    assert said(code, tmp_path, **environment).splitlines()[-1] == "tensorflow"
+
+
+OTHER_KERAS = """
+import sys, types
+sys.modules["keras"] = types.SimpleNamespace(config=types.SimpleNamespace(backend=lambda: "jax"))
+import genmodels
+"""
+
+
+def test_keras_that_already_runs_with_another_backend_is_refused_in_one_line(tmp_path):
+    last = said(OTHER_KERAS, tmp_path).splitlines()[-1]
+    assert last.startswith("ImportError: genmodels: expected Keras with TensorFlow, but it already runs here with jax;")
 
 
 def test_a_model_computes_in_another_type_where_it_is_told_to():

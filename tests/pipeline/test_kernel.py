@@ -13,7 +13,7 @@ def test_the_kernel_is_this_python_on_one_thread_whatever_name_is_asked_for():
     assert spec.argv[0] == sys.executable
     path = spec.env.pop("PYTHONPATH").split(os.pathsep)[0]
     assert path == str(Path(config.__file__).parents[1]) and Path(path).is_absolute()
-    assert spec.env == {**config.one_thread_environment(), "GENMODELS_LANG": "pl"}
+    assert spec.env == {**config.ONE_THREAD, "GENMODELS_LANG": "pl"}
 
 
 def test_its_process_has_these_environment_variables(tmp_path, monkeypatch):
@@ -21,16 +21,16 @@ def test_its_process_has_these_environment_variables(tmp_path, monkeypatch):
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
     sockets = {"transport": "ipc", "ip": str(tmp_path / "kernel")}
     manager = KernelManager(kernel_spec_manager=OwnKernel(), **sockets)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)  # conftest.py hides GPUs, the kernel must not
     manager.start_kernel()
     try:
         client, said = manager.client(), []
         client.start_channels()
         client.wait_for_ready(timeout=60)
         names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "CUDA_VISIBLE_DEVICES")
-        code = f"import os; print(*(os.environ[name] for name in {names}))"
+        code = f"import os; print(*(os.environ.get(name) for name in {names}))"
         client.execute_interactive(code, timeout=60, output_hook=lambda message: said.append(message["content"]))
         client.stop_channels()
     finally:
         manager.shutdown_kernel(now=True)
-    assert [content["text"] for content in said if content.get("name") == "stdout"] == ["1 1 -1\n"]
+    assert [content["text"] for content in said if content.get("name") == "stdout"] == ["1 1 None\n"]

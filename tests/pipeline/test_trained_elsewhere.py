@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,42 @@ def test_loading_a_run_sets_nothing_and_starts_nothing(smoke, monkeypatch):
     monkeypatch.setattr(config, "use_one_thread", lambda: pytest.fail("changed TensorFlow"))
     monkeypatch.setattr(processes, "run_all", lambda *_, **__: pytest.fail("started a process"))
     assert digest(store.trained(RUN).model) == digest(first.model)
+
+
+def note_devices(run, build, path):
+    Path(path).write_text(f"{config.device()} {os.environ['CUDA_VISIBLE_DEVICES']}")
+    store._in_child(run, build)
+
+
+def test_a_run_trains_on_the_cpu_in_a_process_of_its_own_where_a_gpu_is_seen(gpu, smoke, graphs, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "_in_child", partial(note_devices, path=tmp_path / "devices"))
+    assert digest(store.trained(RUN).model) == digest(store.train(RUN)[0])
+    assert (tmp_path / "devices").read_text() == "cpu -1" and "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+def test_a_process_of_its_own_hides_gpus_that_its_environment_does_not(gpu, monkeypatch):
+    import tensorflow as tf
+
+    done = []
+    monkeypatch.setattr(tf.config, "set_visible_devices", lambda *hidden: done.append(hidden))
+    monkeypatch.setattr(store, "trained", lambda *_, **__: done.append("trained"))
+    store._in_child(RUN, experiments.BUILDERS["vae"])
+    assert done == [([], "GPU"), "trained"]
+
+
+def test_loading_a_run_changes_nothing_where_a_gpu_is_seen(smoke, request, monkeypatch):
+    first = store.trained(RUN)
+    request.getfixturevalue("gpu")
+    monkeypatch.setattr(processes, "run_all", lambda *_, **__: pytest.fail("started a process"))
+    assert digest(store.trained(RUN).model) == digest(first.model) and "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+def test_a_run_trains_on_the_gpu_in_this_process_where_that_was_chosen(gpu, smoke, monkeypatch):
+    monkeypatch.setenv("GENMODELS_DEVICE", "gpu")
+    monkeypatch.setattr(processes, "run_all", lambda *_, **__: pytest.fail("started a process"))
+    assert store.trained(RUN).history["loss"] and "CUDA_VISIBLE_DEVICES" not in os.environ
+    monkeypatch.setenv("GENMODELS_DEVICE", "cpu")
+    assert not store.is_trained(RUN)  # another device makes other bits
 
 
 def test_a_run_that_diverges_in_its_own_process_is_the_same_error(several_threads):
@@ -122,6 +159,13 @@ def test_a_builder_that_cannot_be_sent_is_one_line_with_the_remedy(mine, monkeyp
     said = str(stopped.value)
     assert said.startswith("run mine: expected TensorFlow to be unused or on one thread") and "\n" not in said
     assert "restart the kernel" in said and "module file" in said
+
+
+def test_a_builder_that_cannot_be_sent_says_how_to_train_it_on_the_gpu(mine, gpu, monkeypatch):
+    run, module = mine
+    monkeypatch.setattr(module.build, "__module__", "__main__")
+    with pytest.raises(store.TrainingError, match=r"TensorFlow to see no GPU, .*; set GENMODELS_DEVICE=auto to train"):
+        store.trained(run)
 
 
 def test_a_process_that_leaves_nothing_for_this_code_is_an_error(several_threads, monkeypatch):

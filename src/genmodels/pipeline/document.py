@@ -243,7 +243,16 @@ def _stale_numbers():
 
 
 class _Impatient(subprocess.Popen):
-    """A process that is killed after PATIENCE seconds, because pypandoc has no time limit."""
+    """A process that is killed after PATIENCE seconds, because pypandoc has no time limit.
+
+    With LC_ALL=C pandoc could not open files in folders whose names are not ASCII.
+    """
+
+    def __init__(self, *arguments: Any, env: dict[str, str] | None = None, **options: Any) -> None:
+        env = dict(os.environ if env is None else env)
+        if env.get("LC_ALL") in ("C", "POSIX"):
+            env["LC_ALL"] = "C.UTF-8"
+        super().__init__(*arguments, env=env, **options)
 
     def communicate(self, *arguments: Any, **options: Any) -> tuple:
         try:

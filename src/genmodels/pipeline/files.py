@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -101,6 +102,9 @@ def differing(old: dict, new: dict, missing: Any = None) -> list[tuple]:
 def replacing(path: Path) -> Iterator[Path]:
     """Replace a file or folder at once, and only if the block ends without an error.
 
+    A symbolic link stays, and its target is replaced. An existing file keeps its mode. A FIFO, or a device such as
+    /dev/stdout, receives the new content.
+
     Args:
         path: The file or folder. Missing parents are made.
 
@@ -111,6 +115,14 @@ def replacing(path: Path) -> Iterator[Path]:
         ResourceError: The system refuses to write.
     """
     path = Path(path)
+    if _is_stream(path):
+        with system_errors(f"writing {path}"), tempfile.TemporaryDirectory() as folder:
+            yield Path(folder) / path.name
+            with path.open("ab") as stream:  # `>> file` in a shell makes /dev/stdout a file whose content must stay
+                stream.write((Path(folder) / path.name).read_bytes())
+        return
+    if path.is_symlink():
+        path = Path(os.path.realpath(path))
     begin = f".new-{path.name}-"
     with system_errors(f"writing {path}"), lock(f"{path.name}-{short(os.path.abspath(path))}"):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +130,15 @@ def replacing(path: Path) -> Iterator[Path]:
             shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=begin, dir=path.parent) as folder:
             yield Path(folder) / path.name
+            if path.is_file():
+                shutil.copymode(path, Path(folder) / path.name)
             os.replace(Path(folder) / path.name, path)
+
+
+def _is_stream(path):
+    """Return whether a path is a FIFO, a device or an open file of this process, which a new file cannot replace."""
+    of_process = re.fullmatch(r"/dev/(stdout|stderr|fd/\d+)|/proc/(self|\d+)/fd/\d+", os.path.abspath(path))
+    return bool(of_process) or (path.exists() and not path.is_file() and not path.is_dir())
 
 
 def read_json(path: Path, default: Any = None, schema: dict | None = None) -> Any:

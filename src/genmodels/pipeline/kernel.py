@@ -32,5 +32,5 @@ class OwnKernel(KernelSpecManager):
         root = config.checkout()
         source = root / "src" if root else Path(__file__).parents[2]
         path = os.pathsep.join(filter(None, [str(source), os.environ.get("PYTHONPATH")]))
-        own = {**config.one_thread_environment(), "GENMODELS_LANG": records.language(), "PYTHONPATH": path}
+        own = {**config.ONE_THREAD, "GENMODELS_LANG": records.language(), "PYTHONPATH": path}
         return KernelSpec(argv=command, resource_dir=RESOURCES, env=own, **about)

@@ -32,7 +32,10 @@ _OTHERS = ("pipeline", "experiments")
 NOT_FOLLOWED = [name for name in fingerprint.modules(fingerprint.PACKAGE) if name.startswith(_OTHERS)]
 NOT_FOLLOWED.remove("pipeline.results")
 # Errors whose message says what to mend. Others, such as a mistake in a model, keep their trace.
-PLAIN = (files.FileError, files.ResourceError, DatasetError, store.TrainingError, store.DivergedError, ReportError)
+PLAIN = (
+    *(files.FileError, files.ResourceError, DatasetError, config.DeviceError),
+    *(store.TrainingError, store.DivergedError, ReportError),
+)
 
 
 def names() -> list[str]:

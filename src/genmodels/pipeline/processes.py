@@ -70,9 +70,9 @@ def line() -> int:
 
 
 def _begin(lock, count):
-    """Keep a worker to one thread, and give it a line for its progress bars and a lock to draw them in turn."""
+    """Keep a worker to one thread and the chosen device; give it a line and a lock for its progress bars."""
     global _line
-    os.environ.update(config.one_thread_environment())
+    os.environ.update(config.worker_environment())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)

@@ -111,7 +111,10 @@ def root() -> Path:
     """
     if found := config.checkout():
         return found
-    raise ReportError("expected to run from a checkout of genmodels with its notebooks/ and report/ folders")
+    raise ReportError(
+        "expected to run from a checkout of genmodels, with its notebooks/ and report/ folders, got an installed "
+        "package; clone the repository and run this there"
+    )
 
 
 def language() -> str:

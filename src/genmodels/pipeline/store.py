@@ -150,8 +150,9 @@ def why_stale(run: Run | str) -> str:
 def trained(run: Run | str, *, latent_dim: int | None = None, position: int = 0) -> Trained:
     """Return a trained run: from the cache if settings, code and data are the same, otherwise trained now.
 
-    A training keeps TensorFlow to one thread of the CPU. If TensorFlow already runs with more threads, the run trains
-    in a process of its own. Loading a run changes no setting.
+    A training keeps TensorFlow to one thread, and to the CPU unless GENMODELS_DEVICE is "auto" or "gpu". If TensorFlow
+    already runs with more threads, or sees a GPU that the run must not use, the run trains in a process of its own.
+    Loading a run changes no setting.
 
     Args:
         run: A name in `experiments.RUNS`, or a Run of your own.
@@ -166,6 +167,7 @@ def trained(run: Run | str, *, latent_dim: int | None = None, position: int = 0)
         TrainingError: The result would be useless or has another number of latent dimensions. Or the run's code was
             edited after this process had started, or Keras cannot load the model.
         ResourceError: The system refuses memory or disk space.
+        DeviceError: GENMODELS_DEVICE is "gpu", but TensorFlow sees none, or it has an unknown value.
 
     Example:
         vae = genmodels.trained("vae_kl").model
@@ -192,22 +194,33 @@ def trained(run: Run | str, *, latent_dim: int | None = None, position: int = 0)
 
 
 def _may_train_here():
+    if _must_hide_gpus():
+        return False
     with config.quiet_start():
         return config.use_one_thread()
 
 
+def _must_hide_gpus():
+    """Return whether a training on the CPU would have to hide GPUs from the TensorFlow of this process."""
+    return config.device() == "cpu" and bool(config.visible_gpus())
+
+
 def _train_in_child(run, home):
-    """Train a run in a process of its own, because TensorFlow runs here with several threads or a GPU."""
+    """Train a run in a process of its own, because TensorFlow runs here with several threads or sees a GPU."""
     build = _builder(run)
     try:
         sent = pickle.dumps((run, build))
     except (pickle.PicklingError, AttributeError, TypeError):  # such as for a function inside a function
         sent = b"__main__"
     if b"__main__" in sent:
+        why = "TensorFlow to be unused or on one thread, but it already runs here with several"
+        remedy = "restart the kernel and train this run first"
+        if _must_hide_gpus():
+            why = "TensorFlow to see no GPU, because runs train on the CPU, but it sees one"
+            remedy = "set GENMODELS_DEVICE=auto to train this run on the GPU"
         raise TrainingError(
-            f"run {run}: expected TensorFlow to be unused or on one thread, but it already runs here with several, and "
-            f"{build.__name__}, defined in this notebook or script, cannot be sent to another process; restart the "
-            "kernel and train this run first, or move the function into a module file"
+            f"run {run}: expected {why}, and {build.__name__}, defined in this notebook or script, cannot be sent to "
+            f"another process; {remedy}, or move the function into a module file"
         )
     for _ in processes.run_all(partial(_in_child, build=build), [run], jobs=1):
         pass
@@ -221,6 +234,10 @@ def _train_in_child(run, home):
 
 
 def _in_child(run, build):
+    if _must_hide_gpus():  # of another maker, whom CUDA_VISIBLE_DEVICES tells nothing
+        import tensorflow as tf
+
+        tf.config.set_visible_devices([], "GPU")
     BUILDERS[run.builder] = build
     trained(run, position=processes.line())
 
