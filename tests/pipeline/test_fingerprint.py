@@ -50,7 +50,7 @@ def test_code_counts(package):
 
 def test_fields_of_a_dataclass_count(package):
     before = fingerprint.code("datasets:Split")
-    replace_in(package / "datasets.py", "    images: np.ndarray\n", "    images: list\n")
+    replace_in(package / "images.py", "    images: np.ndarray\n", "    images: list\n")
     assert fingerprint.code("datasets:Split") != before
 
 
