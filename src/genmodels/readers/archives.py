@@ -6,6 +6,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -137,11 +138,25 @@ def _open(path: Path) -> Mapping[str, Any]:
     if not begin.startswith(b"PK"):
         kind = "a pickle, which may run code when it is opened" if begin[:1] == b"\x80" else _shown(begin)
         raise DatasetError(f"{path}: expected an .npz or .npy file, got {kind}; write one with np.savez")
+    found = {}
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files if isinstance(file[name], np.ndarray)}
+            for name in file.files:
+                with _without_pickled(name):
+                    found[name] = file[name]
     except Exception as error:  # a damaged archive raises errors of many kinds
         raise _unreadable(path, error) from error
+    return {name: array for name, array in found.items() if isinstance(array, np.ndarray)}
+
+
+@contextmanager
+def _without_pickled(name):
+    """Leave out pickled objects that lie beside the images, such as notes."""
+    try:
+        yield
+    except ValueError as error:
+        if "pickle" not in str(error) or _role(name):
+            raise
 
 
 def _begin(path):
@@ -255,14 +270,17 @@ def read_idx(path: str | Path) -> np.ndarray:
             head = file.read(4)
             if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _TYPES or not head[3]:
                 raise DatasetError(f"{path}: expected an IDX file, got {_shown(head)}; download it again")
-            shape = tuple(int(length) for length in np.frombuffer(file.read(4 * head[3]), ">u4"))
+            lengths = file.read(4 * head[3])
+            if len(lengths) < 4 * head[3]:
+                raise EOFError("its head is cut off")
+            shape = tuple(int(length) for length in np.frombuffer(lengths, ">u4"))
             dtype, offset = np.dtype(_TYPES[head[2]]), 4 + 4 * head[3]
             expected = dtype.itemsize * int(np.prod(shape, dtype=object))
             content = file.read(expected + 1) if packed else b""
     except (OSError, EOFError, zlib.error) as error:
         raise DatasetError(f"{path}: expected an IDX file, got a damaged one ({error}); download it again") from error
     size = len(content) if packed else path.stat().st_size - offset
-    if len(shape) != head[3] or size != expected:
+    if size != expected:
         raise DatasetError(
             f"{path}: expected {expected} bytes of data for shape {shape}, got {size if size <= expected else 'more'}; "
             "download it again"

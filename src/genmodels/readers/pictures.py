@@ -74,14 +74,14 @@ def _options(size, channels, background):
     from PIL import ImageColor
 
     if size is not None:
+        if not isinstance(size, (tuple, list)) or len(size) != 2:
+            raise DatasetError(f"size: expected (height, width), got {size!r}; give two numbers")
         size = tuple(validation.number(f"size[{axis}]", length, 1, whole=True) for axis, length in enumerate(size))
-        if len(size) != 2:
-            raise DatasetError(f"size: expected (height, width), got {size}; give two numbers")
     if channels not in (None, 1, 3):
         raise DatasetError(f"channels: expected 1 for grey or 3 for colour, got {channels!r}; choose one of them")
     try:
         return size, channels, ImageColor.getrgb(background)[:3]
-    except (ValueError, AttributeError):
+    except (ValueError, TypeError):
         raise DatasetError(
             f'background: expected a colour such as "white" or "#80ff00", got {background!r}; choose another'
         ) from None
@@ -103,7 +103,7 @@ def _listed(folder):
         places = sorted(parts.items(), key=lambda each: each[1])
         left += files
     else:
-        places = [(folder, "train")]
+        places, left = [(folder, "train")], []
     pictures = []
     for place, part in places:
         found, other = _of_part(place, part)
