@@ -211,6 +211,11 @@ def test_an_option_of_another_reader_is_refused_by_its_name(tmp_path):
         open_dataset(path, size=(28, 28))
 
 
+def test_a_data_set_of_keras_takes_no_option_of_a_folder():
+    with pytest.raises(DatasetError, match=r"cifar10: expected options among class_names, .*scale, got size; omit it"):
+        open_dataset("cifar10", size=(8, 8))
+
+
 def test_a_folder_of_npy_files_stays_on_disk(tmp_path):
     np.save(tmp_path / "images.npy", pictures(40, 6, 6, 3))
     np.save(tmp_path / "labels.npy", np.arange(40) % 4)

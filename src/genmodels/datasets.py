@@ -173,6 +173,7 @@ class Dataset:
 
         Raises:
             DatasetError: Images or labels cannot be used.
+            ValueError: A share, the seed or the scale is out of range.
 
         Example:
             >>> Dataset.from_arrays(np.zeros((50, 8, 8)), np.arange(50) % 5, scale=16, name="digits")
@@ -285,6 +286,9 @@ def _stem(path):
     return path.resolve().name if path.is_dir() else path.stem
 
 
+_COMMON = ["class_names", "validation_share", "test_share", "seed", "name", "transpose", "scale"]  # options of readers
+
+
 def load_dataset(name: str, *, download: bool = False, **options: Any) -> Dataset:
     """Load a data set by its name: mnist, fashion_mnist, cifar10 or cifar100.
 
@@ -311,6 +315,7 @@ def load_dataset(name: str, *, download: bool = False, **options: Any) -> Datase
                 f"mnist: expected no options, as its splits are fixed, got {', '.join(options)}; omit them"
             )
         return load_mnist(download=download)
+    _require_known(known, options, _COMMON)
     pairs = zip(("train", "test"), reader.load_keras(known, download=download))
     parts = {which: Part(*pair, f"{known}: {which} images", f"{known}: {which} labels") for which, pair in pairs}
     return Dataset._from_parts(parts, **{"name": known, "class_names": reader.NAMES[known], **options})
@@ -343,16 +348,19 @@ def open_dataset(spec: str | Path, *, download: bool = False, **options: Any) ->
             f"{str(spec)!r}, which is none of them; {remedy}"
         )
     read = _reader_of(path)
-    takes = [*inspect.signature(read).parameters][1:-1] + [*inspect.signature(Dataset.from_arrays).parameters][4:]
-    if unknown := [option for option in options if option not in takes]:
-        raise DatasetError(f"{spec}: expected options among {', '.join(takes)}, got {unknown[0]}; omit it")
+    _require_known(path, options, [*inspect.signature(read).parameters][1:-1] + _COMMON)
     return read(path, **options)
+
+
+def _require_known(source, options, takes):
+    if unknown := [option for option in options if option not in takes]:
+        raise DatasetError(f"{source}: expected options among {', '.join(takes)}, got {unknown[0]}; omit it")
 
 
 def _reader_of(path):
     """Return the class method that reads a file or folder."""
     if path.is_dir():
-        names = [each.name for each in path.iterdir()]
+        names = [each.name for each in _reader("archives").listing(path)]
         if any(map(_reader("archives").is_idx, names)):
             return Dataset.from_idx
         return Dataset.from_npz if any(name.lower().endswith(".npy") for name in names) else Dataset.from_folder

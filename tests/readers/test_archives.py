@@ -1,5 +1,6 @@
 """Archives and IDX files that people bring: read, or refused in one line that names the file."""
 
+import errno
 import gzip
 import os
 import shutil
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genmodels.datasets import Dataset, DatasetError
+from genmodels.datasets import Dataset, DatasetError, open_dataset
 from genmodels.readers.archives import read_idx
 
 CASES = Path(__file__).parents[1] / "cases"
@@ -86,6 +87,10 @@ def test_names_of_classes_are_read(saved):
     assert Dataset.from_npz(saved(images=IMAGES, labels=LABELS), class_names=[*"abcd"]).class_names == tuple("abcd")
 
 
+def test_names_of_classes_without_labels_do_no_harm(saved):
+    assert Dataset.from_npz(saved(images=IMAGES, class_names=["kot", "lis"])).class_names == ()
+
+
 def test_an_array_that_may_hold_the_labels_is_named(saved):
     with pytest.warns(UserWarning, match='images is read without labels; if klasy holds them, give labels="klasy"'):
         assert Dataset.from_npz(saved(images=IMAGES, klasy=LABELS)).num_classes == 0
@@ -160,6 +165,16 @@ def test_an_array_of_objects_in_its_own_file_is_refused(tmp_path):
     np.save(tmp_path / "images.npy", np.array([IMAGES[0], None], object))
     with pytest.raises(DatasetError, match=r"images\.npy: .*pickled objects"):
         Dataset.from_npz(tmp_path / "images.npy")
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    def refuse(_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    for read in (Dataset.from_npz, Dataset.from_idx, Dataset.from_folder, open_dataset):
+        with pytest.raises(DatasetError, match="expected a readable folder, got Permission denied; change its rights"):
+            read(tmp_path)
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the rights of files do not bind this user")

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from PIL import Image
 
 from genmodels.datasets import Dataset, DatasetError
 
@@ -34,6 +36,8 @@ KINDS = {
     "grey levels to 16": ((GREY // 16).astype(float), {"scale": 16}, GREY // 16 / 16),
     "transposed": (GREY.swapaxes(1, 2), {"transpose": True}, GREY / 255),
     "another order in memory": (np.asfortranarray(GREY), {}, GREY / 255),
+    "pictures of Pillow": ([Image.fromarray(image) for image in GREY], {}, GREY / 255),
+    "a tensor": (tf.constant(GREY), {}, GREY / 255),
     "every second": (GREY[::2], {}, GREY[::2] / 255),
 }
 

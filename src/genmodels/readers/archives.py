@@ -69,7 +69,7 @@ def npz_parts(
         elif label := roles.get((part, "labels")):
             raise DatasetError(f"{path}: expected images for {label}, got {_described(arrays)}; {_CHOOSE}")
     _tell_unused(path, arrays, roles, parts)
-    return parts, _class_names(arrays, set(roles.values()))
+    return parts, _class_names(arrays, set(roles.values())) if ("train", "labels") in roles else None
 
 
 def _described(arrays):
@@ -126,7 +126,7 @@ def _role(name):
 def _open(path: Path) -> Mapping[str, Any]:
     """Return {name: array} of an .npz file, an .npy file or a folder of .npy files. The latter stay on disk."""
     if path.is_dir():
-        files = sorted(each for each in path.iterdir() if each.suffix.lower() == ".npy")
+        files = [each for each in listing(path) if each.suffix.lower() == ".npy"]
         if not files:
             raise DatasetError(f"{path}: expected .npy files, such as images.npy and labels.npy, got none; add them")
         return {each.stem: _mapped(each) for each in files}
@@ -221,7 +221,7 @@ def idx_parts(folder: str | Path, *, prefix: str | None = None) -> dict[str, Par
             "there; give the folder that holds train-images-idx3-ubyte"
         )
     found, sets = {}, set()
-    for path in sorted(folder.iterdir(), reverse=True):  # the uncompressed file of a pair comes last and stays
+    for path in reversed(listing(folder)):  # the uncompressed file of a pair comes last and stays
         if (match := _IDX.fullmatch(path.name)) and (prefix is None or match["set"] == prefix):
             part = "train" if match["part"].lower() == "train" else "test"
             found[part, match["kind"].lower()] = path
@@ -248,7 +248,22 @@ def idx_parts(folder: str | Path, *, prefix: str | None = None) -> dict[str, Par
 
 
 def _names(folder):
-    return ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "an empty folder"
+    return ", ".join(path.name for path in listing(folder)[:5]) or "an empty folder"
+
+
+def listing(folder: str | Path) -> list[Path]:
+    """Return what a folder holds, sorted.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        DatasetError: The folder cannot be read.
+    """
+    try:
+        return sorted(Path(folder).iterdir())
+    except OSError as error:
+        raise DatasetError(f"{folder}: expected a readable folder, got {error.strerror}; change its rights") from error
 
 
 def read_idx(path: str | Path) -> np.ndarray:
