@@ -258,7 +258,7 @@ def test_every_number_of_the_format_is_read(tmp_path, kind, dtype):
         (b"\0\0\x07\x03" + SET["train_images"][4:], "expected an IDX file, got a file that begins with"),
         (SET["train_images"][:10], r"expected an IDX file, got a damaged one \(its head is cut off\)"),
         (SET["train_images"][:-1], r"expected 1200 bytes of data for shape \(40, 5, 6\), got 1199; download it again"),
-        (SET["train_images"] + b"x", "expected 1200 bytes .*, got more"),
+        (SET["train_images"] + b"x", "expected 1200 bytes .*, got 1201; download it again"),
     ],
     ids=["empty", "a page of the web", "unknown type", "no more than a head", "truncated", "too long"],
 )
@@ -272,6 +272,40 @@ def test_a_truncated_compressed_file_is_named(tmp_path):
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(SET["train_images"])[:-20])
     with pytest.raises(DatasetError, match=r"ubyte\.gz: expected an IDX file, got a damaged one .*; download it again"):
         Dataset.from_idx(tmp_path)
+
+
+def damages(content, count):
+    """Yield copies of a file with bytes changed, cut off or put in between, always the same ones."""
+    rng = np.random.default_rng(5)
+    for _ in range(count):
+        copy, place = bytearray(content), int(rng.integers(rng.choice([16, len(content)])))
+        if (kind := rng.integers(3)) == 0:
+            copy[place] = rng.integers(256)
+        elif kind == 1:
+            del copy[place:]
+        else:
+            copy[place:place] = rng.bytes(3)
+        yield bytes(copy)
+
+
+@pytest.mark.parametrize("kind", ["npz", "npy", "idx", "idx.gz"])
+@pytest.mark.filterwarnings("ignore")
+def test_damaged_files_are_taken_or_refused(tmp_path, saved, kind):
+    path = saved(images=IMAGES)
+    if kind == "npy":
+        np.save(path := tmp_path / "images.npy", IMAGES)
+    elif kind.startswith("idx"):
+        folder = write_idx(tmp_path / "idx", packed=kind == "idx.gz", train_images=SET["train_images"])
+        (path,) = folder.iterdir()
+    refused = 0
+    for content in damages(path.read_bytes(), 100):
+        path.write_bytes(content)
+        try:
+            open_dataset(path.parent if kind.startswith("idx") else path)
+        except DatasetError as error:
+            refused += 1
+            assert str(path.parent) in str(error) and "\n" not in str(error)
+    assert refused > 10
 
 
 def test_counts_that_differ_are_named(tmp_path):

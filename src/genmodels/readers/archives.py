@@ -291,14 +291,13 @@ def read_idx(path: str | Path) -> np.ndarray:
             shape = tuple(int(length) for length in np.frombuffer(lengths, ">u4"))
             dtype, offset = np.dtype(_TYPES[head[2]]), 4 + 4 * head[3]
             expected = dtype.itemsize * int(np.prod(shape, dtype=object))
-            content = file.read(expected + 1) if packed else b""
+            content = file.read() if packed else b""
     except (OSError, EOFError, zlib.error) as error:
         raise DatasetError(f"{path}: expected an IDX file, got a damaged one ({error}); download it again") from error
     size = len(content) if packed else path.stat().st_size - offset
     if size != expected:
         raise DatasetError(
-            f"{path}: expected {expected} bytes of data for shape {shape}, got {size if size <= expected else 'more'}; "
-            "download it again"
+            f"{path}: expected {expected} bytes of data for shape {shape}, got {size}; download it again"
         )
     if packed:
         return np.frombuffer(content, dtype).reshape(shape)
