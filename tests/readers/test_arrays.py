@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 
 from genmodels.datasets import Dataset, DatasetError
@@ -37,7 +36,6 @@ KINDS = {
     "transposed": (GREY.swapaxes(1, 2), {"transpose": True}, GREY / 255),
     "another order in memory": (np.asfortranarray(GREY), {}, GREY / 255),
     "pictures of Pillow": ([Image.fromarray(image) for image in GREY], {}, GREY / 255),
-    "a tensor": (tf.constant(GREY), {}, GREY / 255),
     "every second": (GREY[::2], {}, GREY[::2] / 255),
 }
 
@@ -48,6 +46,13 @@ def test_images_of_this_kind_are_read(kind):
     found = read(images, **options)
     assert found.dtype == np.float32 and found.shape == (*expected.shape, 1)
     assert np.abs(found[..., 0] - expected).max() < 1e-6
+
+
+def test_tensors_are_read():
+    import tensorflow as tf  # not above: its threads are chosen before the first tensor
+
+    found = Dataset.from_arrays(tf.constant(GREY), tf.constant(np.arange(30) % 3))
+    assert found.num_classes == 3 and found.image_shape == (6, 8, 1)
 
 
 @pytest.mark.parametrize(
