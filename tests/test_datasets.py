@@ -178,7 +178,7 @@ def test_a_path_may_be_a_text_with_a_home_folder_spaces_and_polish_letters(tmp_p
 def test_a_known_name_wins_over_a_folder_of_that_name_and_case_does_not_matter(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mnist").mkdir()
-    assert open_dataset("MNIST") is datasets.load_mnist()
+    assert open_dataset("MNIST") is datasets.load_mnist() is open_dataset("mnist", download=True)
     with pytest.raises(DatasetError, match=r"^mnist: expected pictures"):
         open_dataset("./mnist")
 

@@ -423,4 +423,4 @@ def load_mnist(path: str | Path | None = None, *, verify: bool = True, download:
     path = path or mnist.find()
     if not (path or verify):
         raise DatasetError("path: expected an .npz file for verify=False outside a checkout, got None; give one")
-    return _load(path, quick_mode(), verify, download)
+    return _load(path, quick_mode(), verify, download and not path)
