@@ -339,17 +339,25 @@ def open_dataset(spec: str | Path, *, download: bool = False, **options: Any) ->
     names = _reader("keras_cache").NAMES
     if isinstance(spec, str) and (known := spec.lower().replace("-", "_")) in names:
         return load_dataset(known, download=download, **options)
-    path = Path(spec).expanduser() if isinstance(spec, (str, Path)) and str(spec) else None
-    if path is None or not path.exists():
+    if (path := _existing(spec)) is None:
         near = difflib.get_close_matches(str(spec).lower().replace("-", "_"), names, 1)
         remedy = f"did you mean {near[0]}?" if near else "check the name or the path"
         raise DatasetError(
             f"data: expected {', '.join(names)}, a folder of pictures or IDX files, or an .npz file, got "
-            f"{str(spec)!r}, which is none of them; {remedy}"
+            f"{str(spec)!r:.200}, which is none of them; {remedy}"
         )
     read = _reader_of(path)
     _require_known(path, options, [*inspect.signature(read).parameters][1:-1] + _COMMON)
     return read(path, **options)
+
+
+def _existing(spec):
+    """Return the path of a file or folder; None if there is none, or if the text cannot be a path."""
+    try:
+        path = Path(spec).expanduser()
+        return path if str(spec) and path.exists() else None
+    except (OSError, RuntimeError, TypeError, ValueError):  # too long, no such user, no text
+        return None
 
 
 def _require_known(source, options, takes):
