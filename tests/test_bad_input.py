@@ -37,6 +37,11 @@ def pictures(side):
     }
 
 
+def of_any_shape(side):
+    """Return `pictures` without those whose only fault is a shape that some functions take."""
+    return {why: value for why, value in pictures(side).items() if why not in ("another side", "three channels")}
+
+
 LABELS = {
     "too large": [3, 10],
     "negative": [-1, 3],
@@ -120,12 +125,24 @@ CALLS = {
         datasets.binarize,
         {why: pictures(28)[why] for why in ("negative", "grey levels to 255", "nan", "texts")},
     ),
-    "datasets.translate, images": (lambda bad: datasets.translate(bad, [0, 0], [0, 0]), pictures(28)),
+    "datasets.translate, images": (lambda bad: datasets.translate(bad, [0, 0], [0, 0]), of_any_shape(28)),
     "datasets.translate, right": (
         lambda bad: datasets.translate(image(), bad, [0, 0]),
         {"far": [3, 0], "floats": [0.5, 0], "few": [1]},
     ),
-    "datasets.augment": (lambda bad: datasets.augment(bad, np.random.default_rng(0)), pictures(28)),
+    "datasets.augment": (lambda bad: datasets.augment(bad, np.random.default_rng(0)), of_any_shape(28)),
+    "datasets.augment, reach": (
+        lambda bad: datasets.augment(image(), np.random.default_rng(0), reach=bad),
+        {why: NOT_COUNTS[why] for why in NOT_COUNTS if why != "zero"},
+    ),
+    "datasets.augment, binarized_share": (
+        lambda bad: datasets.augment(image(), np.random.default_rng(0), binarized_share=bad),
+        {**NOT_WEIGHTS, "above one": 1.1},
+    ),
+    "datasets.translate, border": (
+        lambda bad: datasets.translate(image(), [0, 0], [0, 0], border=bad),
+        {"unknown": "wrap", "nothing": None},
+    ),
     "canvas.place_on_canvas, images": (lambda bad: canvas.place_on_canvas(bad, [[0, 0], [1, 1]]), pictures(28)),
     "canvas.place_on_canvas, positions": (
         lambda bad: canvas.place_on_canvas(image(), bad),

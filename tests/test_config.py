@@ -226,7 +226,7 @@ def test_a_system_without_limits_has_no_shortage(monkeypatch):
     assert config.memory_shortage() == ""
 
 
-@pytest.mark.parametrize("module", ["datasets", "figures", "canvas", "validation"])
+@pytest.mark.parametrize("module", ["datasets", "images", "mnist", "figures", "canvas", "validation"])
 def test_modules_without_models_import_no_tensorflow(module):
     code = f"import genmodels, sys; genmodels.{module}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)

@@ -50,7 +50,7 @@ def test_code_counts(package):
 
 def test_fields_of_a_dataclass_count(package):
     before = fingerprint.code("datasets:Split")
-    replace_in(package / "datasets.py", "    images: np.ndarray\n", "    images: list\n")
+    replace_in(package / "images.py", "    images: np.ndarray\n", "    images: list\n")
     assert fingerprint.code("datasets:Split") != before
 
 
@@ -67,6 +67,9 @@ def test_fields_of_a_dataclass_count(package):
         ("experiments.py", "count: int = 60_000", "count: int = 50_000", {"gan_train"}),
         ("experiments.py", "beta_1=0.5", "beta_1=0.6", GANS),
         ("experiments.py", "datasets.augment(train.images[chosen], rng)", "train.images[chosen]", CLASSIFIERS),
+        ("images.py", "< binarized_share", "<= binarized_share", CLASSIFIERS),
+        ("datasets.py", "VALIDATION = 5_000", "VALIDATION = 6_000", set(experiments.RUNS)),
+        ("readers/arrays.py", "CHANNELS = 4", "CHANNELS = 3", set()),
         ("layers.py", "SETTLED = 0.9", "SETTLED = 0.8", CVAES),
         ("layers.py", "depth_to_space(channels, 2)", "depth_to_space(channels, 2) + 0", GANS),
         ("distributions.py", "logqz_x - logpz", "logqz_x - 2 * logpz", VAES | CVAES),

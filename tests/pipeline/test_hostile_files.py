@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import copy_checkout
-from genmodels import datasets
+from genmodels import datasets, mnist
 from genmodels.pipeline import document, files, notebooks, records, study, verify
 
 PLAIN = (files.FileError, records.ReportError, datasets.DatasetError)
@@ -123,7 +123,7 @@ def test_a_damaged_archive_of_mnist_is_refused(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "mnist.npz"
     path.write_bytes(content)
     with pytest.raises(datasets.DatasetError, match=r"mnist\.npz: "):
-        datasets.read(path)
+        mnist.read(path)
 
 
 @pytest.fixture(scope="module")

@@ -485,6 +485,6 @@ def test_every_function_of_the_package_that_a_notebook_executes_counts(name, smo
     }
     # These find and load what counts by the keys of the runs, and say how to start TensorFlow.
     finding = {"config:cache_folder", "config:memory_shortage", "config:quiet_start", "pipeline.results:loaded"}
-    finding |= {"config:numerics", "config:device", "config:gpus", "config:visible_gpus", "datasets:found"}
+    finding |= {"config:numerics", "config:device", "config:gpus", "config:visible_gpus", "mnist:found"}
     left = {lead for lead in ran - counted if lead.split(":")[0] not in notebooks.NOT_FOLLOWED}
     assert len(ran & counted) > 30 and left - finding == set()

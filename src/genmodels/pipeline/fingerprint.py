@@ -140,6 +140,9 @@ def normalised(text: str) -> str:
         return text  # the cell will fail when it runs
 
 
+# Names by which code asks for data of its own. `datasets` imports the readers by name only, so that results from MNIST
+# do not depend on them.
+_READS_DATA = {"from_arrays", "from_npz", "from_idx", "from_folder", "load_dataset", "open_dataset", "verify"}
 _RUN_TEXT = ("eval", "exec", "run_line_magic", "run_cell_magic")  # functions that take text and run it
 
 
@@ -167,6 +170,10 @@ def used_by(texts: Iterable[str]) -> set[str]:
     run = [node.value for call in calls for node in ast.walk(call) if isinstance(node, ast.Constant)]
     words = set(re.findall(r"\w+", "\n".join(map(str, unread + run))))
     named = {lead for node in nodes for name, lead in _imports([node]).items() if name in words}
+    words_used = {getattr(node, field, None) for node in nodes for field in ("attr", "id", "name", "arg")} | set(
+        strings
+    )
+    named |= {each for each in modules(PACKAGE) if each.startswith("readers.") and words_used & _READS_DATA}
     whole = {""} if any("genmodels" in text for text in strings + unread) else set()
     return whole | {_known(lead) for lead in _uses(statements, {}) | named}
 
@@ -324,13 +331,19 @@ def _definitions(module, text):
         name: [each for each, names in sets if name in names or not names] for name in known if name not in imported
     }
     found = {name: (short(lead), {lead}) for name, lead in imported.items()}
-    read = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    read = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} | _exported(tree)
     for_effect = {lead for name, lead in imported.items() if name not in read}  # such an import may patch other modules
     texts = {id(statement): ast.unparse(statement) for statement in tree.body}
     for name, statements in {**owned, "": tree.body}.items():
         checksum = short([texts[id(statement)] for statement in statements])
         found[name] = checksum, for_effect | _uses(statements, known if name else imported)
     return found
+
+
+def _exported(tree):
+    """Return the names in `__all__`: imported for others to use, not for an effect."""
+    lists = [each.value for each in tree.body if isinstance(each, ast.Assign) and _sets(each) == ["__all__"]]
+    return {node.value for each in lists for node in ast.walk(each) if isinstance(node, ast.Constant)}
 
 
 def _make_absolute(tree, module):
