@@ -437,7 +437,7 @@ def diagnose(
 
 def _names(classes, class_names):
     """Return the names of classes, given by their labels; without `class_names` the labels as texts."""
-    if class_names is None:
+    if class_names is None or not len(class_names):
         return [str(label) for label in classes]
     if len(class_names) <= max(classes):
         raise ValueError(f"class_names must name {max(classes) + 1} classes, got {len(class_names)} names")
