@@ -308,6 +308,20 @@ def test_what_cannot_be_scored_is_refused_in_one_line(small, call, message):
     assert "\n" not in str(refused.value)
 
 
+def test_a_split_whose_images_were_trained_on_has_no_distance_to_the_nearest_training_image(small):
+    found = evaluation.evaluate(Perfect(small.train), other(small, test=small.train))
+    assert "nearest" not in found and "diversity" in found
+
+
+def test_a_split_of_other_classes_than_the_training_images_is_refused(small):
+    train, test = (
+        datasets.Split(split.images[split.labels // 5 == half], split.labels[split.labels // 5 == half])
+        for half, split in enumerate((small.train, small.test))
+    )
+    with pytest.raises(ValueError, match="expected at least 4 training images with labels of the split, got 0"):
+        evaluation.evaluate(Perfect(small.train), other(small, train=train, test=test))
+
+
 def test_another_split_or_number_of_samples_is_refused(small):
     with pytest.raises(ValueError, match="split must be one of validation, test, got 'train'"):
         evaluation.evaluate(Coder((8, 8, 1)), small, split="train")

@@ -275,10 +275,11 @@ def _in_place(split, train):
 def _nearest(drawn, split, others):
     """Return the median distance to the nearest of other images, as a share of that of the split's images.
 
-    Only the first thousand images of each set are compared. None if the split's images are among the others.
+    Only the first thousand images of each set are compared. None if the split's images are among the others: their
+    distances are then nothing but rounding.
     """
     near, usual = (metrics.nearest_neighbours(each.images[:1000], others)[1] for each in (drawn, split))
-    return float(np.median(near) / np.median(usual)) if np.median(usual) else None
+    return float(np.median(near) / np.median(usual)) if np.median(usual) > 1e-3 else None
 
 
 def _sample_scores(drawn, even, classifiers, references, split):
@@ -344,15 +345,15 @@ def evaluate(
         classifiers: One or two classifiers, trained on real images of this kind; None leaves out the scores that need
             them.
         split: "test" or "validation".
-        bound_samples: Number of z for each image of the importance-weighted bound, which grows with it; the report takes
-            5,000. 0 leaves out that bound.
+        bound_samples: Number of z for each image of the importance-weighted bound, which grows with it. The report
+            takes 5,000. 0 leaves out that bound.
 
     Returns:
         {score: {"value": value, "error": its standard error or None, "real": value for real images or None, "better":
         "lower", "higher", "real" (the nearer to `real`) or None}}. It is ready for JSON; `as_table` prints it.
 
     Raises:
-        ValueError: The model is of another kind, the split is too small, or shapes or numbers of classes differ.
+        ValueError: The model is of another kind, there are too few images, or shapes or numbers of classes differ.
 
     Example:
         >>> print(as_table(evaluate(model, data, [classifier])))
@@ -527,6 +528,8 @@ def _against_real(draw, even, labelled, classifiers, split, train):
     """
     split = _at_most(split, COMPARED)
     chosen = _in_place(split, train)
+    if len(chosen) < FEWEST:
+        raise ValueError(f"expected at least {FEWEST} training images with labels of the split, got {len(chosen)}")
     real = _chosen(train, chosen)
     labels = split.labels if len(real) == len(split) else real.labels
     drawn = Split(draw(labels, len(real)), labels)
