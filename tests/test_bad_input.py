@@ -241,7 +241,10 @@ CALLS = {
         lambda bad: metrics.confident_share(small(Classifier), image(), threshold=bad),
         {**NOT_WEIGHTS, "above one": 1.1},
     ),
-    "metrics.grey_share": (metrics.grey_share, pictures(28)),
+    "metrics.grey_share": (
+        metrics.grey_share,
+        {why: bad for why, bad in pictures(28).items() if why not in ("another side", "three channels")},
+    ),
     "metrics.grey_share, margin": (lambda bad: metrics.grey_share(image(), margin=bad), {**NOT_WEIGHTS, "large": 0.6}),
     "metrics.code_spread": (metrics.code_spread, CODES),
     "metrics.crop, canvases": (lambda bad: metrics.crop(bad, GOOD), pictures(56)),
@@ -261,7 +264,19 @@ CALLS = {
     ),
     "metrics.relative_diversity, labels": (
         lambda bad: metrics.relative_diversity(TEN[0], bad, datasets.Split(*TEN)),
-        {**LABELS, "without most digits": np.zeros(10, "int32")},
+        {**LABELS, "without most classes": np.zeros(10, "int32")},
+    ),
+    "metrics.relative_diversity, real": (
+        lambda bad: metrics.relative_diversity(*TEN, bad),
+        {
+            "without labels": datasets.Split(TEN[0], None),
+            "another side": datasets.Split(image(10, 27), TEN[1]),
+            "one image of each class": datasets.Split(*TEN),
+        },
+    ),
+    "metrics.collapsed_classes": (
+        lambda bad: metrics.collapsed_classes([0.1], least=bad),
+        {why: bad for why, bad in NOT_WEIGHTS.items()},
     ),
     "metrics.linear_probe, codes": (
         lambda bad: metrics.linear_probe(bad, GOOD_LABELS),

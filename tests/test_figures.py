@@ -3,8 +3,10 @@ import re
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from scipy import spatial
 
 from genmodels import canvas, figures
+from genmodels.config import checkout
 
 CONDITIONS = canvas.conditions(np.arange(10), 1, 2)
 POSITIONS = canvas.conditions(3, *canvas.all_positions().T)
@@ -58,6 +60,29 @@ def test_ten_different_colours():
     assert len(set(figures.COLOURS)) == 10
 
 
+def levels(colours):
+    return np.array([[int(colour[at : at + 2], 16) for at in (1, 3, 5)] for colour in colours])
+
+
+@pytest.mark.parametrize(("count", "least"), [(10, 0.1), (26, 0.1), (100, 0.05)])
+def test_colours_of_classes_differ_from_each_other_and_from_paper(count, least):
+    """Distances in OKLab; black and white are 1 apart."""
+    colours = figures.class_colours(count)
+    assert colours[:10] == figures.COLOURS and len(colours) == len(set(colours)) == count
+    places = figures._oklab(levels([*colours, "#ffffff"]))
+    assert spatial.distance.pdist(places).min() > least
+
+
+def test_few_classes_have_the_first_colours():
+    assert figures.class_colours(3) == figures.COLOURS[:3]
+
+
+def test_coordinates_of_known_colours_are_those_of_the_source():
+    """White, black and red, from the table of OKLab's author and from CSS Color 4."""
+    expected = [[1, 0, 0], [0, 0, 0], [0.6280, 0.2249, 0.1258]]
+    np.testing.assert_allclose(figures._oklab(levels(["#ffffff", "#000000", "#ff0000"])), expected, atol=1e-3)
+
+
 def test_the_grid_is_drawn_with_z2_upwards():
     grid = figures.latent_grid(3)
     assert grid[0].tolist() == [-4, 4] and grid[2].tolist() == [4, 4] and grid[-1].tolist() == [4, -4]
@@ -70,6 +95,131 @@ def test_the_grid_is_drawn_with_z2_upwards():
 def test_each_decoded_image_is_centred_on_its_point():
     left, right, _, _ = figures.plot_latent_images(np.zeros((25, 28, 28))).axes[0].images[0].get_extent()
     assert left + (right - left) / 5 / 2 == pytest.approx(-4)
+
+
+def shown_images(figure):
+    return [np.asarray(image.get_array()) for axes in figure.get_axes() for image in axes.images]
+
+
+COLOURFUL = {
+    "latent_images": lambda: figures.plot_latent_images(random(9, 6, 8, 3)),
+    "training": lambda: figures.plot_training_result(*[random(4, 6, 8, 3)] * 3),
+    "digit_rows": lambda: figures.plot_digit_rows(random(26, 3, 6, 8, 3)),
+    "digits": lambda: figures.plot_digits(random(26, 6, 8, 3)),
+    "rows": lambda: figures.plot_rows({"a": random(4, 6, 8, 3)}),
+    "gan_progress": lambda: figures.plot_gan_progress(HISTORY, 255 * random(2, 26, 6, 8, 3)),
+    "mosaic": lambda: figures.plot_mosaic(random(2, 3, 6, 8, 3)),
+}
+
+
+@pytest.mark.parametrize("name", COLOURFUL)
+def test_colour_images_are_shown_as_they_are(name):
+    shown = shown_images(COLOURFUL[name]())
+    assert all(image.shape[2:] == (3,) for image in shown)
+    np.testing.assert_allclose(shown[0][:6, :8], random(9, 6, 8, 3)[0], rtol=1e-6)
+
+
+def test_images_that_are_not_square_keep_their_shape():
+    axes = figures.plot_latent_images(random(9, 6, 12, 1)).axes[0]
+    assert axes.get_aspect() == 0.5 and axes.images[0].get_array().shape == (18, 36)
+    wide, square = (figures.plot_rows({"a": random(4, 6, width)}).get_size_inches() for width in (12, 6))
+    assert wide[1] - 0.3 == pytest.approx((square[1] - 0.3) / 2)
+
+
+def test_photographs_keep_their_light_and_dark():
+    for cmap in ("gray_r", "gray"):
+        figure = figures.plot_digits(random(10, 6, 8, 1), cmap=cmap)
+        assert {image.get_cmap().name for axes in figure.axes for image in axes.images} == {cmap}
+
+
+def test_codes_of_other_than_two_dimensions_are_refused():
+    message = "codes must have two dimensions to be drawn in a plane, got 16; train with latent_dim=2, or choose two"
+    with pytest.raises(ValueError, match=message):
+        figures.plot_latent_space(random(50, 16), np.arange(50) % 10)
+    with pytest.raises(ValueError, match=r"expected n \* n images .* needs codes of two dimensions, got 10 images"):
+        figures.plot_latent_images(random(10, 28, 28))
+
+
+def test_codes_without_labels_are_drawn_in_one_colour():
+    figure = figures.plot_latent_space(random(50, 2))
+    assert len(figure.axes[0].collections[0].get_facecolors()) == 1 and not figure.legends
+    assert len(figure.axes[0].texts) == 0
+
+
+CLASS_NAMES = {
+    "letters": list("ABCDEFGHIJKLMNOPQRSTUVWXYZ"),
+    "hundred": None,
+    "clothes": ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Boot"],
+    "long": [f"a rather long name of a class {number}" for number in range(30)],
+}
+
+
+@pytest.mark.parametrize("kind", CLASS_NAMES)
+def test_the_legend_fits_and_names_cover_no_others(kind):
+    names = CLASS_NAMES[kind] or [str(number) for number in range(100)]
+    labels = np.arange(3000) % len(names)
+    codes = np.random.default_rng(0).normal(size=(len(names), 2))[labels] * 2 + 0.1 * random(3000, 2)
+    figure = figures.plot_latent_space(codes, labels, class_names=CLASS_NAMES[kind])
+    figure.draw_without_rendering()
+    legend = figure.legends[0]
+    assert [text.get_text() for text in legend.get_texts()] == names
+    box, (width, height) = legend.get_window_extent(), figure.canvas.get_width_height()
+    assert 0 <= box.x0 and box.x1 <= width and box.y1 <= height
+    assert box.y0 >= figure.axes[0].get_window_extent().y1 and figure.axes[0].get_tightbbox().y0 > 0
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert {text.get_text() for text in figure.axes[0].texts} <= set(names) and len(boxes) >= 10
+    if len(names) > 10:
+        assert not any(box.overlaps(other) for place, box in enumerate(boxes) for other in boxes[:place])
+
+
+def test_classes_beyond_ten_have_colours_of_their_own():
+    shown = figures.shown_in(figures.plot_latent_space(random(52, 2), np.arange(52) % 26))
+    assert len(np.unique(shown["axes 0, colours 0"], axis=0)) == 26
+
+
+def test_classes_are_called_by_their_names():
+    names = [f"class {label}" for label in range(26)]
+    rows = figures.plot_digit_rows(random(26, 3, 8, 8), class_names=names)
+    for figure in (figures.plot_digits(random(26, 8, 8), class_names=names), rows):
+        assert set(names) <= texts(figure)
+    with pytest.raises(ValueError, match="class_names must name 26 classes, got 10 names"):
+        figures.plot_digits(random(26, 8, 8), class_names=names[:10])
+
+
+def test_one_image_of_each_of_many_classes_is_drawn_ten_in_a_row():
+    figure = figures.plot_digits(random(26, 8, 8))
+    assert len(figure.axes) == 30 and len(shown_images(figure)) == 26
+    assert [axes.get_title() for axes in figure.axes[:26]] == [str(label) for label in range(26)]
+
+
+def test_many_classes_and_epochs_of_a_gan_are_thinned_out_evenly():
+    drawn = 255 * random(28, 60, 4, 4)
+    figure = figures.plot_gan_progress(HISTORY, drawn)
+    shown = np.stack(shown_images(figure)).reshape(14, 20, 4, 4)
+    np.testing.assert_allclose(shown, drawn[1::2, ::3] / 255, atol=1e-6)
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert titles == [str(label) for label in range(0, 60, 3)]
+
+
+@pytest.mark.parametrize(
+    ("name", "draw", "shape"),
+    [
+        ("gan_examples", figures.plot_digits, (10, 28, 28)),
+        ("cover", figures.plot_mosaic, (6, 10, 28, 28)),
+        ("grid_ae", figures.plot_latent_images, (400, 28, 28)),
+    ],
+)
+def test_the_figures_of_the_report_show_what_they_showed(name, draw, shape):
+    """Draw the images of a committed figure again."""
+    with np.load(checkout() / "data" / "report" / f"{name}.npz") as file:
+        committed = dict(file)
+    images = np.stack([committed[part] for part in committed if ", image " in part]) / 255
+    if len(images) == 1:  # a mosaic
+        side = images.shape[1] // 28, images.shape[2] // 28
+        images = images.reshape(side[0], 28, side[1], 28).swapaxes(1, 2)
+    shown = figures.shown_in(draw(images.reshape(shape)))
+    assert shown.keys() == committed.keys()
+    assert all(np.array_equal(shown[part], committed[part]) for part in shown)
 
 
 def test_interpolation_is_even_and_its_middle_is_the_mean():

@@ -1,15 +1,18 @@
+import keras
 import numpy as np
 import pytest
 from scipy import linalg, spatial, special, stats
 from sklearn.linear_model import LogisticRegression
 
-from genmodels import canvas, datasets, metrics
+from genmodels import canvas, datasets, distributions, metrics
 from genmodels.models.conditional_vae import ConditionalVAE
 from genmodels.models.vae import VAE
 
 
 class Oracle:
     """A classifier that takes the number of ink pixels for the label, with certainty."""
+
+    image_shape, num_classes = (28, 28, 1), 10
 
     def classify(self, images):
         return np.rint(images.sum(axis=(1, 2, 3))).astype(int) % 10
@@ -72,6 +75,33 @@ def test_label_accuracy_counts_by_digit():
     assert found["by_digit"][1:4] == [0.5, 1.0, 1.0] and found["by_digit"][0] is None
 
 
+class Brightness:
+    """A classifier of small colour images that takes thrice the brightness for the label."""
+
+    image_shape, num_classes = (4, 6, 3), 3
+
+    def classify(self, images):
+        return np.minimum(3 * images.mean(axis=(1, 2, 3)), 2).astype(int)
+
+    def predict(self, images, **_):
+        return 20 * np.eye(3)[self.classify(images)]
+
+
+def test_label_accuracy_has_a_share_for_each_of_the_classifiers_classes():
+    images = np.stack([np.full((4, 6, 3), value) for value in (0.1, 0.2, 0.9)])
+    found = metrics.label_accuracy(Brightness(), images, [0, 1, 2])
+    assert found == {"overall": pytest.approx(2 / 3), "by_digit": [1, 0, 1], "count": 3}
+    assert metrics.confident_share(Brightness(), images) == 1
+
+
+def test_images_and_labels_that_the_classifier_does_not_know_are_refused():
+    for measure in (metrics.confident_share, lambda *given: metrics.label_accuracy(*given, [0, 1])):
+        with pytest.raises(ValueError, match=r"images must be .* of shape \(N, 4, 6, 3\), got shape \(2, 28, 28, 1\)"):
+            measure(Brightness(), ink([1, 2]))
+    with pytest.raises(ValueError, match=r"labels must be whole numbers from 0 to 2 .*got 3"):
+        metrics.label_accuracy(Brightness(), np.zeros((1, 4, 6, 3)), [3])
+
+
 def test_confident_share_uses_the_classifiers_probability():
     assert metrics.confident_share(Oracle(), ink([1, 2])) == 1.0
     assert metrics.confident_share(Oracle(), ink([1, 2]), threshold=1.0) == 0.0
@@ -81,6 +111,7 @@ def test_grey_share_is_zero_for_black_and_white_and_one_for_grey():
     assert metrics.grey_share(ink([3, 4])) == 0
     assert metrics.grey_share(np.full((1, 28, 28, 1), 0.5)) == 1
     assert metrics.grey_share(np.zeros((1, 28, 28, 1))) == 0
+    assert metrics.grey_share(np.array([0, 0.5, 1]).reshape(1, 1, 1, 3)) == 0.5
 
 
 def test_code_spread_of_known_points():
@@ -134,6 +165,20 @@ def test_diversity_is_zero_for_one_image_repeated_and_one_for_the_real_ones(digi
     assert real == pytest.approx(1, abs=0.15)
 
 
+def test_diversity_of_colour_images_has_a_value_for_each_class_that_can_have_one(rng):
+    images, labels = rng.random((40, 4, 6, 3)), np.repeat([0, 1, 3], [20, 19, 1])
+    real = datasets.Split(np.concatenate([images[:20], images[20:21].repeat(19, axis=0), images[39:]]), labels)
+    found = metrics.relative_diversity(np.where(labels == 0, 0.5, 1).reshape(-1, 1, 1, 1) * images, labels, real)
+    by_class = found["by_digit"]
+    assert by_class[0] == pytest.approx(0.5, abs=0.05) == found["overall"]
+    assert by_class[1:] == [None, None, None]  # all real ones equal, none at all, only one
+
+
+def test_collapsed_classes_are_those_below_the_least_diversity():
+    assert metrics.collapsed_classes([0.9, 0.0, None, 0.34, 0.35]) == [1, 3]
+    assert metrics.collapsed_classes([0.9, 0.5], least=0.6) == [1]
+
+
 def test_pair_distance_is_near_the_mean_over_all_pairs(digits):
     group = digits.images[digits.labels == 1]
     everything = spatial.distance.pdist(group.reshape(len(group), -1)).mean()
@@ -151,12 +196,33 @@ class LinearGaussian:
     def decode_logits(self, z):
         return np.full((len(z), 28, 28, 1), 0.7, "float32")
 
+    log_likelihood = staticmethod(distributions.bernoulli_log_likelihood)
+
 
 def test_importance_weighted_bound_reaches_log_p_where_it_is_known(rng):
     """The decoder ignores z, so the weights average to p(x) as k grows, although q(z|x) is wrong."""
     images = (rng.random((3, 28, 28, 1)) < 0.5).astype("float32")
     expected = stats.bernoulli.logpmf(images, special.expit(0.7)).sum(axis=(1, 2, 3))
     found = metrics.importance_weighted_bound(LinearGaussian(), images, 0, samples=20_000)
+    np.testing.assert_allclose(found, expected, atol=0.03)
+
+
+class Normal(LinearGaussian):
+    """A VAE of colour images with normal pixels of variance 1 around the decoder's output, which ignores z."""
+
+    def decode_logits(self, z):
+        return np.full((len(z), 4, 6, 3), 0.7, "float32")
+
+    def log_likelihood(self, images, means):
+        density = stats.norm.logpdf(np.asarray(images), np.asarray(means))
+        return keras.ops.convert_to_tensor(density.sum(axis=(1, 2, 3)).astype("float32"))
+
+
+def test_bounds_use_the_models_own_likelihood(rng):
+    images = rng.random((3, 4, 6, 3)).astype("float32")
+    expected = stats.norm.logpdf(images, 0.7).sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(metrics.elbo_terms(Normal(), images, 0)["reconstruction"], -expected, rtol=1e-4)
+    found = metrics.importance_weighted_bound(Normal(), images, 0, samples=20_000)
     np.testing.assert_allclose(found, expected, atol=0.03)
 
 
@@ -195,6 +261,12 @@ def test_frechet_distance_is_the_formula_with_scipys_root(rng):
     expected = shift + np.trace(covariances[0] + covariances[1] - 2 * root)
     assert metrics.frechet_distance(first, second) == pytest.approx(expected, rel=1e-6)
     assert metrics.frechet_distance(first, first) == pytest.approx(0, abs=1e-8)
+
+
+def test_frechet_distance_of_one_feature_is_that_of_two_normal_distributions(rng):
+    first, second = rng.normal(size=(90, 1)), rng.normal(1, 3, size=(70, 1))
+    expected = (first.mean() - second.mean()) ** 2 + (first.std(ddof=1) - second.std(ddof=1)) ** 2
+    assert metrics.frechet_distance(first, second) == pytest.approx(expected)
 
 
 def test_frechet_distance_of_a_shift_is_its_square(rng):
@@ -243,3 +315,10 @@ def test_nearest_neighbours_are_those_of_scipy(digits):
     indices, found = metrics.nearest_neighbours(images, real)
     assert np.array_equal(indices, distances.argmin(axis=1))
     np.testing.assert_allclose(found, distances.min(axis=1), rtol=1e-5)
+
+
+def test_nearest_neighbours_compare_images_of_one_shape(rng):
+    real = rng.random((9, 4, 6, 3))
+    assert metrics.nearest_neighbours(real[[7, 2]], real)[0].tolist() == [7, 2]
+    with pytest.raises(ValueError, match=r"real must be .* of shape \(N, 4, 6, 3\), got shape \(9, 6, 4, 3\)"):
+        metrics.nearest_neighbours(real, real.swapaxes(1, 2))

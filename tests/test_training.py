@@ -5,11 +5,11 @@ import keras
 import numpy as np
 import pytest
 
-from genmodels import experiments, training
+from genmodels import datasets, experiments, training
 from genmodels.experiments import BUILDERS
 from genmodels.optimizers import adam
 from genmodels.pipeline import files
-from genmodels.training import PATIENCE, STEPS, Batches, GANMonitor, diagnose, fit, prepare
+from genmodels.training import MIN_DIVERSITY, PATIENCE, STEPS, Batches, GANMonitor, diagnose, fit, prepare
 
 
 def batches(seed=0, count=10, batch_size=4):
@@ -172,8 +172,8 @@ class Generator:
         return self.draw(labels)
 
 
-def monitored(digits, draw, accuracy=0.7, epochs=PATIENCE):
-    monitor = GANMonitor(digits, count=5)
+def monitored(digits, draw, accuracy=0.7, epochs=PATIENCE, **options):
+    monitor = GANMonitor(digits, count=5, **options)
     monitor.set_model(Generator(draw))
     for epoch in range(epochs):
         logs = {"discriminator_accuracy": accuracy}
@@ -197,6 +197,100 @@ def test_real_digits_pass_the_monitor(digits):
     assert monitor.failure_reason is None and not monitor.model.stop_training
     assert logs["label_accuracy"] > 0.8 and 0.7 < logs["diversity"] < 1.3
     assert logs["drawn"].shape == (10, 28, 28) and logs["drawn"].max() == 255
+
+
+def partly(digits, collapsed):
+    """Return a function that draws one image of each collapsed class, and real digits of all others."""
+    drawn = real(digits)
+    typical = {label: digits.typical(label) for label in collapsed}
+
+    def draw(labels):
+        pairs = zip(labels, drawn(labels))
+        return np.stack([typical[label] if label in collapsed else image for label, image in pairs])
+
+    return draw
+
+
+def test_six_of_ten_classes_that_draw_one_image_each_are_named(digits, capsys):
+    """The mean over classes hides them: it stays above the smallest diversity."""
+    monitor, logs = monitored(digits, partly(digits, (1, 3, 4, 5, 8, 9)))
+    assert logs["diversity"] > MIN_DIVERSITY and logs["label_accuracy"] > 0.8
+    assert [share == 0 for share in logs["class_diversity"]] == [label in (1, 3, 4, 5, 8, 9) for label in range(10)]
+    assert monitor.model.stop_training
+    assert "classes 1, 3, 4, 5, 8, 9 have collapsed: their images differ by at most 0%" in monitor.failure_reason
+
+
+def test_a_single_collapsed_class_is_called_by_its_name(digits):
+    names = "zero one two three four five six seven eight nine".split()
+    monitor, _ = monitored(digits, partly(digits, (7,)), class_names=names)
+    assert "class seven has collapsed: its images differ by 0% of what real ones do" in monitor.failure_reason
+    with pytest.raises(ValueError, match="class_names must name 10 classes, got 2 names"):
+        GANMonitor(digits, class_names=names[:2])
+
+
+def blocks(labels, rng, shape=(4, 6, 3)):
+    """Return colour images whose first pixels say the label, with noise elsewhere."""
+    images = rng.random((len(labels), *shape)).astype("float32") / 2
+    for image, label in zip(images, labels):
+        image.reshape(-1)[2 * label : 2 * label + 2] = 1
+    return images
+
+
+@pytest.mark.parametrize("sizes", [[2, 3, 40], [1, 9, 9], [6000, 30, 2]])
+def test_colour_images_of_few_or_sorted_classes_pass_the_monitor(rng, sizes):
+    labels = np.repeat(np.arange(3), sizes)
+    train = datasets.Split(blocks(labels, rng), labels)
+    monitor, logs = monitored(train, lambda wanted: blocks(wanted, np.random.default_rng(0)))
+    assert monitor.failure_reason is None and logs["drawn"].shape == (3, 4, 6, 3)
+    assert logs["class_label_accuracy"] == [1, 1, 1]
+    assert [share is None for share in logs["class_diversity"]] == [size == 1 for size in sizes]
+    assert 0.5 < logs["diversity"] < 1.5
+
+
+def test_classes_that_do_not_occur_are_not_drawn(digits):
+    odd = digits.labels % 2 == 1
+    monitor, logs = monitored(datasets.Split(digits.images[odd], digits.labels[odd]), real(digits))
+    assert monitor.names == ["1", "3", "5", "7", "9"] and len(logs["drawn"]) == len(logs["class_diversity"]) == 5
+
+
+def test_images_without_labels_or_without_differences_are_refused(digits):
+    with pytest.raises(ValueError, match="real must have labels, got None"):
+        GANMonitor(datasets.Split(digits.images, None))
+    with pytest.raises(ValueError, match="real must hold a class with two different images, got none"):
+        GANMonitor(datasets.Split(digits.images[:1].repeat(9, axis=0), np.zeros(9, int)))
+
+
+def test_a_model_of_another_image_shape_is_refused(digits):
+    monitor = GANMonitor(digits)
+    monitor.set_model(SimpleNamespace(image_shape=(32, 32, 3)))
+    with pytest.raises(ValueError, match=r"got \(28, 28, 1\), and a model of \(32, 32, 3\)"):
+        monitor.on_train_begin()
+
+
+def test_short_epochs_are_given_as_many_steps_as_long_ones(digits, capsys):
+    """A hundred steps have taught a generator little; ten epochs of a hundred are another matter."""
+    stopped = []
+    for epochs in (9, 10):
+        monitor = GANMonitor(digits, count=5)
+        monitor.set_params({"steps": 100})
+        monitor.set_model(Generator(lambda labels: np.zeros((len(labels), 28, 28, 1))))
+        monitor.model.history.history["failing"] = [epochs - 1]
+        monitor.on_epoch_end(epochs - 1, {"discriminator_accuracy": 0.7})
+        stopped.append(monitor.model.stop_training)
+    assert stopped == [False, True]
+
+
+def test_label_accuracy_is_judged_by_what_real_images_reach():
+    assert "ignores its labels" in diagnose(0.75, 0.2, 0.95)
+    assert diagnose(0.75, 0.2, 0.95, real_label_accuracy=0.4) is None
+
+
+def test_monitoring_leaves_the_random_streams_alone(digits):
+    keras.utils.set_random_seed(5)
+    expected = np.random.random(), keras.random.uniform(()).numpy()
+    keras.utils.set_random_seed(5)
+    monitored(digits, real(digits))
+    assert (np.random.random(), keras.random.uniform(()).numpy()) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,25 +1,40 @@
-"""All scores of one trained model on one split, as a flat dict of floats.
+"""All scores of one trained model on one split.
 
-Notebooks quote the scores of one seed; the study collects them over several seeds. Two reference classifiers, trained
-on real images only, score all generated images. Names of the second one's scores end in _2. `real_baseline` gives the
-scores of the GAN for real images instead of generated ones.
+`evaluate` scores any model on any data set, beside the scores of real images. The other functions give the scores of
+the report, for MNIST, as flat dicts of floats. Notebooks quote those of one seed; the study collects them over several
+seeds. Two reference classifiers, trained on real images only, score all generated images. Names of the second one's
+scores end in _2. `real_baseline` gives the scores of the GAN for real images instead of generated ones.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
-from genmodels import metrics
+from genmodels import metrics, validation
 from genmodels.canvas import all_conditions, all_positions, canvases_of, conditions
 from genmodels.config import quick_mode
-from genmodels.datasets import LABELS, SIDE, Dataset, Split, binarize
+from genmodels.datasets import LABELS, SHAPE, SIDE, Dataset, Split, binarize
+from genmodels.models.conditional_vae import ConditionalVAE
 
 PAIRS = ((9, 7), (1, 8))  # of the tasks 1.3 and 2.4
 MOVED = 2_000  # images of a split, the first ones, encoded and then decoded in all nine cells
 BOUND_IMAGES = 100  # images of a split, the first ones, for the importance-weighted bound
-LABELLED = 10_000  # images of the GAN for its label accuracy, the same number of each digit
+LABELLED = 10_000  # images of the GAN for its label accuracy, the same number of each class
 EACH = 50  # samples of the conditional VAE for each of the 90 conditions
+COMPARED = 10_000  # images of a larger split, chosen at random, that `evaluate` compares with generated ones
+FEWEST = 4  # images that `evaluate` needs: two blocks of two for the kernel distance
+# The values of each score that are better: "lower" or "higher" ones, or those nearer to the value of "real" images. The
+# KL term alone says nothing.
+BETTER = {
+    **dict.fromkeys(("accuracy", "worst_class_accuracy", "reconstruction_accuracy", "label"), "higher"),
+    **dict.fromkeys(("position", "ink_inside", "precision", "recall", "density", "coverage"), "higher"),
+    **dict.fromkeys(("mse", "negative_elbo", "reconstruction", "negative_iwae", "negative_elbo_there"), "lower"),
+    **dict.fromkeys(("frechet", "kernel", "collapsed_classes"), "lower"),
+    **dict.fromkeys(("diversity", "worst_class_diversity", "nearest"), "real"),
+    "kl": None,
+}
 
 
 def pairs(split: Split) -> np.ndarray:
@@ -38,9 +53,9 @@ def pairs(split: Split) -> np.ndarray:
 
 
 def _by_both(classifiers, measure, *others):
-    """Return {name: value} of a measure for each of two classifiers. Names of the second end in _2.
+    """Return {name: value} of a measure for each of up to two classifiers. Names of the second end in _2.
 
-    Each of `others` is a list of two. `measure` takes one element of each beside the classifier.
+    Each of `others` is a list of as many. `measure` takes one element of each beside the classifier.
     """
     each = zip(("", "_2"), classifiers, *others)
     return {f"{name}{end}": value for end, *both in each for name, value in measure(*both).items()}
@@ -208,8 +223,7 @@ def gan(model: keras.Model, classifiers: Sequence[keras.Model], split: Split, tr
         latest_label, latest_frechet: Scores of the generator's last weights instead of their running average.
     """
     drawn = Split(model.generate(split.labels, seed=0), split.labels)
-    evenly = np.arange(len(split) if quick_mode() else LABELLED) % LABELS
-    even = Split(model.generate(evenly, seed=1), evenly)
+    even = _evenly(model, len(split))
     latest = model.generate(split.labels, seed=0, averaged=False)
     references = [classifier.features(split.images) for classifier in classifiers]
     return {
@@ -233,25 +247,39 @@ def real_baseline(classifiers: Sequence[keras.Model], split: Split, train: Split
     Returns:
         The scores of `gan`, except those of the latest weights.
     """
-    rng = np.random.default_rng(0)
-    order = rng.permutation(len(train))
-    chosen = np.concatenate(
-        [order[train.labels[order] == digit][: (split.labels == digit).sum()] for digit in range(LABELS)]
-    )
-    chosen = rng.permutation(chosen)  # so that no block of the kernel distance has one digit alone
+    chosen = _in_place(split, train)
     real = Split(train.images[chosen], train.labels[chosen])
     nearest = _nearest(real, split, np.delete(train.images, chosen, axis=0))  # first, because that copy is large
     references = [classifier.features(split.images) for classifier in classifiers]
     return {**_sample_scores(real, split, classifiers, references, split), "nearest": nearest}
 
 
+def _evenly(model, count):
+    """Return generated images of all classes in turn: LABELLED of them, or `count` in the quick mode."""
+    labels = np.arange(count if quick_mode() else LABELLED) % model.num_classes
+    return Split(model.generate(labels, seed=1), labels)
+
+
+def _in_place(split, train):
+    """Return the places of random training images with the labels of a split; fewer where `train` lacks a class."""
+    rng = np.random.default_rng(0)
+    order = rng.permutation(len(train))
+    if split.labels is None:
+        return order[: len(split)]
+    classes = np.unique(split.labels)
+    counts = [(split.labels == label).sum() for label in classes]
+    each = [order[train.labels[order] == label][:count] for label, count in zip(classes, counts)]
+    return rng.permutation(np.concatenate(each))  # so that no block of the kernel distance has one class alone
+
+
 def _nearest(drawn, split, others):
     """Return the median distance to the nearest of other images, as a share of that of the split's images.
 
-    Only the first thousand images of each set are compared.
+    Only the first thousand images of each set are compared. None if the split's images are among the others: their
+    distances are then nothing but rounding.
     """
     near, usual = (metrics.nearest_neighbours(each.images[:1000], others)[1] for each in (drawn, split))
-    return float(np.median(near) / np.median(usual))
+    return float(np.median(near) / np.median(usual)) if np.median(usual) > 1e-3 else None
 
 
 def _sample_scores(drawn, even, classifiers, references, split):
@@ -260,23 +288,295 @@ def _sample_scores(drawn, even, classifiers, references, split):
     The label accuracies are those of `even`. All other scores compare `drawn` with the split. `references` are the
     split's features, for each classifier.
     """
-    block = min(1_000, len(drawn) // 2, len(split) // 2)
-
-    def measure(classifier: keras.Model, reference: np.ndarray) -> dict[str, float]:
-        accuracy = metrics.label_accuracy(classifier, even.images, even.labels)
-        features = classifier.features(drawn.images)
-        return {
-            "label": accuracy["overall"],
-            "worst_class_accuracy": min(accuracy["by_digit"]),
-            "frechet": metrics.frechet_distance(features, reference),
-            "kernel": metrics.kernel_distance(features, reference, block=block)["mean"],
-            **metrics.neighbourhood_scores(features, reference),
-        }
-
     return {
-        **_by_both(classifiers, measure, references),
+        **_classifier_scores(drawn, even, classifiers, references),
         "diversity": metrics.relative_diversity(drawn.images, drawn.labels, split)["overall"],
     }
+
+
+def _classifier_scores(drawn, even, classifiers, references):
+    """Return the scores that need classifiers: label accuracies of `even`, and `drawn` against reference features."""
+
+    def measure(classifier: keras.Model, reference: np.ndarray) -> dict[str, float]:
+        labelled = {} if even is None else _label_scores(classifier, even, "label")
+        return {**labelled, **_feature_scores(classifier.features(drawn.images), reference)}
+
+    return _by_both(classifiers, measure, references)
+
+
+def _label_scores(classifier, split, name):
+    """Return the label accuracy of images as `name`, and that of the worst class that occurs."""
+    found = metrics.label_accuracy(classifier, split.images, split.labels)
+    known = [share for share in found["by_digit"] if share is not None]
+    return {name: found["overall"], "worst_class_accuracy": min(known)}
+
+
+def _feature_scores(features, reference):
+    """Compare features with those of real images; few of them in smaller blocks and with nearer neighbours."""
+    fewer = min(len(features), len(reference))
+    return {
+        "frechet": metrics.frechet_distance(features, reference),
+        "kernel": metrics.kernel_distance(features, reference, block=min(1_000, fewer // 2))["mean"],
+        **metrics.neighbourhood_scores(features, reference, neighbours=min(5, fewer - 1)),
+    }
+
+
+# Any model on any data.
+
+
+def evaluate(
+    model: Any,
+    data: Dataset,
+    classifiers: Sequence[keras.Model] | keras.Model | None = None,
+    *,
+    split: str = "test",
+    bound_samples: int = 1_000,
+) -> dict[str, dict[str, float | str | None]]:
+    """Score a model on a data set: every score that makes sense for both, beside that of real images.
+
+    For the real value of a generated set of images, real training images with the same labels take its place. That of
+    an accuracy is the accuracy on the split's own images. A Bernoulli VAE is scored on images binarized at 0.5, and its
+    samples are binarized too. `collapsed_classes` counts the classes with less than 0.35 of the diversity of real
+    images; `nearest` is explained at `gan`.
+
+    Args:
+        model: An AE, VAE, ConditionalVAE, ConditionalGAN or Classifier, or a model with the same methods.
+        data: Data set with images of the model's shape. Without labels, all scores that need them are left out.
+        classifiers: One or two classifiers, trained on real images of this kind; None leaves out the scores that need
+            them.
+        split: "test" or "validation".
+        bound_samples: Number of z for each image of the importance-weighted bound, which grows with it. The report
+            takes 5,000. 0 leaves out that bound.
+
+    Returns:
+        {score: {"value": value, "error": its standard error or None, "real": value for real images or None, "better":
+        "lower", "higher", "real" (the nearer to `real`) or None}}. It is ready for JSON; `as_table` prints it.
+
+    Raises:
+        ValueError: The model is of another kind, there are too few images, or shapes or numbers of classes differ.
+
+    Example:
+        >>> print(as_table(evaluate(model, data, [classifier])))
+    """
+    classifiers = [classifiers] if isinstance(classifiers, keras.Model) else list(classifiers or ())
+    held_out = getattr(data, validation.choice("split", split, ("validation", "test")))
+    validation.number("bound_samples", bound_samples, 0, whole=True)
+    _check_evaluable(model, data, classifiers, held_out, split)
+    if isinstance(model, ConditionalVAE):
+        found = _evaluated_conditional_vae(model, classifiers, held_out, bound_samples)
+    elif hasattr(model, "classify"):
+        found = _label_scores(model, held_out, "accuracy"), {}
+    elif hasattr(model, "generate"):
+        found = _evaluated_gan(model, classifiers, held_out, data.train)
+    elif hasattr(model, "log_likelihood"):
+        found = _evaluated_vae(model, classifiers, held_out, data.train, bound_samples)
+    else:
+        found = _evaluated_ae(model, classifiers, held_out)
+    return {name: _row(name, value, found[1]) for name, value in found[0].items() if value is not None}
+
+
+def _row(name, value, real):
+    """Return the entry of a score, which is a number or a mean with its error."""
+    value = value if isinstance(value, Mapping) else {"mean": float(value), "error": None}
+    better = BETTER[name.removesuffix("_2")]
+    return {"value": value["mean"], "error": value["error"], "real": real.get(name), "better": better}
+
+
+def as_table(scores: Mapping[str, Mapping[str, float | str | None]]) -> str:
+    """Return scores of `evaluate` as a table of text, one score a line.
+
+    Args:
+        scores: Result of `evaluate`.
+
+    Returns:
+        Lines of equal columns: score, value, standard error, value of real images, and the direction that is better.
+    """
+
+    def number(value: float | None) -> str:
+        return "" if value is None else f"{value:.4g}"
+
+    rows = [("score", "value", "error", "real images", "better")]
+    for name, row in scores.items():
+        better = {"real": "like real", None: ""}.get(row["better"], row["better"])
+        rows.append((name, *(number(row[part]) for part in ("value", "error", "real")), better))
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ["  ".join((row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:]))).rstrip() for row in rows]
+    return "\n".join(lines)
+
+
+def _check_evaluable(model, data, classifiers, held_out, split):
+    """Raise ValueError unless `evaluate` can score the model on these images."""
+    kinds = (("classify",), ("generate",), ("log_likelihood",), ("encode", "decode"))
+    if not any(all(hasattr(model, method) for method in kind) for kind in kinds):
+        kinds = "an AE, VAE, ConditionalVAE, ConditionalGAN or Classifier"
+        raise ValueError(f"model must be {kinds}, got {type(model).__name__}")
+    if len(held_out) < FEWEST:
+        raise ValueError(f"expected at least {FEWEST} {split} images, got {len(held_out)}")
+    if len(classifiers) > 2:
+        raise ValueError(f"classifiers must be one or two, got {len(classifiers)}")
+    if isinstance(model, ConditionalVAE) and (tuple(data.image_shape), data.num_classes) != (SHAPE, LABELS):
+        expected = f"images of shape {SHAPE} in {LABELS} classes for a ConditionalVAE"
+        raise ValueError(f"expected {expected}, got {tuple(data.image_shape)} in {data.num_classes}")
+    if hasattr(model, "classify") and held_out.labels is None:
+        raise ValueError("expected data with labels to score a classifier, got images alone")
+    parts = [("classifier", each) for each in classifiers]
+    parts += [] if isinstance(model, ConditionalVAE) else [("model", model)]
+    for name, part in parts:
+        if tuple(part.image_shape) != tuple(data.image_shape):
+            expected = f"a {name} of images of shape {tuple(data.image_shape)}, as in the data"
+            raise ValueError(f"expected {expected}, got one of {tuple(part.image_shape)}")
+        labelled = hasattr(part, "classify") or hasattr(part, "generate")
+        if held_out.labels is not None and labelled and part.num_classes != data.num_classes:
+            expected = f"a {name} of {data.num_classes} classes, as in the data"
+            raise ValueError(f"expected {expected}, got one of {part.num_classes}")
+
+
+def _evaluated_ae(model, classifiers, split):
+    """Return the scores of an autoencoder, and those of real images."""
+    reconstructions = model.decode(model.encode(split.images))
+    found = {"mse": metrics.squared_error(split.images, reconstructions)}
+    recognised, real = (_recognised(images, split, classifiers) for images in (reconstructions, split.images))
+    return {**found, **recognised}, real
+
+
+def _recognised(images, split, classifiers):
+    """Return the share of images that each classifier gives the labels of the split; nothing without labels."""
+    if split.labels is None:
+        return {}
+
+    def measure(classifier: keras.Model) -> dict[str, float]:
+        return {"reconstruction_accuracy": metrics.label_accuracy(classifier, images, split.labels)["overall"]}
+
+    return _by_both(classifiers, measure)
+
+
+def _evaluated_vae(model, classifiers, split, train, bound_samples):
+    """Return the scores of a VAE, and those of real images."""
+    binary = model.likelihood == "bernoulli"
+    split, train = (each.binarized() for each in (split, train)) if binary else (split, train)
+    found = _evaluated_bounds(model, split.images, bound_samples)
+    reconstructions = model.decode(model.encode(split.images)[0])
+    recognised, real = (_recognised(images, split, classifiers) for images in (reconstructions, split.images))
+
+    def draw(labels: np.ndarray | None, count: int) -> np.ndarray:
+        drawn = model.sample(count, seed=0)
+        return binarize(drawn) if binary else drawn
+
+    compared = Split(split.images, None), Split(train.images, None)  # samples have no labels to compare by
+    scores, real_scores = _against_real(draw, None, None, classifiers, *compared)
+    return {**found, **recognised, **scores}, {**real, **real_scores}
+
+
+def _evaluated_bounds(model, images, bound_samples, conditions=None):
+    """Return negative_elbo with its error and parts, and the importance-weighted bound of the first images."""
+    terms = metrics.elbo_terms(model, images, 0, conditions)
+    total = terms["reconstruction"] + terms["kl_closed_form"]
+    found = {"negative_elbo": metrics.mean_and_error(total)}
+    found |= {"reconstruction": terms["reconstruction"].mean(), "kl": terms["kl_closed_form"].mean()}
+    if bound_samples:
+        count = 10 if quick_mode() else BOUND_IMAGES
+        first = images[:count], 0, None if conditions is None else conditions[:count]
+        bounds = metrics.importance_weighted_bound(model, *first, samples=bound_samples)
+        found["negative_iwae"] = metrics.mean_and_error(-bounds)
+        found["negative_elbo_there"] = metrics.mean_and_error(total[:count])
+    return found
+
+
+def _evaluated_conditional_vae(model, classifiers, split, bound_samples):
+    """Return the scores of a conditional VAE, and those of real digits on the canvas."""
+    split = split.binarized()
+    canvases, placed = canvases_of(split)
+    found, real = _evaluated_bounds(model, canvases, bound_samples, placed), {}
+    wanted = all_conditions(5 if quick_mode() else EACH)
+    drawn = binarize(model.sample(wanted, seed=0))
+
+    def measured(canvases: np.ndarray, conditions: np.ndarray) -> dict[str, float]:
+        def measure(classifier: keras.Model) -> dict[str, float]:
+            scores = metrics.conditional_accuracy(classifier, canvases, conditions)
+            return {name: scores[name] for name in ("label", "position", "ink_inside")}
+
+        return _by_both(classifiers, measure)
+
+    found |= measured(drawn, wanted) | _diversities(Split(metrics.crop(drawn, wanted), wanted[:, 0]), split)
+    real |= measured(canvases, placed) | _diversities(split, split)
+    return found, real
+
+
+def _evaluated_gan(model, classifiers, split, train):
+    """Return the scores of a conditional generator, and those of real images."""
+
+    def draw(labels: np.ndarray | None, count: int) -> np.ndarray:
+        return model.generate(np.arange(count) % model.num_classes if labels is None else labels, seed=0)
+
+    even = _evenly(model, len(split)) if classifiers else None
+    return _against_real(draw, even, split, classifiers, split, train)
+
+
+def _against_real(draw, even, labelled, classifiers, split, train):
+    """Compare generated images with a split, and real training images in their place.
+
+    Args:
+        draw: Function of labels, or None, and a count that returns images.
+        even: Generated images of all classes, for their label accuracy, or None.
+        labelled: Real images for their label accuracy, or None.
+        classifiers: Up to two classifiers.
+        split: Real images to compare with, with or without labels.
+        train: Training images, with labels if the split has some.
+
+    Returns:
+        The scores of generated images, and those of real ones.
+    """
+    split = _at_most(split, COMPARED)
+    chosen = _in_place(split, train)
+    if len(chosen) < FEWEST:
+        raise ValueError(f"expected at least {FEWEST} training images with labels of the split, got {len(chosen)}")
+    real = _chosen(train, chosen)
+    labels = split.labels if len(real) == len(split) else real.labels
+    drawn = Split(draw(labels, len(real)), labels)
+    references = [classifier.features(split.images) for classifier in classifiers]
+    labelled = labelled if labelled is not None and labelled.labels is not None else None
+    others = np.delete(train.images, chosen, axis=0)
+    return tuple(
+        {
+            **_classifier_scores(images, even_ones, classifiers, references),
+            **_diversities(images, split),
+            "nearest": _nearest(images, split, further) if len(further) else None,
+        }
+        for images, even_ones, further in ((drawn, even, train.images), (real, labelled, others))
+    )
+
+
+def _chosen(split, places):
+    return Split(split.images[places], None if split.labels is None else split.labels[places])
+
+
+def _of_classes(split, labels):
+    return _chosen(split, np.flatnonzero(np.isin(split.labels, labels)))
+
+
+def _at_most(split, count):
+    """Return a split, or `count` of its images chosen at random."""
+    if len(split) <= count:
+        return split
+    return _chosen(split, np.sort(np.random.default_rng(0).permutation(len(split))[:count]))
+
+
+def _diversities(drawn, split):
+    """Return the diversity within classes, that of the worst class, and the number of collapsed classes.
+
+    Nothing without labels, or if no class has two images in both sets.
+    """
+    if drawn.labels is None or split.labels is None:
+        return {}
+    drawn, split = (_of_classes(*pair) for pair in ((drawn, split.labels), (split, drawn.labels)))
+    size = max(each.labels.max(initial=-1) for each in (drawn, split)) + 1
+    fewer = np.minimum(*(np.bincount(each.labels, minlength=size) for each in (drawn, split)))
+    if fewer.max(initial=0) < 2:
+        return {}
+    found = metrics.relative_diversity(drawn.images, drawn.labels, split)
+    known = [share for share in found["by_digit"] if share is not None]
+    collapsed = float(len(metrics.collapsed_classes(known)))
+    return {"diversity": found["overall"], "worst_class_diversity": min(known), "collapsed_classes": collapsed}
 
 
 # The scores of a run of the report by the kind of its model: a kind `x` has a function `score_x`. All take the model,

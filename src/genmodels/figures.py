@@ -1,8 +1,9 @@
 """The report's figures: arrays in, a matplotlib Figure out. Nothing is shown or saved here.
 
 Words are Polish, or English after `use_language("en")`. Texts that come with the arrays stay as they are.
-Digits are drawn as dark ink on white paper. Images are arrays (..., 28, 28) or (..., 28, 28, 1) in [0, 1]. Canvases are
-alike, with 56 pixels a side.
+Images are arrays in [0, 1] of shape (..., height, width, channels), or (..., height, width) for one channel. Those with
+three channels are shown as RGB. Grey images are drawn as dark ink on white paper, which suits digits and letters.
+`cmap="gray"` draws photographs with their own light and dark. Canvases have 56 pixels a side.
 """
 
 import os
@@ -29,6 +30,8 @@ COLOURS = (
     *("#332288", "#cc6677", "#117733", "#88ccee", "#882255"),
     *("#999933", "#44aa99", "#000000", "#aa4499", "#ddaa33"),
 )
+COLUMNS = 10  # images in a row of `plot_digits`
+SHOWN = 26  # most classes and epochs that `plot_gan_progress` shows
 MARK = "#c44900"  # outlines of the cells that conditions ask for
 # The words of all figures, in the languages of `use_language`.
 WORDS = {
@@ -134,34 +137,100 @@ def _figure(height):
 
 
 def _flat(images):
-    """Return images without the channel axis."""
+    """Return images without the channel axis; those of three channels unchanged."""
     images = np.asarray(images)
     return images[..., 0] if images.shape[-1] == 1 else images
 
 
+def _ratio(images):
+    """Return the height of images (..., height, width) or (..., height, width, 3) as a share of their width."""
+    height, width = images.shape[-3:-1] if images.shape[-1] == 3 else images.shape[-2:]
+    return height / width
+
+
 def _mosaic(images):
-    """Join images (rows, n, side, side) edge to edge into one."""
+    """Join images (rows, n, height, width) or (rows, n, height, width, 3) edge to edge into one."""
     return np.concatenate(np.concatenate(images, axis=1), axis=1)
 
 
-def _show(axes, image, title=""):
-    axes.imshow(_flat(image), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+def _show(axes, image, title="", cmap="gray_r"):
+    axes.imshow(_flat(image), cmap=cmap, vmin=0, vmax=1, interpolation="nearest")
     axes.set(xticks=[], yticks=[], title=title)
 
 
-def _image_table(images, *, columns="", rows="", height=None):
-    """Draw a table of images (rows, columns, 28, 28) with texts above and to the left; return figure and axes."""
+def _image_table(images, *, columns="", rows="", height=None, cmap="gray_r"):
+    """Draw a table of images (rows, n, height, width) with texts above and to the left; return figure and axes."""
     count, width = len(images), len(images[0])
-    figure = _figure(height or (WIDTH - 0.9) / width * count + 0.3)
+    figure = _figure(height or (WIDTH - 0.9) / width * count * _ratio(images[0]) + 0.3)
     table = figure.subplots(count, width, squeeze=False)
     for line, line_axes in zip(images, table):
         for image, axes in zip(line, line_axes):
-            _show(axes, image)
+            _show(axes, image, cmap=cmap)
     for axes, text in zip(table[0], columns):
-        axes.set_title(text)
+        axes.set_title(text, **_title_size(columns))
     for axes, text in zip(table[:, 0], rows):
         axes.set_ylabel(text, rotation=0, ha="right", va="center")
     return figure, table
+
+
+def _title_size(names):
+    """Return a size for titles side by side that keeps the longest within its column; nothing if all are short."""
+    inches = (WIDTH - 0.9) / len(names)
+    fits = 72 * inches / (0.6 * max(map(len, names)))  # a letter is about 0.6 of the font's size wide
+    return {} if fits >= STYLE["font.size"] else {"size": max(fits, 4)}
+
+
+def class_colours(count: int) -> tuple[str, ...]:
+    """Return a colour for each class: the ten of COLOURS, then others.
+
+    Each further colour lies as far as possible from those before it, in a space in which distances are those that an
+    eye sees. None is too light for white paper. Beyond some twenty, colours alone do not tell classes apart; figures
+    write the names too.
+
+    Args:
+        count: Number of classes, >= 1.
+
+    Returns:
+        Colours such as "#332288", all different. Fewer classes have the first of them.
+
+    Raises:
+        ValueError: The count is not allowed.
+
+    Source:
+        Ottosson, "A perceptual color space for image processing", 2020 (OKLab).
+    """
+    found = list(COLOURS[: validation.number("count", count, 1, whole=True)])
+    if count <= len(COLOURS):
+        return tuple(found)
+    levels = np.arange(0, 256, 15)
+    candidates = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
+    places = _oklab(candidates)
+    candidates, places = (values[(places[:, 0] > 0.3) & (places[:, 0] < 0.8)] for values in (candidates, places))
+    taken = _oklab(np.array([[int(colour[at : at + 2], 16) for at in (1, 3, 5)] for colour in COLOURS]))
+    nearest = np.linalg.norm(places[:, None] - taken, axis=2).min(axis=1)
+    while len(found) < count:
+        best = nearest.argmax()
+        found.append("#{:02x}{:02x}{:02x}".format(*candidates[best]))
+        nearest = np.minimum(nearest, np.linalg.norm(places - places[best], axis=1))
+    return tuple(found)
+
+
+def _oklab(levels):
+    """Return the OKLab coordinates of sRGB levels (N, 3), 0-255."""
+    share = levels / 255
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    cones = np.array([[0.4122, 0.5363, 0.0514], [0.2119, 0.6807, 0.1074], [0.0883, 0.2817, 0.6300]])
+    axes = np.array([[0.2105, 0.7936, -0.0041], [1.9780, -2.4286, 0.4506], [0.0259, 0.7828, -0.8087]])
+    return np.cbrt(linear @ cones.T) @ axes.T
+
+
+def _names(class_names, count):
+    """Return the names of `count` classes: their numbers, if none are given."""
+    if class_names is None or not len(class_names):
+        return [str(label) for label in range(count)]
+    if len(class_names) < count:
+        raise ValueError(f"class_names must name {count} classes, got {len(class_names)} names")
+    return [str(name) for name in class_names[:count]]
 
 
 def _latent_axes(axes, limit):
@@ -171,51 +240,102 @@ def _latent_axes(axes, limit):
 
 
 @_styled
-def plot_latent_space(codes: ArrayLike, labels: ArrayLike) -> Figure:
-    """Draw codes in the latent plane, coloured by label, with each digit written in an area of its own.
+def plot_latent_space(
+    codes: ArrayLike, labels: ArrayLike | None = None, *, class_names: Sequence[str] | None = None
+) -> Figure:
+    """Draw codes in the latent plane, coloured by label, with each class written in an area of its own.
 
     A dashed square marks the decoded grid. Both axes reach to the first whole number beyond it that no code exceeds.
 
     Args:
         codes: Shape (N, 2), in standard deviations.
-        labels: Shape (N,), 0-9.
+        labels: Shape (N,), whole numbers from 0; None draws all codes in one colour.
+        class_names: Names of the classes by label; None for their numbers.
 
     Returns:
         A scatter plot.
+
+    Raises:
+        ValueError: The codes have more or fewer than two dimensions, a label is not allowed, or a class has no name.
     """
-    codes, labels = np.asarray(codes), np.asarray(labels)
-    figure = _figure(WIDTH)
-    axes = figure.subplots()
-    order = np.random.default_rng(0).permutation(len(codes))  # so that the last digit does not lie on top
-    axes.scatter(*codes[order].T, s=3, linewidths=0, alpha=0.7, c=[COLOURS[label] for label in labels[order]])
-    for digit in np.unique(labels):
-        outline = [withStroke(linewidth=3, foreground="white")]
-        axes.text(
-            *_own_place(codes, labels == digit),
-            str(digit),
-            size=15,
-            weight="bold",
-            ha="center",
-            va="center",
-            path_effects=outline,
-        )
-        axes.scatter([], [], s=30, color=COLOURS[digit], label=str(digit))
+    codes = validation.array("codes", codes, ("N", "latent_dim"))
+    if codes.shape[1] != 2:
+        chosen = "train with latent_dim=2, or choose two of them, such as codes[:, :2]"
+        raise ValueError(f"codes must have two dimensions to be drawn in a plane, got {codes.shape[1]}; {chosen}")
+    order = np.random.default_rng(0).permutation(len(codes))  # so that the last class does not lie on top
+    if labels is None:
+        figure = _figure(WIDTH)
+        axes = figure.subplots()
+        axes.scatter(*codes[order].T, s=3, linewidths=0, alpha=0.7, c=COLOURS[0])
+    else:
+        labels = validation.array("labels", labels, ("N",), 0, whole=True)
+        validation.same_length(codes=codes, labels=labels)
+        figure, axes = _labelled_plane(codes, labels, order, _names(class_names, labels.max() + 1))
     axes.add_patch(Rectangle((-LIMIT, -LIMIT), 2 * LIMIT, 2 * LIMIT, fill=False, linestyle="--", linewidth=0.8))
     _latent_axes(axes, max(LIMIT + 1, np.ceil(np.abs(codes).max())))
-    figure.legend(loc="outside upper center", ncols=10, frameon=False, handletextpad=0, columnspacing=1)
     return figure
 
 
-def _own_place(points, own):
+def _labelled_plane(codes, labels, order, names):
+    """Draw codes coloured by label, with the name of each class in its area and in a legend above.
+
+    Of more than ten classes, a name that finds no free place stands in the legend alone.
+    """
+    occurring, colours = np.unique(labels), class_colours(len(names))
+    named = [names[label] for label in occurring]
+    legend, lines = _legend(named)
+    figure = _figure(WIDTH + 0.17 * (lines - 1))
+    axes = figure.subplots()
+    if lines > 1:
+        axes.set_anchor("SW")  # the layout would take free space around the square for the space of its axis labels
+    axes.scatter(*codes[order].T, s=3, linewidths=0, alpha=0.7, c=[colours[label] for label in labels[order]])
+    size = _label_size(named)
+    letter = size / 72 * (max(LIMIT + 1, np.abs(codes).max()) / (WIDTH / 2 - 0.5))  # its height on the axes
+    taken = []
+    for label, name in zip(occurring, named):
+        extent = letter * np.array([0.7 * len(name), 1.0])
+        found = _own_place(codes, labels == label, extent, taken if len(named) > len(COLOURS) else [])
+        axes.scatter([], [], s=30, color=colours[label], label=name)
+        if found is not None:
+            taken.append((found, extent))
+            style = {"size": size, "path_effects": [withStroke(linewidth=size / 5, foreground="white")]}
+            axes.text(*found, name, weight="bold", ha="center", va="center", **style)
+    figure.legend(loc="outside upper center", frameon=False, **legend)
+    return figure, axes
+
+
+def _legend(names):
+    """Return the style of a legend that fits the figure's width, and its number of lines."""
+    style = {"handlelength": 2, "handletextpad": 0, "columnspacing": 1, "fontsize": STYLE["font.size"]}
+    if len(names) > len(COLOURS):
+        style = {"handlelength": 1, "handletextpad": 0.2, "columnspacing": 0.8, "fontsize": 8}
+    parts = style["handlelength"] + style["handletextpad"] + style["columnspacing"] + 0.62 * max(map(len, names))
+    width = style["fontsize"] / 72 * parts  # of a column, in inches
+    most = max(1, int((WIDTH - 0.2) / width))
+    lines = -(-len(names) // most)
+    return {"ncols": -(-len(names) // lines), **style}, lines
+
+
+def _label_size(names):
+    """Return a size for names in a plane: smaller for many or for long ones."""
+    many, long = max(len(names) / 10, 1), max(max(map(len, names)) / 3, 1)
+    return max(5, 15 / (many * long) ** 0.5)
+
+
+def _own_place(points, own, extent, taken):
     """Find a place among points (N, 2) with many points of the mask `own` (N,) and few others.
 
     The place is the median of own points in the best of boxes 0.8 wide. The best box has the largest count of own
-    points times the square of their share.
+    points times the square of their share. `taken` lists places and extents of other names. A name of the given extent
+    covers none of them. None if it does so everywhere.
     """
     centres = np.unique(np.rint(points[own] / 0.4), axis=0) * 0.4
     boxes = [np.abs(points - centre).max(axis=1) <= 0.4 for centre in centres]
-    best = max(boxes, key=lambda box: (box & own).sum() ** 3 / box.sum() ** 2)
-    return np.median(points[best & own], axis=0)
+    for box in sorted(boxes, key=lambda box: (box & own).sum() ** 3 / box.sum() ** 2, reverse=True):
+        place = np.median(points[box & own], axis=0)
+        if all((np.abs(place - other) >= (extent + theirs) / 2).any() for other, theirs in taken):
+            return place
+    return None
 
 
 def latent_grid(count: int) -> np.ndarray:
@@ -248,23 +368,32 @@ def interpolate(start: np.ndarray, end: np.ndarray, count: int = 5) -> np.ndarra
 
 
 @_styled
-def plot_latent_images(images: ArrayLike) -> Figure:
+def plot_latent_images(images: ArrayLike, *, cmap: str = "gray_r") -> Figure:
     """Draw decoded images at their points in the latent plane.
 
     Args:
-        images: Shape (n * n, 28, 28), decoded from the points of `latent_grid(n)`.
+        images: Shape (n * n, height, width, channels), decoded from the points of `latent_grid(n)`. Codes of other than
+            two dimensions have no such grid.
+        cmap: Colour map of grey images; "gray" for photographs.
 
     Returns:
         A mosaic of n x n images.
+
+    Raises:
+        ValueError: The number of images is not the square of a number >= 2.
     """
     images = _flat(images)
     count = round(len(images) ** 0.5)
-    mosaic = _mosaic(images.reshape(count, count, 28, 28))
+    if count < 2 or count**2 != len(images):
+        grid = "n * n images with n >= 2, decoded from latent_grid(n)"
+        raise ValueError(f"expected {grid}, which needs codes of two dimensions, got {len(images)} images")
+    mosaic = _mosaic(images.reshape(count, count, *images.shape[1:]))
     edge = LIMIT * count / (count - 1)  # the outermost points are the centres of the outermost images
-    figure = _figure(WIDTH)
+    figure = _figure(WIDTH * _ratio(images))
     axes = figure.subplots()
-    axes.imshow(mosaic, cmap="gray_r", vmin=0, vmax=1, extent=(-edge, edge, -edge, edge), interpolation="nearest")
+    axes.imshow(mosaic, cmap=cmap, vmin=0, vmax=1, extent=(-edge, edge, -edge, edge), interpolation="nearest")
     _latent_axes(axes, edge)
+    axes.set_aspect(_ratio(images))
     axes.set(xticks=range(-LIMIT, LIMIT + 1), yticks=range(-LIMIT, LIMIT + 1))
     return figure
 
@@ -307,19 +436,22 @@ def plot_interpolations(images: ArrayLike, labels: ArrayLike) -> Figure:
 
 
 @_styled
-def plot_training_result(originals: ArrayLike, reconstructions: ArrayLike, samples: ArrayLike) -> Figure:
+def plot_training_result(
+    originals: ArrayLike, reconstructions: ArrayLike, samples: ArrayLike, *, cmap: str = "gray_r"
+) -> Figure:
     """Draw one row each of originals, their reconstructions and samples of the prior.
 
     Args:
-        originals: Shape (n, 28, 28).
-        reconstructions: Shape (n, 28, 28).
-        samples: Shape (n, 28, 28).
+        originals: Shape (n, height, width, channels).
+        reconstructions: Same shape.
+        samples: Same shape.
+        cmap: Colour map of grey images; "gray" for photographs.
 
     Returns:
         Three rows of images.
     """
     rows = [_word(name) for name in ("original", "reconstruction", "sample")]
-    return _image_table([_flat(images) for images in (originals, reconstructions, samples)], rows=rows)[0]
+    return _image_table([_flat(images) for images in (originals, reconstructions, samples)], rows=rows, cmap=cmap)[0]
 
 
 @_styled
@@ -402,32 +534,56 @@ def plot_positions(canvases: ArrayLike, conditions: ArrayLike) -> Figure:
 
 
 @_styled
-def plot_digit_rows(images: ArrayLike) -> Figure:
-    """Draw one row of images for each digit.
+def plot_digit_rows(images: ArrayLike, *, class_names: Sequence[str] | None = None, cmap: str = "gray_r") -> Figure:
+    """Draw one row of images for each digit, or each class of other images.
 
     Args:
-        images: Shape (10, n, 28, 28), for the digits 0-9.
+        images: Shape (classes, n, height, width, channels), in the order of the labels.
+        class_names: Names of the classes; None for their numbers.
+        cmap: Colour map of grey images; "gray" for photographs.
 
     Returns:
-        Ten rows of images.
+        One row of images for each class.
+
+    Raises:
+        ValueError: A class has no name.
     """
-    figure, table = _image_table(_flat(images), height=4.1)
-    for digit, line in enumerate(table):
-        line[0].set_ylabel(str(digit), rotation=0, ha="right", va="center", color=COLOURS[digit], weight="bold")
+    images = _flat(images)
+    names, colours = _names(class_names, len(images)), class_colours(len(images))
+    figure, table = _image_table(images, height=0.41 * len(images) * _ratio(images), cmap=cmap)
+    for line, name, colour in zip(table, names, colours):
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center", color=colour, weight="bold")
     return figure
 
 
 @_styled
-def plot_digits(images: ArrayLike) -> Figure:
-    """Draw one image of each digit, in a row.
+def plot_digits(images: ArrayLike, *, class_names: Sequence[str] | None = None, cmap: str = "gray_r") -> Figure:
+    """Draw one image of each digit, in a row, or one of each class of other images, ten in a row.
 
     Args:
-        images: Shape (10, 28, 28), for the digits 0-9.
+        images: Shape (classes, height, width, channels), in the order of the labels.
+        class_names: Names of the classes; None for their numbers.
+        cmap: Colour map of grey images; "gray" for photographs.
 
     Returns:
-        One row of images.
+        Images with the names of their classes above.
+
+    Raises:
+        ValueError: A class has no name.
     """
-    return _image_table([_flat(images)], columns=[str(digit) for digit in range(10)])[0]
+    images = _flat(images)
+    names, width = _names(class_names, len(images)), min(len(images), COLUMNS)
+    if len(images) == width:
+        return _image_table([images], columns=names, cmap=cmap)[0]
+    lines = -(-len(images) // width)
+    figure = _figure(((WIDTH - 0.9) / width * _ratio(images) + 0.22) * lines)
+    for place, axes in enumerate(figure.subplots(lines, width).ravel()):
+        if place < len(images):
+            _show(axes, images[place], cmap=cmap)
+            axes.set_title(names[place], **_title_size([max(names, key=len)] * width))
+        else:
+            axes.axis("off")
+    return figure
 
 
 @_styled
@@ -491,16 +647,17 @@ def plot_kl_forms(closed_form: np.ndarray, monte_carlo: np.ndarray) -> Figure:
 
 
 @_styled
-def plot_rows(rows: Mapping[str, ArrayLike]) -> Figure:
+def plot_rows(rows: Mapping[str, ArrayLike], *, cmap: str = "gray_r") -> Figure:
     """Draw rows of images with a text on the left.
 
     Args:
-        rows: {text: images of shape (n, 28, 28)}.
+        rows: {text: images of shape (n, height, width, channels)}.
+        cmap: Colour map of grey images; "gray" for photographs.
 
     Returns:
         One row for each text.
     """
-    return _image_table([_flat(images) for images in rows.values()], rows=list(rows))[0]
+    return _image_table([_flat(images) for images in rows.values()], rows=list(rows), cmap=cmap)[0]
 
 
 @_styled
@@ -528,32 +685,59 @@ def plot_accuracy_map(shares: np.ndarray) -> Figure:
 
 
 @_styled
-def plot_gan_progress(history: Mapping[str, Sequence[float]], drawn: ArrayLike) -> Figure:
-    """Draw the training of a GAN by epoch: its losses, its shares, and one image of each digit.
+def plot_gan_progress(
+    history: Mapping[str, Sequence[float]],
+    drawn: ArrayLike,
+    *,
+    class_names: Sequence[str] | None = None,
+    cmap: str = "gray_r",
+) -> Figure:
+    """Draw the training of a GAN by epoch: its losses, its shares, and one image of each class.
+
+    Of more than SHOWN classes or epochs, every second is drawn, or every third, and so on.
 
     Args:
         history: History of a training with `training.GANMonitor`.
-        drawn: Generated images (epochs, 10, 28, 28), 0-255.
+        drawn: Generated images (epochs, classes, height, width) or (epochs, classes, height, width, 3), 0-255.
+        class_names: Names of the classes, written above; None for none, or for numbers if some classes are left out.
+        cmap: Colour map of grey images; "gray" for photographs.
 
     Returns:
         Two panels of curves above one row of images for each epoch.
+
+    Raises:
+        ValueError: A class has no name.
     """
-    drawn = np.asarray(drawn) / 255
-    figure = _figure(2.2 + 0.5 * len(drawn))
-    above, below = figure.subfigures(2, 1, height_ratios=(2.2, 0.5 * len(drawn)))
+    drawn = _flat(drawn) / 255
+    epochs, classes = (np.arange(count)[:: -(-count // SHOWN)] for count in drawn.shape[:2])
+    epochs += len(drawn) - 1 - epochs[-1]  # with the last one
+    names = _names(class_names, drawn.shape[1])
+    row = min(0.5, (WIDTH - 0.9) / len(classes) * _ratio(drawn) + 0.05)  # inches
+    figure = _figure(2.2 + row * len(epochs))
+    above, below = figure.subfigures(2, 1, height_ratios=(2.2, row * len(epochs)))
+    _draw_progress(above, history)
+    table = below.subplots(len(epochs), len(classes), squeeze=False)
+    for epoch, line in zip(epochs, table):
+        for axes, image in zip(line, drawn[epoch, classes]):
+            _show(axes, image, cmap=cmap)
+        line[0].set_ylabel(_word("epoch of", epoch + 1), rotation=0, ha="right", va="center")
+    if class_names is not None or len(classes) < len(names):
+        shown = [names[label] for label in classes]
+        for axes, name in zip(table[0], shown):
+            axes.set_title(name, **_title_size(shown))
+    return figure
+
+
+def _draw_progress(figure, history):
+    """Draw the losses of a GAN and its shares, side by side."""
     losses = {_word("generator"): history["generator_loss"], _word("discriminator"): history["discriminator_loss"]}
     shares = {
         _word("discriminator accuracy"): history["discriminator_accuracy"],
         _word("label accuracy"): history["label_accuracy"],
         _word("diversity"): history["diversity"],
     }
-    for axes, (label, curves) in zip(above.subplots(1, 2), ((_word("loss"), losses), (_word("share"), shares))):
+    for axes, (label, curves) in zip(figure.subplots(1, 2), ((_word("loss"), losses), (_word("share"), shares))):
         _draw_curves(axes, label, curves)
-    for epoch, (line, images) in enumerate(zip(below.subplots(len(drawn), 10, squeeze=False), drawn), 1):
-        for axes, image in zip(line, images):
-            _show(axes, image)
-        line[0].set_ylabel(_word("epoch of", epoch), rotation=0, ha="right", va="center")
-    return figure
 
 
 @_styled
@@ -586,11 +770,12 @@ def plot_time_to_quality(panels: Sequence[tuple[str, float, Mapping[str, Sequenc
 
 
 @_styled
-def plot_mosaic(images: ArrayLike) -> Figure:
+def plot_mosaic(images: ArrayLike, *, cmap: str = "gray_r") -> Figure:
     """Draw images edge to edge, without frames or texts.
 
     Args:
-        images: Shape (rows, n, side, side).
+        images: Shape (rows, n, height, width, channels).
+        cmap: Colour map of grey images; "gray" for photographs.
 
     Returns:
         One picture as wide as the text.
@@ -598,7 +783,7 @@ def plot_mosaic(images: ArrayLike) -> Figure:
     mosaic = _mosaic(_flat(images))
     figure = Figure(figsize=(WIDTH, WIDTH * mosaic.shape[0] / mosaic.shape[1]))
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.imshow(mosaic, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+    axes.imshow(mosaic, cmap=cmap, vmin=0, vmax=1, interpolation="nearest")
     axes.axis("off")
     return figure
 
@@ -616,7 +801,7 @@ def mark_as_draft(figure: Figure) -> None:
 def shown_in(figure: Figure) -> dict[str, np.ndarray]:
     """Return what a matplotlib Figure shows, {name: array}: images, coordinates, colours, titles, texts.
 
-    Images in [0, 1] become grey levels 0-255. Axis labels, ticks, legends and sizes are rendering.
+    Images in [0, 1] become levels 0-255. Axis labels, ticks, legends and sizes are rendering.
     """
     found = {"texts": np.array([text.get_text() for text in figure.texts], dtype=str)}
     for number, axes in enumerate(figure.get_axes()):

@@ -1,6 +1,10 @@
-"""Measures of the quality of a model. Scores are plain Python floats and lists of them, ready for JSON."""
+"""Measures of the quality of a model. Scores are plain Python floats and lists of them, ready for JSON.
 
-from collections.abc import Mapping
+Images have any height, width and channels. Functions that compare two sets of images demand one shape of both;
+functions that use a classifier demand the classifier's. Canvases are 56x56 pixels.
+"""
+
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
@@ -17,8 +21,8 @@ from sklearn.utils import gen_batches
 
 from genmodels import validation
 from genmodels.canvas import CANVAS, CANVAS_SHAPE, GRID, STRIDE, validate_conditions
-from genmodels.datasets import LABELS, SIDE, Split, binarize, validate_images, validate_labels
-from genmodels.distributions import bernoulli_log_likelihood, kl_closed_form, kl_monte_carlo
+from genmodels.datasets import SIDE, Split, binarize, validate_images, validate_labels
+from genmodels.distributions import kl_closed_form, kl_monte_carlo
 
 
 def mean_and_error(values: ArrayLike) -> dict[str, float]:
@@ -42,7 +46,7 @@ def squared_error(images: ArrayLike, reconstructions: ArrayLike) -> dict[str, fl
     """Return the squared error per pixel, averaged over images.
 
     Args:
-        images: Shape (N, 28, 28, 1), values in [0, 1].
+        images: Shape (N, height, width, channels), values in [0, 1].
         reconstructions: Same shape and range.
 
     Returns:
@@ -65,7 +69,8 @@ def elbo_terms(
 
     Args:
         model: A VAE, or a ConditionalVAE.
-        images: Binarized images (N, 28, 28, 1), or canvases (N, 56, 56, 1) for a ConditionalVAE.
+        images: Images (N, height, width, channels) in [0, 1], binarized if the likelihood is Bernoulli; canvases
+            (N, 56, 56, 1) for a ConditionalVAE.
         seed: Seed of z. All terms use the same z.
         conditions: Shape (N, 3), for a ConditionalVAE only.
 
@@ -88,7 +93,7 @@ def elbo_terms(
     reconstruction = []
     for rows in gen_batches(len(z), 1_000):  # the logits of all canvases at once would fill the memory
         logits = model.decode_logits(z[rows], *(values[rows] for values in condition))
-        reconstruction.append(-ops.convert_to_numpy(bernoulli_log_likelihood(images[rows], logits)))
+        reconstruction.append(-ops.convert_to_numpy(model.log_likelihood(images[rows], logits)))
     return {
         "reconstruction": np.concatenate(reconstruction),
         "kl_closed_form": ops.convert_to_numpy(kl_closed_form(z_mean, z_log_var)),
@@ -121,21 +126,23 @@ def label_accuracy(
 
     Args:
         classifier: A trained Classifier.
-        images: Shape (N, 28, 28, 1), values in [0, 1].
-        labels: Shape (N,), whole numbers 0-9.
+        images: Shape (N, *classifier.image_shape), values in [0, 1].
+        labels: Shape (N,), whole numbers from 0 to classifier.num_classes - 1.
 
     Returns:
         overall: Share of all images, 0 to 1.
-        by_digit: Shares of the digits 0-9, None for a digit that does not occur.
+        by_digit: Share of each of the classifier's classes, in their order; None for a class that does not occur.
         count: Number of images.
 
     Raises:
         ValueError: The images or the labels are not allowed, or their numbers differ.
     """
-    images, labels = validate_images(images), validate_labels(labels)
+    images = validate_images(images, classifier.image_shape)
+    labels = validate_labels(labels, classifier.num_classes)
     validation.same_length(images=images, labels=labels)
     right = classifier.classify(images) == labels
-    by_digit = [float(right[labels == digit].mean()) if (labels == digit).any() else None for digit in range(LABELS)]
+    groups = [right[labels == label] for label in range(classifier.num_classes)]
+    by_digit = [float(group.mean()) if len(group) else None for group in groups]
     return {"overall": float(right.mean()), "by_digit": by_digit, "count": len(right)}
 
 
@@ -144,8 +151,8 @@ def confident_share(classifier: keras.Model, images: ArrayLike, *, threshold: fl
 
     Args:
         classifier: A trained Classifier.
-        images: Shape (N, 28, 28, 1), values in [0, 1].
-        threshold: Smallest probability of the most probable digit, 0 to 1.
+        images: Shape (N, *classifier.image_shape), values in [0, 1].
+        threshold: Smallest probability of the most probable class, 0 to 1.
 
     Returns:
         Share, 0 to 1.
@@ -154,18 +161,18 @@ def confident_share(classifier: keras.Model, images: ArrayLike, *, threshold: fl
         ValueError: The images or the threshold are not allowed.
     """
     validation.number("threshold", threshold, 0, 1)
-    logits = classifier.predict(validate_images(images), batch_size=500, verbose=0)
+    logits = classifier.predict(validate_images(images, classifier.image_shape), batch_size=500, verbose=0)
     probabilities = ops.convert_to_numpy(ops.softmax(logits))
     return float((probabilities.max(axis=1) >= threshold).mean())
 
 
 def grey_share(images: ArrayLike, *, margin: float = 0.1) -> float:
-    """Return the share of grey pixels among the pixels that are not black.
+    """Return the share of grey pixels among the pixels that are not black; each channel of a pixel counts by itself.
 
     A pixel is grey strictly between `margin` and 1 - `margin`, and not black above `margin`.
 
     Args:
-        images: Shape (N, 28, 28, 1), values in [0, 1].
+        images: Shape (N, height, width, channels), values in [0, 1].
         margin: Distance from 0 and 1, 0 to 0.5.
 
     Returns:
@@ -292,36 +299,59 @@ def _classified(classifier, binarized):
 
 def relative_diversity(
     images: ArrayLike, labels: ArrayLike, real: Split, *, seed: int = 0
-) -> dict[str, float | list[float]]:
-    """Return the mean distance between images of one digit, as a share of that distance for real images.
+) -> dict[str, float | list[float | None]]:
+    """Return the mean distance between images of one class, as a share of that distance for real images.
 
-    The distance is Euclidean, over pixels, between random pairs of images of the same digit.
+    The distance is Euclidean, over pixels, between random pairs of images of the same class.
 
     Args:
-        images: Shape (N, 28, 28, 1), values in [0, 1].
-        labels: Shape (N,). Every digit 0-9 must occur.
-        real: Real images with labels.
+        images: Shape (N, height, width, channels) of the real images, values in [0, 1].
+        labels: Shape (N,). Every class of the real images must occur.
+        real: Real images with labels. Their classes are 0 to the largest label.
         seed: Seed of the pairs.
 
     Returns:
-        overall: Mean over digits. 1 is as diverse as real images, 0 is the same image every time.
-        by_digit: Values of the digits 0-9.
+        overall: Mean over classes. 1 is as diverse as real images, 0 is the same image every time.
+        by_digit: Value of each class; None without two images of it in both sets, or if all its real images are equal.
 
     Raises:
-        ValueError: The images or the labels are not allowed, their numbers differ, or a digit is missing.
+        ValueError: The images or the labels are not allowed, their numbers differ, a class is missing, or no class has
+            a value.
     """
-    images, labels = validate_images(images), validate_labels(labels)
+    if real.labels is None:
+        raise ValueError("real must have labels, got None; a diversity within classes needs them")
+    images = validate_images(images, real.images.shape[1:])
+    labels = validate_labels(labels, int(real.labels.max()) + 1)
     validation.same_length(images=images, labels=labels)
-    if missing := sorted({*range(LABELS)} - {*labels.tolist()}):
-        raise ValueError(f"labels must hold every digit, got none of {missing}")
+    if missing := sorted({*real.labels.tolist()} - {*labels.tolist()}):
+        raise ValueError(f"labels must hold every class of the real images, got none of {missing}")
     rng = np.random.default_rng(seed)
-    by_digit = []
-    for digit in range(LABELS):
-        distances = [
-            _pair_distance(group, rng) for group in (images[labels == digit], real.images[real.labels == digit])
-        ]
-        by_digit.append(float(distances[0] / distances[1]))
-    return {"overall": float(np.mean(by_digit)), "by_digit": by_digit}
+    by_class = []
+    for label in range(int(real.labels.max()) + 1):
+        groups = images[labels == label], real.images[real.labels == label]
+        distances = [_pair_distance(group, rng) if len(group) > 1 else None for group in groups]
+        by_class.append(float(distances[0] / distances[1]) if None not in distances and distances[1] else None)
+    if not (known := [value for value in by_class if value is not None]):
+        raise ValueError("expected a class with two images and with two different real ones, got none")
+    return {"overall": float(np.mean(known)), "by_digit": by_class}
+
+
+def collapsed_classes(diversity: Sequence[float | None], *, least: float = 0.35) -> list[int]:
+    """Return the classes whose images hardly differ. A mean over classes may hide them.
+
+    Args:
+        diversity: Diversity of each class as a share of that of real images, such as `by_digit` of
+            `relative_diversity`; None for a class without a value.
+        least: Smallest diversity that counts as healthy, >= 0.
+
+    Returns:
+        Numbers of the classes below it.
+
+    Raises:
+        ValueError: `least` is not allowed.
+    """
+    validation.number("least", least, 0)
+    return [label for label, value in enumerate(diversity) if value is not None and value < least]
 
 
 def _pair_distance(images, rng):
@@ -339,7 +369,8 @@ def importance_weighted_bound(
 
     Args:
         model: A VAE, or a ConditionalVAE.
-        images: Binarized images (N, 28, 28, 1), or canvases (N, 56, 56, 1) for a ConditionalVAE.
+        images: Images (N, height, width, channels) in [0, 1], binarized if the likelihood is Bernoulli; canvases
+            (N, 56, 56, 1) for a ConditionalVAE.
         seed: Seed of all z.
         conditions: Shape (N, 3), for a ConditionalVAE only.
         samples: Number k of z per image, >= 1.
@@ -363,7 +394,7 @@ def importance_weighted_bound(
         z = z_mean[index] + np.exp(0.5 * z_log_var[index]) * noise
         repeated = [np.repeat(values[index : index + 1], samples, axis=0) for values in condition]
         logits = model.decode_logits(z, *repeated)
-        likelihood = ops.convert_to_numpy(bernoulli_log_likelihood(images[index : index + 1], logits))
+        likelihood = ops.convert_to_numpy(model.log_likelihood(images[index : index + 1], logits))
         kl = ops.convert_to_numpy(kl_monte_carlo(z_mean[index : index + 1], z_log_var[index : index + 1], z))
         bounds.append(logsumexp(likelihood.astype("float64") - kl) - np.log(samples))
     return np.array(bounds)
@@ -420,7 +451,7 @@ def frechet_distance(features: ArrayLike, reference: ArrayLike) -> float:
         Heusel et al., "GANs Trained by a Two Time-Scale Update Rule", 2017, equation 6.
     """
     first, second = (values.astype("float64") for values in _compared(features, reference, 2))
-    covariances = np.cov(first, rowvar=False), np.cov(second, rowvar=False)
+    covariances = [np.atleast_2d(np.cov(values, rowvar=False)) for values in (first, second)]  # also of one feature
     # The trace of a matrix's square root is the sum of the roots of its eigenvalues; rounding makes some negative.
     roots = np.sqrt(np.clip(np.linalg.eigvals(covariances[0] @ covariances[1]).real, 0, None)).sum()
     shift = np.square(first.mean(axis=0) - second.mean(axis=0)).sum()
@@ -524,8 +555,8 @@ def nearest_neighbours(images: ArrayLike, real: ArrayLike) -> tuple[np.ndarray, 
     """Find the nearest real image to each image, by Euclidean distance over pixels.
 
     Args:
-        images: Shape (N, 28, 28, 1), values in [0, 1].
-        real: Shape (M, 28, 28, 1), values in [0, 1].
+        images: Shape (N, height, width, channels), values in [0, 1].
+        real: Shape (M, height, width, channels) with the same last three, values in [0, 1].
 
     Returns:
         Indices into `real` and distances, two arrays (N,).
@@ -533,7 +564,8 @@ def nearest_neighbours(images: ArrayLike, real: ArrayLike) -> tuple[np.ndarray, 
     Raises:
         ValueError: The images have another shape, dtype or range.
     """
-    images, real = validate_images(images), validate_images(real, name="real")
+    images = validate_images(images)
+    real = validate_images(real, images.shape[1:], name="real")
     search = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(real.reshape(len(real), -1))
     distances, indices = search.kneighbors(images.reshape(len(images), -1))
     return indices[:, 0], distances[:, 0]

@@ -9,11 +9,12 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from scipy.stats import mode
 from sklearn.neighbors import KNeighborsClassifier
 from tqdm import tqdm
 
 from genmodels import config, validation
-from genmodels.datasets import LABELS, Split
+from genmodels.datasets import Split
 
 STEPS = 10  # training steps between two returns to Python
 VALIDATION_BATCH_SIZE = 500
@@ -294,95 +295,201 @@ def _ready(model, checkpoint):
 
 
 PATIENCE = 2  # failing epochs in a row that stop the training
-MIN_DIVERSITY = 0.35  # as a share of the diversity of real images
-MIN_LABEL_ACCURACY = 0.3
+PATIENCE_STEPS = 1_000  # training steps that these epochs have at least: few images make short epochs
+MIN_DIVERSITY = 0.35  # as a share of the diversity of real images, on average and of each class
+MIN_LABEL_ACCURACY = 0.3  # as a share of the accuracy that the same neighbours reach for real images
 MAX_DISCRIMINATOR_ACCURACY = 0.97
 
 
 class GANMonitor(keras.callbacks.Callback):
-    """Generate images of each digit after each epoch, measure them, and stop a training that has failed.
+    """Generate images of each class after each epoch, measure them, and stop a training that has failed.
 
-    The images come from the latest weights. Each epoch adds four values to the history:
+    The images come from the latest weights. Each epoch adds six values to the history. Lists have one value for each
+    class that occurs in the real images, in the order of their labels.
 
     - label_accuracy: share classified correctly by the three nearest of 5,000 real training images. Nearest neighbours
-      need no training, so that the features learned by the GAN cannot fool them. They classify 94.7 % of the validation
-      images correctly.
-    - diversity: mean distance between images of one digit, as a share of that distance for real images.
-    - drawn: the first image of each digit, whole numbers 0-255, shape (10, 28, 28).
+      need no training, so that the features learned by the GAN cannot fool them. They classify 94.7 % of MNIST's
+      validation images correctly.
+    - diversity: mean distance between images of one class, as a share of that distance for real images.
+    - class_label_accuracy, class_diversity: lists of both for each class. A class whose real images do not differ has
+      no diversity: None.
+    - drawn: the first image of each class, whole numbers 0-255, shape (classes, height, width), or (classes, height,
+      width, channels) with several channels.
     - failing: number of epochs in a row, up to this one, in which `diagnose` found a failure.
 
-    After PATIENCE failing epochs in a row the monitor stops the training and keeps the reason in `failure_reason`.
+    After PATIENCE failing epochs in a row, and PATIENCE_STEPS steps in them, the monitor stops the training and keeps
+    the reason in `failure_reason`. It draws nothing from the random streams of the training.
 
     Args:
-        real: Training images with labels.
-        count: Number of images to generate of each digit.
+        real: Training images with labels. Up to 5,000 of them are used: the first ones, or as many of each class if a
+            class is rare among these.
+        count: Number of images to generate of each class; None for 50, or fewer of more than a hundred classes.
+        class_names: Names of the classes by label, for messages; None for their numbers.
 
     Attributes:
         failure_reason: The reason why the training was stopped; None if it was not.
+
+    Raises:
+        ValueError: The real images have no labels, no class has two different images, or a class has no name.
     """
 
-    def __init__(self, real: Split, *, count: int = 50) -> None:
+    def __init__(self, real: Split, *, count: int | None = None, class_names: Sequence[str] | None = None) -> None:
         super().__init__()
-        images, labels = _flat(real.images[:5_000]), real.labels[:5_000]
-        self.labels = np.tile(np.arange(LABELS), count)
-        self.neighbours = KNeighborsClassifier(3, algorithm="brute").fit(images, labels)
-        self.usual_distance = _distance(images, labels)
+        if real.labels is None:
+            raise ValueError("real must have labels, got None; the monitor compares images class by class")
+        images, labels = _reference(real)
+        self.usual_distances = _distances(_flat(images), labels)
+        self.differs = self.usual_distances > 0
+        if not self.differs.any():
+            raise ValueError("real must hold a class with two different images, got none")
+        self.image_shape, classes = images.shape[1:], np.unique(labels)
+        self.names = _names(classes, class_names)
+        count = count or max(10, min(50, 5_000 // len(classes)))
+        self.labels = np.tile(classes, count)
+        # Three neighbours outvote a class of which there are fewer.
+        self.neighbours = KNeighborsClassifier(3 if min(_counts(labels)) > 3 else 1, algorithm="brute")
+        self.neighbours.fit(_flat(images), labels)
+        self.real_label_accuracy = _accuracy_left_out(self.neighbours, _flat(images), labels)
         self.failure_reason = None
 
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Refuse a model of images of another shape."""
+        if tuple(self.model.image_shape) != self.image_shape:
+            found = f"{self.image_shape}, and a model of {tuple(self.model.image_shape)}"
+            raise ValueError(f"expected the monitor's images to have the shape of the model's, got {found}")
+
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Add the measurements to `logs`, print a failure, and stop after PATIENCE of them."""
+        """Add the measurements to `logs`, print a failure, and stop once it has lasted."""
         images = self.model.generate(self.labels, seed=0, averaged=False)  # the average lags behind at first
-        logs["label_accuracy"] = float((self.neighbours.predict(_flat(images)) == self.labels).mean())
-        logs["diversity"] = _distance(_flat(images), self.labels) / self.usual_distance
-        logs["drawn"] = np.rint(255 * images[:LABELS, ..., 0]).astype("uint8")
-        found = diagnose(logs["discriminator_accuracy"], logs["label_accuracy"], logs["diversity"])
+        self._measure(images, logs)
+        named = dict(zip(self.names, logs["class_diversity"]))
+        accuracies = {"real_label_accuracy": self.real_label_accuracy, "class_diversity": named}
+        found = diagnose(logs["discriminator_accuracy"], logs["label_accuracy"], logs["diversity"], **accuracies)
         failing = self.model.history.history.get("failing", [0])[-1]  # a resumed training keeps its history
         logs["failing"] = failing + 1 if found else 0
-        if found:
+        patience = max(PATIENCE, -(-PATIENCE_STEPS // ((self.params or {}).get("steps") or PATIENCE_STEPS)))
+        if found and 2 * logs["failing"] >= patience:
             print(f"epoch {epoch + 1}: {found}", file=sys.stderr, flush=True)
-        if logs["failing"] >= PATIENCE:
+        if logs["failing"] >= patience:
             self.failure_reason = f"stopped after epoch {epoch + 1}: {found}"
             self.model.stop_training = True
 
+    def _measure(self, images, logs):
+        """Add all measurements of generated images (N, height, width, channels) to `logs`."""
+        classes = len(self.names)
+        right = self.neighbours.predict(_flat(images)) == self.labels
+        distances = _distances(_flat(images), self.labels)
+        shares = distances[self.differs] / self.usual_distances[self.differs]
+        by_class = np.full(classes, None)
+        by_class[self.differs] = shares.tolist()
+        logs["label_accuracy"] = float(right.mean())
+        logs["diversity"] = _mean(distances[self.differs]) / _mean(self.usual_distances[self.differs])
+        logs["class_label_accuracy"] = right.reshape(-1, classes).mean(axis=0).tolist()
+        logs["class_diversity"] = by_class.tolist()
+        first = images[:classes]
+        logs["drawn"] = np.rint(255 * (first[..., 0] if first.shape[-1] == 1 else first)).astype("uint8")
 
-def diagnose(discriminator_accuracy: float, label_accuracy: float, diversity: float) -> str | None:
+
+def diagnose(
+    discriminator_accuracy: float,
+    label_accuracy: float,
+    diversity: float,
+    *,
+    class_diversity: Mapping[str, float | None] | None = None,
+    real_label_accuracy: float = 1.0,
+) -> str | None:
     """Name the failure of a GAN after an epoch and the usual remedy.
 
     Args:
         discriminator_accuracy: Share of images that the discriminator tells apart, 0 to 1.
         label_accuracy: Share of generated images with the requested label, 0 to 1, as `GANMonitor` measures it.
         diversity: Diversity as `GANMonitor` measures it; 1 is as diverse as real images.
+        class_diversity: Diversity of each class by its name; None for a class that has none.
+        real_label_accuracy: Label accuracy of real images, which limits that of generated ones.
 
     Returns:
         One sentence, or None without a failure.
     """
+    remedy = "lower the learning rate, or raise the batch size"
     if diversity < MIN_DIVERSITY:
         return (
-            f"the generator has collapsed: its images of one digit differ by {diversity:.0%} of what real ones do; "
-            "lower the learning rate, or raise the batch size"
+            f"the generator has collapsed: its images of one class differ by {diversity:.0%} of what real ones do; "
+            f"{remedy}"
         )
-    if label_accuracy < MIN_LABEL_ACCURACY and discriminator_accuracy > MAX_DISCRIMINATOR_ACCURACY:
+    low = {name: share for name, share in (class_diversity or {}).items() if share is not None}
+    if low := {name: share for name, share in low.items() if share < MIN_DIVERSITY}:
+        several = f"classes {_listed([*low])} have collapsed: their images differ by at most"
+        which = several if len(low) > 1 else f"class {_listed([*low])} has collapsed: its images differ by"
+        return f"{which} {max(low.values()):.0%} of what real ones do; {remedy}"
+    if label_accuracy >= MIN_LABEL_ACCURACY * real_label_accuracy:
+        return None
+    if discriminator_accuracy > MAX_DISCRIMINATOR_ACCURACY:
         return (
             f"the discriminator wins: it tells {discriminator_accuracy:.0%} of images apart, and only "
-            f"{label_accuracy:.0%} of the drawn digits are what they should be; lower its learning rate, or widen the "
-            "generator"
+            f"{label_accuracy:.0%} of the drawn images are of the class that they should be; lower its learning rate, "
+            "or widen the generator"
         )
-    if label_accuracy < MIN_LABEL_ACCURACY:
-        return (
-            f"the generator ignores its labels: {label_accuracy:.0%} of its digits are what they should be; raise "
-            "classifier_weight, or train the discriminator faster"
-        )
-    return None
+    return (
+        f"the generator ignores its labels: {label_accuracy:.0%} of its images are of the class that they should be; "
+        "raise classifier_weight, or train the discriminator faster"
+    )
+
+
+def _names(classes, class_names):
+    """Return the names of classes, given by their labels; without `class_names` the labels as texts."""
+    if class_names is None or not len(class_names):
+        return [str(label) for label in classes]
+    if len(class_names) <= max(classes):
+        raise ValueError(f"class_names must name {max(classes) + 1} classes, got {len(class_names)} names")
+    return [str(class_names[label]) for label in classes]
+
+
+def _listed(names, most=10):
+    """Return names as one text, of which only the first few are written out."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
+def _reference(real, most=5_000, enough=20):
+    """Return up to `most` images with labels: the first ones, or as many of each class if a class is rare among them.
+
+    Data may be sorted by class.
+    """
+    labels = np.asarray(real.labels)
+    size = labels.max() + 1
+    if (np.bincount(labels[:most], minlength=size) >= np.minimum(np.bincount(labels), enough)).all():
+        return real.images[:most], labels[:most]
+    order, counts = np.argsort(labels, kind="stable"), np.bincount(labels)
+    rank = np.empty(len(labels), int)  # of each image among those of its class
+    rank[order] = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    chosen = np.sort(np.argsort(rank, kind="stable")[:most])
+    return real.images[chosen], labels[chosen]
+
+
+def _counts(labels):
+    return np.unique(labels, return_counts=True)[1]
 
 
 def _flat(images):
     return images.reshape(len(images), -1)
 
 
-def _distance(rows, labels):
-    """Return the mean distance between each image and the next image of the same digit.
+def _mean(values):
+    return float(np.mean(values))
+
+
+def _accuracy_left_out(neighbours, rows, labels, most=1_000):
+    """Return the share of up to `most` images that their nearest neighbours, without themselves, classify correctly."""
+    chosen = np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int)
+    several = neighbours.n_neighbors + 1
+    nearest = neighbours.kneighbors(rows[chosen], min(several, len(rows)), return_distance=False)[:, 1:]
+    return _mean(mode(labels[nearest], axis=1).mode == labels[chosen])
+
+
+def _distances(rows, labels):
+    """Return for each class the mean distance between each image and the next image of the class.
 
     The monitor does not use `metrics.relative_diversity`, so that an edit of a metric does not train the GAN anew.
     """
-    groups = [rows[labels == digit] for digit in np.unique(labels)]
-    return float(np.mean([np.linalg.norm(group - np.roll(group, 1, axis=0), axis=1).mean() for group in groups]))
+    groups = [rows[labels == label] for label in np.unique(labels)]
+    return np.array([np.linalg.norm(group - np.roll(group, 1, axis=0), axis=1).mean() for group in groups])
