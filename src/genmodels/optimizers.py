@@ -45,7 +45,7 @@ class FusedAdam(keras.optimizers.Adam):
             return super().update_step(gradient, variable, learning_rate)
         place = self._get_variable_index(variable)
         done = self.iterations  # a tensor if gradients accumulate over several steps, otherwise a variable
-        step = tf.cast((done if tf.is_tensor(done) else done.value) + 1, variable.dtype)
+        step = tf.cast((done.value if isinstance(done, keras.Variable) else done) + 1, variable.dtype)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[place].value.handle,
