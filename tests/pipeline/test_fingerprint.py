@@ -62,7 +62,7 @@ def test_fields_of_a_dataclass_count(package):
         ("training.py", "MIN_DIVERSITY = 0.35", "MIN_DIVERSITY = 0.36", GANS),  # of a file that all trainings use
         ("models/classifier.py", "Dropout(0.5 if", "Dropout(0.6 if", CLASSIFIERS),
         ("models/classifier.py", "(64, 2), (64, 1)", "(64, 2), (96, 1)", CLASSIFIERS),
-        ("models/autoencoder.py", "ops.square(as_floats(x) - y_pred)", "ops.square(y_pred - as_floats(x))", {"ae"}),
+        ("models/autoencoder.py", "ops.square(targets - y_pred)", "ops.square(y_pred - targets)", {"ae"}),
         ("models/conditional_vae.py", "loss + real", "loss + 2 * real", CVAES),
         ("experiments.py", "count: int = 60_000", "count: int = 50_000", {"gan_train"}),
         ("experiments.py", "beta_1=0.5", "beta_1=0.6", GANS),

@@ -111,7 +111,7 @@ def edit_meanwhile(quick, package, monkeypatch):
 USED = {
     "its loss": ("models/vae.py", "self.beta * kl", "self.beta * 2 * kl"),
     "a constant": ("datasets.py", "VALIDATION = 5_000", "VALIDATION = 6_000"),
-    "half a sentence": ("models/vae.py", "return ops.mean(", "return ops.mean(("),
+    "half a sentence": ("models/vae.py", "return mean_over_batch(", "return mean_over_batch(("),
     "a function that is gone": ("distributions.py", "def gaussian_log_density", "def log_density"),
 }
 
@@ -203,7 +203,8 @@ def test_every_kind_of_run_trains_with_code_that_counts_saves_and_loads_in_the_q
 
 def test_a_failed_run_is_an_error_with_advice_and_is_not_saved(smoke, monkeypatch):
     run = dataclasses.replace(experiments.RUNS["gan"], epochs=1)
-    monkeypatch.setattr(training, "PATIENCE", 1)  # the quick mode trains for one epoch, which draws next to nothing
+    for name in ("PATIENCE", "PATIENCE_STEPS"):  # the quick mode trains for one epoch, which draws next to nothing
+        monkeypatch.setattr(training, name, 1)
     with pytest.raises(store.TrainingError, match=r"gan: stopped after epoch 1: the generator has collapsed.*lower"):
         store.trained(run)
     assert not store.is_trained(run)

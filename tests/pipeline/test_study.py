@@ -108,8 +108,8 @@ def test_a_made_study_is_fresh_and_makes_nothing_again(made):
         ("models/vae.py", "self.beta * kl", "self.beta * 2 * kl", {"vae_kl"}),
         (
             "models/autoencoder.py",
-            "ops.square(as_floats(x) - y_pred)",
-            "ops.square(y_pred - as_floats(x))",
+            "ops.square(targets - y_pred)",
+            "ops.square(y_pred - targets)",
             {"ae", "ae_cosine"},
         ),
         ("metrics.py", "def frechet_distance(", "def frechet_distance(*_): ...\n\n\ndef other(", {"real_baseline"}),
@@ -250,7 +250,7 @@ def test_a_value_of_a_section_that_no_notebook_makes_stands_for_nothing(made, pa
 def test_a_split_that_is_no_longer_scored_goes_when_the_entry_is_made_anew(made, package, monkeypatch):
     monkeypatch.setattr(store, "refuse_edited_code", lambda *_, **__: None)  # as in a process that starts now
     monkeypatch.setattr(study, "ABLATIONS", [])
-    replace_in(package / "models" / "autoencoder.py", "ops.square(as_floats(x)", "2 * ops.square(as_floats(x)")
+    replace_in(package / "models" / "autoencoder.py", "ops.square(targets", "2 * ops.square(targets")
     study.make(jobs=1)
     assert "ae" in study.read()["test"] and "ae" not in study.read()["validation"]
 

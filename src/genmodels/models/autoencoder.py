@@ -82,7 +82,8 @@ class AE(ImageModel):
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> KerasTensor:
         """Return the squared error, summed over the pixels of an image and averaged over the batch."""
-        squared_error = ops.sum(ops.square(as_floats(self.targets(x) if y is None else y) - y_pred), axis=(1, 2, 3))
+        targets = as_floats(self.targets(x) if y is None else y)
+        squared_error = ops.sum(ops.square(targets - y_pred), axis=(1, 2, 3))
         self.mse.update_state(squared_error / math.prod(self.image_shape))
         return mean_over_batch(squared_error, sample_weight)
 
