@@ -223,6 +223,12 @@ def test_good_data_are_taken_by_every_way(kind, way):
         WAYS[way](small(kind), *GOOD[kind])
 
 
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "float16", "float64"])
+@pytest.mark.parametrize("way", ["fit", "fit, tf.data", "fit, generator", "evaluate"])
+def test_binary_images_may_have_any_dtype(way, dtype):
+    WAYS[way](small("VAE"), BINARY.astype(dtype), None)
+
+
 PREDICTED = {
     "AE": GREY,
     "VAE": BINARY,

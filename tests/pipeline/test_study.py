@@ -106,12 +106,7 @@ def test_a_made_study_is_fresh_and_makes_nothing_again(made):
     ("file", "old", "new", "stale"),
     [
         ("models/vae.py", "self.beta * kl", "self.beta * 2 * kl", {"vae_kl"}),
-        (
-            "models/autoencoder.py",
-            "ops.square(targets - y_pred)",
-            "ops.square(y_pred - targets)",
-            {"ae", "ae_cosine"},
-        ),
+        ("models/autoencoder.py", "ops.square(targets - y_pred)", "ops.square(y_pred - targets)", {"ae", "ae_cosine"}),
         ("metrics.py", "def frechet_distance(", "def frechet_distance(*_): ...\n\n\ndef other(", {"real_baseline"}),
         ("figures.py", "LIMIT = 4", "LIMIT = 5", set()),
         ("models/vae.py", "import keras\n", "import keras  # a comment\n", set()),

@@ -286,10 +286,12 @@ class _Check:
         parts = tf.nest.flatten(batch)
         good = [tf.equal(tf.shape(part)[0], tf.shape(parts[0])[0]) for part in parts]
         for part, *ends in limits:
+            if part.dtype == tf.bool:  # False and True are 0 and 1
+                continue
             low, high = (tf.cast(end, part.dtype) for end in ends)
             good.append(tf.reduce_all(tf.logical_and(part >= low, part <= high)))  # False of NaN, unlike a minimum
-        if self.first and self.model.expects_binary:
-            first = self.model.targets(x)[0] if y is None else y[0]
+        first = self.model.targets(x)[0] if y is None else y[0]
+        if self.first and self.model.expects_binary and first.dtype.is_floating:
             good.append(tf.reduce_all(tf.logical_or(first == 0, first == 1)))
         return tf.logical_not(tf.reduce_all(tf.stack(good)))
 
