@@ -95,6 +95,27 @@ def unbatched(model, x, y):
     model.fit(dataset(x, y).unbatch(), verbose=0)
 
 
+def bare_batches(model, x, y):
+    model.fit((list(batch) for batch in batches(x, y)), verbose=0)
+
+
+def of_unknown_shape(model, x, y):
+    spec = tf.nest.map_structure(lambda part: tf.TensorSpec((None,) * part.ndim, part.dtype), next(batches(x, y)))
+    model.fit(tf.data.Dataset.from_generator(lambda: batches(x, y), output_signature=spec), verbose=0)
+
+
+def four_parts(model, x, y):
+    model.fit(x, y, validation_data=(x, y, None, None), verbose=0)
+
+
+ODD_WAYS = {
+    "fit, not batched": unbatched,
+    "fit, bare batches": bare_batches,
+    "fit, shape unknown": of_unknown_shape,
+    "fit, four parts held out": four_parts,
+}
+
+
 def held_out(way):
     def fit(model, x, y):
         good = GOOD[type(model).__name__]
@@ -189,6 +210,9 @@ def rows():
         found[f"{kind}, fit, an iterator"] = (kind, "fit", iter([images_of(kind)]), None)
         found[f"{kind}, fit, a list of images"] = (kind, "fit", list(images_of(kind)), GOOD[kind][1])
         found[f"{kind}, no batches"] = (kind, "fit, not batched", *GOOD[kind])
+        found[f"{kind}, no tuples"] = (kind, "fit, bare batches", *GOOD[kind])
+        found[f"{kind}, unknown shape"] = (kind, "fit, shape unknown", *GOOD[kind])
+        found[f"{kind}, four parts"] = (kind, "fit, four parts held out", *GOOD[kind])
     return found
 
 
@@ -200,7 +224,7 @@ ROWS = rows()
 def test_refused_in_one_line(row):
     kind, way, x, y = ROWS[row]
     model = small(kind)
-    ways = {**WAYS, "fit, not batched": unbatched}
+    ways = {**WAYS, **ODD_WAYS}
     before = model.get_weights()
     if "second batch" in row and way in ("train_on_batch", "test_on_batch"):
         way = "evaluate"
@@ -227,6 +251,11 @@ def test_good_data_are_taken_by_every_way(kind, way):
 @pytest.mark.parametrize("way", ["fit", "fit, tf.data", "fit, generator", "evaluate"])
 def test_binary_images_may_have_any_dtype(way, dtype):
     WAYS[way](small("VAE"), BINARY.astype(dtype), None)
+
+
+def test_lists_of_numbers_are_arrays():
+    small("ConditionalGAN").fit(GREY, LABELS.tolist(), verbose=0)
+    small("ConditionalVAE").fit([CANVASES, CONDITIONS.tolist()], sample_weight=[1.0] * COUNT, verbose=0)
 
 
 PREDICTED = {

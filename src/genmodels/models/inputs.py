@@ -160,6 +160,8 @@ class ImageModel(keras.Model):
         if held_out is None:
             return
         if isinstance(held_out, (tuple, list)):
+            if len(held_out) > 3:
+                raise ValueError(f"validation_data must be x, y and sample_weight at most, got {len(held_out)} parts")
             parts = dict(zip(("x", "y", "sample_weight"), held_out))
             parts["x"] = self._source(parts, learns, refused)
             given["validation_data"] = tuple(parts.values())
@@ -176,7 +178,7 @@ class ImageModel(keras.Model):
         self._check_arrays(given, learns)
         if first:
             self.warn_of_grey(x, given.get("y"))
-        return x
+        return given["x"]
 
     def _checked_source(self, source, check):
         if isinstance(source, tf.data.Dataset):
@@ -196,6 +198,7 @@ class ImageModel(keras.Model):
                 given["y"] = self.targets(x)
         else:
             self.check_inputs(x)
+        given |= _as_arrays(given, several=isinstance(x, (tuple, list)))
 
     def check_weights(self, weights: Any, count: int) -> None:
         """Raise ValueError unless sample weights are one finite number >= 0 for each example, or None.
@@ -276,9 +279,9 @@ class _Check:
             self.model.warn_of_grey(x, y)
         return batch
 
-    def suspects(self, batch, spec):
+    def suspects(self, batch):
         """Return whether a batch of tensors may be bad: a value beyond its limits, or parts of different lengths."""
-        if not self.learns or not all(part.shape[1:].is_fully_defined() for part in tf.nest.flatten(spec)):
+        if not self.learns:
             return tf.constant(True)
         x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
         limits = self.model.limits(x, y)
@@ -310,7 +313,7 @@ def _checked_dataset(dataset, check):
     def passed(*batch):
         parts, whole = tf.nest.flatten(batch), batch if isinstance(spec, tuple) else batch[0]
         # Python looks only at batches that TensorFlow suspects: a call of Python takes longer than the rest.
-        seen = tf.cond(check.suspects(whole, spec), lambda: tf.numpy_function(look, parts, tf.bool), lambda: True)
+        seen = tf.cond(check.suspects(whole), lambda: tf.numpy_function(look, parts, tf.bool), lambda: True)
         with tf.control_dependencies([seen]):
             return tf.nest.map_structure(tf.identity, whole)
 
@@ -318,15 +321,24 @@ def _checked_dataset(dataset, check):
 
 
 def _zeros(spec, model):
-    """Return zeros of the shape and dtype that a batch will have; an axis of unknown length takes the length 1."""
-    if not isinstance(spec, tf.TensorSpec) or spec.shape.rank is None:
-        raise ValueError(f"{type(model).__name__}: expected batches of tensors of known rank, got {spec}")
+    """Return zeros of the shape and dtype that a batch will have; of unknown length it takes the length 1."""
+    if not isinstance(spec, tf.TensorSpec) or spec.shape.rank is None or None in spec.shape[1:]:
+        shape = getattr(spec, "shape", type(spec).__name__)
+        raise ValueError(f"{type(model).__name__}: expected batches of known shape, got {shape}; use tf.ensure_shape")
     return np.zeros([1 if length is None else length for length in spec.shape], spec.dtype.as_numpy_dtype)
 
 
 def _checked_generator(batches, check):
     for batch in batches:
-        yield check(batch)
+        yield check(_tuple(batch, check.model))
+
+
+def _tuple(batch, model):
+    """Return a batch of a generator or of a PyDataset, which Keras takes only as a tuple."""
+    if not isinstance(batch, tuple):
+        expected = "batches as tuples (x,), (x, y) or (x, y, sample_weight)"
+        raise ValueError(f"{type(model).__name__}: expected {expected}, got {type(batch).__name__}")
+    return batch
 
 
 class _CheckedPyDataset(keras.utils.PyDataset):
@@ -342,7 +354,7 @@ class _CheckedPyDataset(keras.utils.PyDataset):
         return self.source.num_batches
 
     def __getitem__(self, index):
-        return self.check(self.source[index])
+        return self.check(_tuple(self.source[index], self.check.model))
 
     def on_epoch_begin(self):
         """Begin an epoch of the source."""
@@ -351,6 +363,16 @@ class _CheckedPyDataset(keras.utils.PyDataset):
     def on_epoch_end(self):
         """End an epoch of the source."""
         self.source.on_epoch_end()
+
+
+def _as_arrays(given, several):
+    """Return the data of a call with arrays in place of lists of numbers, which Keras does not take."""
+
+    def array(part):
+        return np.asarray(part) if isinstance(part, (list, tuple)) else part
+
+    found = {name: array(given[name]) for name in ("y", "sample_weight") if given.get(name) is not None}
+    return {**found, "x": [array(part) for part in given["x"]] if several else given["x"]}
 
 
 def _length(x):
