@@ -137,10 +137,3 @@ import genmodels
 def test_keras_that_already_runs_with_another_backend_is_refused_in_one_line(tmp_path):
     last = said(OTHER_KERAS, tmp_path).splitlines()[-1]
     assert last.startswith("ImportError: genmodels: expected Keras with TensorFlow, but it already runs here with jax;")
-
-
-def test_a_model_computes_in_another_type_where_it_is_told_to():
-    from genmodels import AE
-
-    assert AE(hidden_units=(4,)).dtype == "float32"
-    assert AE(hidden_units=(4,), dtype="float64").dtype == "float64"
