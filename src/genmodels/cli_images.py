@@ -181,6 +181,9 @@ def evaluate(model: str, data: datasets.Dataset, classifiers: tuple[str, ...], s
     """
     with _one_line():
         loaded, *judges = [_load(path) for path in (model, *classifiers)]
+        for path, judge in zip(classifiers, judges):
+            if not hasattr(judge, "classify"):
+                raise ValueError(f"{path}: expected a classifier, got a {type(judge).__name__}")
         from genmodels.evaluation import as_table, evaluate
 
         scores = evaluate(loaded, data, judges, split=split)

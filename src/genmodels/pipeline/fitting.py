@@ -25,7 +25,9 @@ TAKES = {  # options of the command line that go to the model
     "classifier": (),
 }
 LABELLED = ("gan", "classifier")  # kinds that need labels
-LEAST_STEPS = {"ae": 1_500, "vae": 1_500, "gan": 2_500, "classifier": 600}  # training steps, for small data sets
+WIDTHS = {"ae": (512, 512, 512, 256), "vae": (512, 512, 256)}  # of hidden layers; fewer for images below PIXELS values
+PIXELS = 28 * 28
+LEAST_STEPS = {"ae": 1_500, "vae": 1_500, "gan": 2_000, "classifier": 600}  # training steps, for small data sets
 BATCHES = 32  # an epoch has at least so many, unless batches would be smaller than SMALLEST
 SMALLEST = 16
 SEEN = 5_000  # most validation images, and most real images that the GAN's monitor compares with
@@ -46,6 +48,7 @@ def plan(
     """Choose the settings of a training: those of the report's run, adapted to the number of images.
 
     Few images get smaller batches, more epochs, and a learning rate that falls with the square root of the batch size.
+    The AE and the VAE of images smaller than MNIST's get narrower layers.
 
     Args:
         kind: A key of STARTS.
@@ -74,8 +77,16 @@ def plan(
     if kind == "vae" and options.get("likelihood", "auto") == "auto":
         options["likelihood"] = "bernoulli" if is_binary(data) else "continuous_bernoulli"
     shape = {"image_shape": data.image_shape, **({"num_classes": data.num_classes} if kind in LABELLED else {})}
+    if kind in WIDTHS:
+        shape["hidden_units"] = _widths(WIDTHS[kind], data.image_shape)
     numbers = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
     return replace(start, name=kind, options={**start.options, **shape, **options}, **numbers)
+
+
+def _widths(widths, image_shape):
+    """Return widths of hidden layers: for small images in proportion to the side, in steps of 32."""
+    share = min(1, np.prod(image_shape) / PIXELS) ** 0.5
+    return tuple(32 * int(np.ceil(share * width / 32)) for width in widths)
 
 
 @lru_cache(maxsize=1)
