@@ -120,7 +120,11 @@ def _model_path(context: click.Context, parameter: click.Parameter, value: str) 
 )
 @click.option("--epochs", type=click.IntRange(1), help="Times that each image is seen.  [default: by the data]")
 @click.option("--batch-size", type=click.IntRange(1), help="Images in a training step.  [default: by the data]")
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="  [default: by the batch size]")
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(0, min_open=True),
+    help="Learning rate of Adam at the start.  [default: by the data]",
+)
 @click.option("--latent-dim", type=click.IntRange(1), help="Numbers in a code, of ae and vae.  [default: 2]")
 @click.option(
     "--likelihood",

@@ -36,7 +36,6 @@ def test_few_images_get_smaller_batches_and_enough_steps(kind, data):
     run = fitting.plan(kind, data)
     steps = run.epochs * -(-len(data.train) // run.batch_size)
     assert run.batch_size == fitting.SMALLEST and steps >= fitting.LEAST_STEPS[kind]
-    assert run.learning_rate < RUNS[fitting.STARTS[kind]].learning_rate
 
 
 def test_settings_of_the_user_stay(data):
@@ -45,9 +44,15 @@ def test_settings_of_the_user_stay(data):
     assert (run.options["beta"], run.options["latent_dim"]) == (2.0, 5)
 
 
-def test_layers_have_the_reports_width_from_the_size_of_mnist_on_and_are_narrower_below():
-    assert fitting._widths((512, 256), (28, 28, 1)) == fitting._widths((512, 256), (64, 64, 3)) == (512, 256)
-    assert fitting._widths((512, 256), (14, 14, 1)) == (256, 128)
+@pytest.mark.parametrize("side", [8, 14, 28, 32])
+def test_layers_of_small_images_are_narrower_and_learn_at_a_higher_rate(side):
+    start = RUNS["ae"].learning_rate
+    run = fitting.plan("ae", Dataset.from_arrays(np.zeros((50, side, side), "float32")))
+    if side >= 28:
+        assert "hidden_units" not in run.options and run.learning_rate == start
+    else:
+        widths = {8: (160, 160, 160, 96), 14: (256, 256, 256, 128)}[side]
+        assert run.options["hidden_units"] == widths and start < run.learning_rate < 2 * start
 
 
 def test_the_likelihood_follows_from_the_pixels(data):

@@ -27,7 +27,7 @@ TAKES = {  # options of the command line that go to the model
 LABELLED = ("gan", "classifier")  # kinds that need labels
 WIDTHS = {"ae": (512, 512, 512, 256), "vae": (512, 512, 256)}  # of hidden layers; fewer for images below PIXELS values
 PIXELS = 28 * 28
-LEAST_STEPS = {"ae": 1_500, "vae": 1_500, "gan": 2_000, "classifier": 600}  # training steps, for small data sets
+LEAST_STEPS = {"ae": 1_500, "vae": 2_500, "gan": 2_000, "classifier": 600}  # training steps, for small data sets
 BATCHES = 32  # an epoch has at least so many, unless batches would be smaller than SMALLEST
 SMALLEST = 16
 SEEN = 5_000  # most validation images, and most real images that the GAN's monitor compares with
@@ -47,8 +47,8 @@ def plan(
 ) -> Run:
     """Choose the settings of a training: those of the report's run, adapted to the number of images.
 
-    Few images get smaller batches, more epochs, and a learning rate that falls with the square root of the batch size.
-    The AE and the VAE of images smaller than MNIST's get narrower layers.
+    Few images get smaller batches and more epochs. The AE and the VAE of images smaller than MNIST's get layers whose
+    width is in proportion to the side of the images, and which learn at a higher rate.
 
     Args:
         kind: A key of STARTS.
@@ -72,21 +72,16 @@ def plan(
         batch_size = min(start.batch_size, max(SMALLEST, 2 ** int(np.log2(max(1, count // BATCHES)))))
     if epochs is None:
         epochs = max(start.epochs, -(-LEAST_STEPS[kind] // -(-count // batch_size)))
-    if learning_rate is None:
-        learning_rate = float(f"{start.learning_rate * min(1, batch_size / start.batch_size) ** 0.5:.2g}")
     if kind == "vae" and options.get("likelihood", "auto") == "auto":
         options["likelihood"] = "bernoulli" if is_binary(data) else "continuous_bernoulli"
     shape = {"image_shape": data.image_shape, **({"num_classes": data.num_classes} if kind in LABELLED else {})}
-    if kind in WIDTHS:
-        shape["hidden_units"] = _widths(WIDTHS[kind], data.image_shape)
+    share = min(1, np.prod(data.image_shape) / PIXELS) ** 0.5 if kind in WIDTHS else 1
+    if share < 1:
+        shape["hidden_units"] = tuple(32 * int(np.ceil(share * width / 32)) for width in WIDTHS[kind])
+    if learning_rate is None:
+        learning_rate = float(f"{start.learning_rate / share**0.5:.2g}")
     numbers = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
     return replace(start, name=kind, options={**start.options, **shape, **options}, **numbers)
-
-
-def _widths(widths, image_shape):
-    """Return widths of hidden layers: for small images in proportion to the side, in steps of 32."""
-    share = min(1, np.prod(image_shape) / PIXELS) ** 0.5
-    return tuple(32 * int(np.ceil(share * width / 32)) for width in widths)
 
 
 @lru_cache(maxsize=1)
