@@ -150,6 +150,17 @@ def test_an_interrupted_training_ends_with_the_same_weights(kind, data, tmp_path
     assert all(np.array_equal(*each) for each in zip(*pair)) and pair[0]
 
 
+def test_a_model_that_could_not_be_written_is_not_trained_again(data, tmp_path, capfd):
+    (tmp_path / "file").write_text("")
+    run = fitting.plan("ae", data, epochs=1, batch_size=128)
+    with pytest.raises(files.ResourceError):
+        fitting.fit(run, data, tmp_path / "file" / "x.keras")
+    history = fitting.fit(run, data, tmp_path / "x.keras")
+    said = capfd.readouterr().err
+    assert "ae: goes on after epoch 1" in said and said.count("epoch 1/1") == 1
+    assert len(history["loss"]) == 1 and load_model(tmp_path / "x.keras").latent_dim == 2
+
+
 def test_other_settings_or_data_do_not_go_on_from_a_checkpoint(data):
     run = fitting.plan("ae", data)
     keys = [
