@@ -31,6 +31,21 @@ refuses() { # expects a command to end with status 2 and one line that holds a t
 genmodels --version
 genmodels --help > help.txt
 genmodels runs > runs.txt
+
+# A user's own images: the 8x8 digits of scikit-learn.
+"$installed" -c "import numpy, sklearn.datasets as of; digits = of.load_digits(); numpy.savez('digits.npz', images=digits.images, labels=digits.target)" 2> /dev/null
+data=(--data digits.npz --scale 16)
+for kind in ae vae gan classifier; do
+    genmodels fit $kind "${data[@]}" -o $kind.keras
+done
+genmodels evaluate vae.keras "${data[@]}" --classifier classifier.keras --json scores.json
+"$installed" -c "import json; assert json.load(open('scores.json'))['scores']['negative_elbo']['value']"
+genmodels sample gan.keras -o samples.png
+genmodels grid ae.keras -o grid.png
+[[ -s samples.png && -s grid.png ]]
+"$installed" -c "import genmodels; assert genmodels.load_model('vae.keras').sample(1, seed=0).shape == (1, 8, 8, 1)"
+refuses "found nothing" evaluate missing.keras "${data[@]}"
+
 for command in diff figures notebooks prune release-check report status strip study verify; do
     refuses "expected to run from a checkout of genmodels" "$command"
 done

@@ -28,6 +28,7 @@ _EXPORTS = {
     "ConditionalVAE": "models.conditional_vae",
     "ConditionalGAN": "models.gan",
     "Classifier": "models.classifier",
+    "load_model": "models.loading",
     "Dataset": "datasets",
     "load_dataset": "datasets",
     "load_mnist": "datasets",
@@ -55,3 +56,8 @@ def __getattr__(name):
 
 def __dir__():
     return sorted([*globals(), *_EXPORTS])
+
+
+if "keras" in sys.modules:  # then keras.models.load_model may come next, which needs our classes
+    with quiet_start():
+        import_module("genmodels.models.loading")

@@ -4,35 +4,21 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 import click
 
-from genmodels import __version__, config, datasets
-from genmodels.experiments import BUILDERS, RUNS
+from genmodels import __version__, cli_images, config, datasets
+from genmodels.cli_images import device_option
+from genmodels.experiments import RUNS
 from genmodels.pipeline import document, files, fingerprint, notebooks, parallel, records, results, store, study
 from genmodels.pipeline.records import ReportError
 
 # For the worker processes, one for each core: more NumPy threads than cores would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 MANY = 8  # figures, and numbers, that `diff` shows of each notebook
-
-
-def device_option(default: str) -> Callable:
-    """Return the option --device, which acts before the command; `default` is one of `config.DEVICES`."""
-    return click.option(
-        "--device",
-        type=click.Choice(config.DEVICES),
-        default=default,
-        envvar="GENMODELS_DEVICE",
-        show_envvar=True,
-        expose_value=False,
-        callback=lambda context, parameter, chosen: context.resilient_parsing or config.use_device(chosen),
-        help="Processor to compute on; auto is a GPU if TensorFlow sees one.",
-    )
 
 
 DEVICE = device_option("cpu")  # for the report, whose results repeat bit for bit
@@ -338,36 +324,5 @@ def _shown(path):
     return os.path.relpath(path)
 
 
-@main.command()
-@click.argument("run", type=click.Choice(list(RUNS)))
-@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), help="PNG file to write.")
-@click.option("-n", "--count", type=click.IntRange(1, 10_000), default=16, help="Number of images.")
-@click.option("--label", type=click.IntRange(0, 9), help="Digit, for a conditional model.")
-@click.option("--position", type=click.IntRange(0, 2), nargs=2, help="pos_x and pos_y, for a conditional VAE.")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of the noise.")
-@DEVICE
-def sample(run: str, output: str, count: int, label: int | None, position: tuple[int, int] | None, seed: int) -> None:
-    """Draw images with the trained model of a run, as one PNG."""
-    import numpy as np
-
-    from genmodels.figures import plot_mosaic
-
-    conditions = _conditions(run, {"label": label, "position": position})
-    images = store.trained(run).model.draw(count, seed, **conditions)
-    width = int(np.ceil(len(images) ** 0.5))
-    rows = -(-len(images) // width)
-    padded = np.concatenate([images, np.zeros((rows * width - len(images), *images.shape[1:]))])
-    figure = plot_mosaic(padded.reshape(rows, width, *images.shape[1:]))
-    with files.replacing(output) as temporary:
-        temporary.write_bytes(results.picture(figure))
-    click.echo(f"Wrote {output}", err=True)  # the output may be /dev/stdout
-
-
-def _conditions(run, asked):
-    """Return the conditions for the run's model; refuse missing and superfluous ones."""
-    if (takes := BUILDERS[RUNS[run].builder].draws) is None:
-        raise click.UsageError(f"{run}: expected a run that draws images from noise, such as a VAE or a GAN")
-    for name, value in asked.items():
-        if (name in takes) != (value is not None):
-            raise click.UsageError(f"{run} {'needs' if name in takes else 'takes no'} --{name}")
-    return {name: asked[name] for name in takes}
+for command in (cli_images.fit, cli_images.evaluate, cli_images.sample, cli_images.grid):
+    main.add_command(command)

@@ -95,11 +95,12 @@ def changes(old: dict, new: dict, since: str) -> str:
 
 def environment() -> dict:
     """Return the inputs that all results share: checksum of the data, quick mode or not, versions of libraries."""
-    return {"MNIST": short(datasets.found()), "budget": "smoke" if config.quick_mode() else "full", **_versions()}
+    return {"MNIST": short(datasets.found()), "budget": "smoke" if config.quick_mode() else "full", **versions()}
 
 
 @lru_cache
-def _versions():
+def versions() -> dict[str, str]:
+    """Return the versions of the libraries that results depend on."""
     return {name: version(name) for name in LIBRARIES}  # cached: a millisecond each, asked for a hundred times
 
 

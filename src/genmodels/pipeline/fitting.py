@@ -1,0 +1,302 @@
+"""`fit`: train a model on any data set, with settings that fit it. After an interruption it goes on where it was."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache, partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genmodels import config
+from genmodels.datasets import Dataset, Split, augment, binarize
+from genmodels.experiments import RUNS, Run, Setup
+from genmodels.pipeline import files, fingerprint, records, store
+
+# The report's run whose settings a kind of model starts from.
+STARTS = {"ae": "ae", "vae": "vae_kl", "gan": "gan", "classifier": "reference"}
+TAKES = {  # options of the command line that go to the model
+    "ae": ("latent_dim",),
+    "vae": ("latent_dim", "likelihood", "beta"),
+    "gan": ("noise_dim", "channels"),
+    "classifier": (),
+}
+LABELLED = ("gan", "classifier")  # kinds that need labels
+WIDTHS = {"ae": (512, 512, 512, 256), "vae": (512, 512, 256)}  # of hidden layers; fewer for images below PIXELS values
+PIXELS = 28 * 28
+LEAST_STEPS = {"ae": 1_500, "vae": 2_500, "gan": 2_000, "classifier": 600}  # training steps, for small data sets
+BATCHES = 32  # an epoch has at least so many, unless batches would be smaller than SMALLEST
+SMALLEST = 16
+SEEN = 5_000  # most validation images, and most real images that the GAN's monitor compares with
+FEW_GREYS = 0.65  # largest share of grey among the pixels that are not black of a drawing, such as a digit of MNIST
+_LEADS = ("pipeline.fitting:train", "readers.arrays:assemble")  # the code that the weights depend on
+
+
+def plan(
+    kind: str,
+    data: Dataset,
+    *,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    seed: int = 1,
+    **options: Any,
+) -> Run:
+    """Choose the settings of a training: those of the report's run, adapted to the number of images.
+
+    Few images get smaller batches and more epochs. The AE and the VAE of images smaller than MNIST's get layers whose
+    width is in proportion to the side of the images, and which learn at a higher rate.
+
+    Args:
+        kind: A key of STARTS.
+        data: The data set.
+        epochs: Number of epochs; None for those of the report, or for LEAST_STEPS steps if that is more.
+        batch_size: Images in a batch; None for that of the report, or for BATCHES batches if that is less.
+        learning_rate: Learning rate at the start; None to choose it.
+        seed: Seed of the weights, the order of the images and all noise.
+        **options: Options of the model, those in TAKES.
+
+    Returns:
+        The settings.
+
+    Raises:
+        ValueError: The data have no labels but the model needs them, or a number is out of range.
+    """
+    start, count = RUNS[STARTS[kind]], len(data.train)
+    if kind in LABELLED and not data.num_classes:
+        raise ValueError(f"{kind}: expected images with labels, got {data.name!r} without; give each class a folder")
+    if batch_size is None:
+        batch_size = min(start.batch_size, max(SMALLEST, 2 ** int(np.log2(max(1, count // BATCHES)))))
+    if epochs is None:
+        epochs = max(start.epochs, -(-LEAST_STEPS[kind] // -(-count // batch_size)))
+    if kind == "vae" and options.get("likelihood", "auto") == "auto":
+        options["likelihood"] = "bernoulli" if is_binary(data) else "continuous_bernoulli"
+    shape = {"image_shape": data.image_shape, **({"num_classes": data.num_classes} if kind in LABELLED else {})}
+    share = min(1, np.prod(data.image_shape) / PIXELS) ** 0.5 if kind in WIDTHS else 1
+    if share < 1:
+        shape["hidden_units"] = tuple(32 * int(np.ceil(share * width / 32)) for width in WIDTHS[kind])
+    if learning_rate is None:
+        learning_rate = float(f"{start.learning_rate / share**0.5:.2g}")
+    numbers = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
+    return replace(start, name=kind, options={**start.options, **shape, **options}, **numbers)
+
+
+@lru_cache(maxsize=1)
+def is_binary(data: Dataset) -> bool:
+    """Return whether every pixel to train on, and to validate with, is 0 or 1."""
+    for split in (data.train, data.validation):
+        for start in range(0, len(split), 1_000):
+            images = split.batch(slice(start, start + 1_000))
+            if ((images > 0) & (images < 1)).any():
+                return False
+    return True
+
+
+def describe(run: Run, data: Dataset) -> list[str]:
+    """Return lines for the user: the data set, and the settings of a training.
+
+    Args:
+        run: Settings from `plan`.
+        data: The data set.
+    """
+    settings, hidden = run.settings(), ("image_shape", "num_classes")
+    options = [f"{name} {value}" for name, value in run.options.items() if name not in hidden]
+    chosen = [f"{name} {settings[name]}" for name in ("epochs", "batch_size", "learning_rate", "seed")]
+    said = [repr(data), f"{run.name}: {', '.join([*options, *chosen])}"]
+    if run.options.get("likelihood") == "bernoulli" and not is_binary(data):
+        said.append("The images have grey levels. They are binarized at 0.5 for the likelihood bernoulli.")
+    return said
+
+
+def identity(run: Run, data: Dataset) -> dict:
+    """Return everything that decides the bits of the trained weights: settings, data, code, libraries and machine."""
+    return {
+        **{f"setting {name}": value for name, value in run.settings().items()},
+        **{"data": data.digest, "values": data.values, "counts": [len(data.train), len(data.validation)]},
+        **fingerprint.code(*_LEADS),
+        **records.versions(),
+        **config.numerics(),
+    }
+
+
+def fit(run: Run, data: Dataset, output: str | Path) -> dict[str, list]:
+    """Train a model and write it to a file. The same call after an interruption goes on after the last whole epoch.
+
+    Args:
+        run: Settings from `plan`.
+        data: The data set.
+        output: The .keras file to write.
+
+    Returns:
+        History {metric: one value per epoch}.
+
+    Raises:
+        DivergedError: The result would be useless.
+        TrainingError: The package's code was edited during the training.
+        ResourceError: The system refuses memory, disk space or rights.
+        ValueError: The model refuses an option or the images.
+    """
+    if shortage := config.memory_shortage():
+        raise files.ResourceError(shortage)
+    with config.quiet_start():
+        import_module("genmodels.training")  # imports Keras
+    name = f"{run.name}-{files.short(identity(run, data))}"
+    unfinished = config.cache_folder() / "unfinished" / f"{name}.npz"
+    with files.lock(name), files.system_errors(f"fit {run.name}"):
+        if checkpoint := files.load_arrays(unfinished):
+            print(f"{run.name}: goes on after epoch {_done(checkpoint)}", file=sys.stderr, flush=True)
+        try:
+            model, history = train(run, data, checkpoint=checkpoint, save=partial(_save, run, unfinished))
+        except store.DivergedError:
+            unfinished.unlink(missing_ok=True)  # the same settings would diverge again
+            raise
+        _refuse_edited_code(run)
+        with files.replacing(output) as new:
+            model.save(new)
+        unfinished.unlink(missing_ok=True)
+    return history
+
+
+def _done(checkpoint):
+    return len(next(iter(json.loads(str(checkpoint["history"])).values())))
+
+
+def _save(run, path, state):
+    _refuse_edited_code(run)
+    files.save_arrays(path, state)
+
+
+def _refuse_edited_code(run):
+    if edited := fingerprint.edited(*_LEADS):
+        raise store.TrainingError(f"{', '.join(edited)} changed while {run.name} was trained; start again")
+
+
+def train(run: Run, data: Dataset, **resuming: Any) -> tuple[Any, dict[str, list]]:
+    """Train a model, without files.
+
+    Args:
+        run: Settings from `plan`.
+        data: The data set.
+        resuming: `checkpoint` and `save` of `training.fit`.
+
+    Returns:
+        The model, and its history {metric: one value per epoch}.
+
+    Raises:
+        DivergedError: The result would be useless.
+        ValueError: The model refuses an option or the images.
+    """
+    from genmodels.training import Batches, fit, prepare
+
+    prepare(run.seed)
+    settings = run.settings()
+    setup = _BUILDERS[run.builder](settings, data)
+    batches = Batches(setup.count, run.batch_size, setup.make_batch, seed=run.seed)
+    callbacks = [setup.monitor] if setup.monitor else []
+    options = {"epochs": settings["epochs"], "validation": setup.validation, "callbacks": callbacks, **resuming}
+    try:
+        history = fit(setup.model, batches, name=run.name, **options)
+    except FloatingPointError as error:
+        raise store.DivergedError(str(error)) from error
+    if setup.monitor and setup.monitor.failure_reason:
+        raise store.DivergedError(f"{run.name}: {setup.monitor.failure_reason}")
+    return setup.model, history
+
+
+def _adam(settings, data, **options):
+    """Return Adam with the learning rate of the settings, which decays over the whole training."""
+    from genmodels.optimizers import adam
+
+    steps = settings["epochs"] * -(-len(data.train) // settings["batch_size"])
+    return adam(settings["learning_rate"], steps, decay=settings["decay"], **options)
+
+
+def _evenly(count, most=SEEN):
+    """Return the places of up to `most` of `count` images, at equal distances: data may be sorted by class."""
+    return np.linspace(0, count - 1, min(count, most)).astype(int)
+
+
+def _held_out(data):
+    """Return images for the validation after each epoch, and their places."""
+    places = _evenly(len(data.validation))
+    return data.validation.batch(places), places
+
+
+def _build_ae(settings, data):
+    from genmodels.models.autoencoder import AE
+
+    model = AE(**settings["options"])
+    model.compile(_adam(settings, data))
+    return Setup(model, len(data.train), lambda chosen, rng: (data.train.batch(chosen),), _held_out(data)[:1])
+
+
+def _build_vae(settings, data):
+    from genmodels.models.vae import VAE
+
+    model = VAE(seed=settings["seed"], **settings["options"])
+    model.compile(_adam(settings, data, global_clipnorm=50.0))
+    if model.likelihood == "bernoulli":  # a quarter of the memory of floats
+        prepared: Callable = partial(binarize, dtype="uint8")
+    else:
+        prepared = np.asarray
+    held_out = prepared(_held_out(data)[0])
+    return Setup(model, len(data.train), lambda chosen, rng: (prepared(data.train.batch(chosen)),), (held_out,))
+
+
+def _build_gan(settings, data):
+    from genmodels.models.gan import ConditionalGAN
+    from genmodels.training import GANMonitor
+
+    model = ConditionalGAN(seed=settings["seed"], **settings["options"])
+    model.compile(*(_adam(settings, data, beta_1=0.5) for _ in range(2)))
+    monitor = GANMonitor(_some_of_each_class(data), class_names=data.class_names)
+    labels = data.train.labels
+    return Setup(model, len(labels), lambda chosen, rng: (data.train.batch(chosen), labels[chosen]), monitor=monitor)
+
+
+def _some_of_each_class(data):
+    """Return up to SEEN training images in memory, the first ones of each class."""
+    labels = data.train.labels
+    each = max(4, SEEN // data.num_classes)
+    rows = np.sort(np.concatenate([np.flatnonzero(labels == label)[:each] for label in np.unique(labels)]))
+    return Split(data.train.batch(rows), labels[rows])
+
+
+def _build_classifier(settings, data):
+    import keras
+
+    from genmodels.models.classifier import Classifier
+
+    model = Classifier(**settings["options"])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, dtype="float32")
+    accuracy = keras.metrics.SparseCategoricalAccuracy("accuracy", dtype="float32")
+    model.compile(_adam(settings, data), loss=loss, metrics=[accuracy])
+    labels, change = data.train.labels, partial(augment, **_augmentation(data))
+    images, places = _held_out(data)
+    return Setup(
+        model,
+        len(labels),
+        lambda chosen, rng: (change(data.train.batch(chosen), rng), labels[chosen]),
+        (images, data.validation.labels[places]),
+    )
+
+
+def _augmentation(data):
+    """Return options of `augment`: small images move by one pixel; photographs and colours are never binarized."""
+    from genmodels.metrics import grey_share
+
+    some = data.train.batch(_evenly(len(data.train), 1_000))
+    drawing = some.shape[-1] == 1 and grey_share(some) <= FEW_GREYS
+    reach = 2 if min(some.shape[1:3]) >= 16 else 1
+    return {"reach": reach, "border": "edge", "binarized_share": 0.5 if drawing else 0.0}
+
+
+_BUILDERS: dict[str, Callable[[dict, Dataset], Setup]] = {
+    "autoencoder": _build_ae,
+    "vae": _build_vae,
+    "gan": _build_gan,
+    "classifier": _build_classifier,
+}
