@@ -73,7 +73,13 @@ _SETTINGS = {"type": ["object", "null"], "required": ["name", "builder"]}
 _RUN = {**_DICT, "required": ["name", "settings"], "properties": {"settings": _SETTINGS, "inputs": _DICT}}
 _PARTS = {"inputs": _DICT, "outputs": _DICT, "origin": {**_DICT, "properties": {"machine": _DICT}}}
 _PARTS |= {"results": {**_DICT, "additionalProperties": _RESULT}, "runs": {**_DICT, "additionalProperties": _RUN}}
-_RECORD = {**_DICT, "required": ["inputs", "key", "outputs", "origin"], "properties": _PARTS}
+_PARTS |= {"key": {"type": "string"}}
+_RECORD = {
+    **_DICT,
+    "required": ["inputs", "key", "outputs", "origin"],
+    "properties": _PARTS,
+    "additionalProperties": False,
+}
 SCHEMA = {**_DICT, "additionalProperties": _RECORD}  # of provenance.json
 
 
