@@ -530,7 +530,7 @@ def _against_real(draw, even, labelled, classifiers, split, train):
     chosen = _in_place(split, train)
     if len(chosen) < FEWEST:
         raise ValueError(f"expected at least {FEWEST} training images with labels of the split, got {len(chosen)}")
-    real = _chosen(train, chosen)
+    real = train.select(chosen)
     labels = split.labels if len(real) == len(split) else real.labels
     drawn = Split(draw(labels, len(real)), labels)
     references = [classifier.features(split.images) for classifier in classifiers]
@@ -546,19 +546,15 @@ def _against_real(draw, even, labelled, classifiers, split, train):
     )
 
 
-def _chosen(split, places):
-    return Split(split.images[places], None if split.labels is None else split.labels[places])
-
-
 def _of_classes(split, labels):
-    return _chosen(split, np.flatnonzero(np.isin(split.labels, labels)))
+    return split.select(np.flatnonzero(np.isin(split.labels, labels)))
 
 
 def _at_most(split, count):
     """Return a split, or `count` of its images chosen at random."""
     if len(split) <= count:
         return split
-    return _chosen(split, np.sort(np.random.default_rng(0).permutation(len(split))[:count]))
+    return split.select(np.sort(np.random.default_rng(0).permutation(len(split))[:count]))
 
 
 def _diversities(drawn, split):

@@ -114,7 +114,7 @@ class VAE(ImageModel):
 
     @property
     def expects_binary(self) -> bool:
-        """Whether pixels should be 0 or 1."""
+        """Return whether pixels should be 0 or 1."""
         return self.likelihood == "bernoulli"
 
     def call(self, images: KerasTensor, training: bool = False) -> dict[str, KerasTensor]:
