@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -90,13 +90,27 @@ class Batches:
             yield tf.nest.map_structure(lambda *parts: np.concatenate(parts), *several)
 
     def dataset(self) -> tf.data.Dataset:
-        """Return the current epoch as a tf.data.Dataset. Each iteration starts the epoch that is then current."""
+        """Return the current epoch as a tf.data.Dataset. Each iteration starts the epoch that is then current.
+
+        Its attribute `checks` is a list of functions that see each batch first. An `ImageModel` adds its own there:
+        NumPy checks STEPS joined batches in less time than TensorFlow checks one.
+        """
         shapes = tf.nest.map_structure(lambda part: tf.TensorSpec((None, *part.shape[1:]), part.dtype), self[0])
         options = tf.data.Options()
         # The autotune thread delays the end of an epoch, by up to the duration of the epoch.
         options.autotune.enabled = False
-        found = tf.data.Dataset.from_generator(self._joined, output_signature=shapes).rebatch(self.batch_size)
-        return found.apply(tf.data.experimental.assert_cardinality(len(self))).prefetch(2).with_options(options)
+        checks: list[Callable[[Any], Any]] = []
+
+        def checked() -> Iterator[Any]:
+            for several in self._joined():
+                for check in checks:
+                    check(several)
+                yield several
+
+        found = tf.data.Dataset.from_generator(checked, output_signature=shapes).rebatch(self.batch_size)
+        found = found.apply(tf.data.experimental.assert_cardinality(len(self))).prefetch(2).with_options(options)
+        found.checks = checks
+        return found
 
 
 class Progress(keras.callbacks.Callback):
@@ -458,12 +472,12 @@ def _reference(real, most=5_000, enough=20):
     labels = np.asarray(real.labels)
     size = labels.max() + 1
     if (np.bincount(labels[:most], minlength=size) >= np.minimum(np.bincount(labels), enough)).all():
-        return real.images[:most], labels[:most]
+        return real.batch(slice(most)), labels[:most]
     order, counts = np.argsort(labels, kind="stable"), np.bincount(labels)
     rank = np.empty(len(labels), int)  # of each image among those of its class
     rank[order] = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
     chosen = np.sort(np.argsort(rank, kind="stable")[:most])
-    return real.images[chosen], labels[chosen]
+    return real.batch(chosen), labels[chosen]
 
 
 def _counts(labels):

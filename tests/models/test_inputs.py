@@ -18,6 +18,7 @@ from genmodels.models.conditional_vae import ConditionalVAE
 from genmodels.models.gan import ConditionalGAN
 from genmodels.models.vae import VAE
 from genmodels.optimizers import FusedAdam
+from genmodels.training import Batches
 
 COUNT = 12
 SOME = np.random.default_rng(7)
@@ -78,10 +79,21 @@ def dataset(x, y, size=6):
     return tf.data.Dataset.from_tensor_slices((x,) if y is None else (x, y)).batch(size)
 
 
+def shuffled(x, y, size=6):
+    """Return the dataset of `training.Batches`, which calls the check of the model itself."""
+
+    def make(chosen, rng):
+        return tf.nest.map_structure(lambda part: part[chosen], (x,) if y is None else (x, y))
+
+    return Batches(COUNT, size, make, seed=0).dataset()
+
+
 WAYS = {
     "fit": lambda model, x, y: model.fit(x, y, verbose=0),
     "fit, tf.data": lambda model, x, y: model.fit(dataset(x, y), verbose=0),
     "fit, generator": lambda model, x, y: model.fit(batches(x, y), verbose=0),
+    "fit, Batches": lambda model, x, y: model.fit(shuffled(x, y), verbose=0),
+    "fit, mapped Batches": lambda model, x, y: model.fit(shuffled(x, y).map(lambda *batch: batch), verbose=0),
     "fit, PyDataset": lambda model, x, y: model.fit(Source(x, y), verbose=0),
     "fit, one epoch of two": lambda model, x, y: model.fit(dataset(x, y).repeat(), steps_per_epoch=2, verbose=0),
     "evaluate": lambda model, x, y: model.evaluate(x, y, verbose=0),
@@ -231,7 +243,7 @@ def test_refused_in_one_line(row):
     with pytest.raises(ValueError, match=r"(must|expected) .*|add the axis") as refused:
         ways[way](model, x, y)
     assert "\n" not in str(refused.value) and len(str(refused.value)) < 300
-    if not any(late in row for late in ("second batch", "generator", "PyDataset", "validation_data")):
+    if not any(late in row for late in ("second batch", "generator", "PyDataset", "validation_data", "mapped Batches")):
         assert all(map(np.array_equal, before, model.get_weights()))
 
 

@@ -107,12 +107,6 @@ def test_training_reads_images_in_batches(kind, data, tmp_path, monkeypatch):
     assert all(len(values) == 1 for values in history.values())
 
 
-def test_rare_classes_are_among_the_images_of_the_monitor(data, monkeypatch):
-    monkeypatch.setattr(fitting, "SEEN", 60)
-    some = fitting._some_of_each_class(data)
-    assert np.bincount(some.labels).tolist() == [6] * 10
-
-
 def test_colours_and_greys_are_not_binarized_for_a_classifier(data, rng):
     assert fitting._augmentation(data) == {"reach": 1, "border": "edge", "binarized_share": 0.0}
     assert fitting._augmentation(load_mnist()) == {"reach": 2, "border": "edge", "binarized_share": 0.5}

@@ -181,6 +181,9 @@ class ImageModel(keras.Model):
         return given["x"]
 
     def _checked_source(self, source, check):
+        if hasattr(source, "checks"):  # of `training.Batches`, which calls them
+            source.checks[:] = [check]
+            return source
         if isinstance(source, tf.data.Dataset):
             return _checked_dataset(source, check)
         if isinstance(source, keras.utils.PyDataset):
@@ -268,16 +271,21 @@ class _Check:
 
     def __call__(self, batch):
         """Return a batch unless the model refuses it."""
+        x, y, _ = self.validate(batch)
+        if self.first:
+            self.first = False
+            self.model.warn_of_grey(x, y)
+        return batch
+
+    def validate(self, batch):
+        """Return x, y and weights of a batch unless the model refuses it."""
         x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
         try:
             self.model._check_arrays({"x": x, "y": y, "sample_weight": weights}, self.learns)
         except ValueError as error:
             self.refused.append(error)
             raise
-        if self.first:
-            self.first = False
-            self.model.warn_of_grey(x, y)
-        return batch
+        return x, y, weights
 
     def suspects(self, batch):
         """Return whether a batch of tensors may be bad: a value beyond its limits, or parts of different lengths."""
@@ -286,13 +294,9 @@ class _Check:
         x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
         limits = self.model.limits(x, y)
         limits += [] if weights is None else [(weights, 0, weights.dtype.max)]
-        parts = tf.nest.flatten(batch)
-        good = [tf.equal(tf.shape(part)[0], tf.shape(parts[0])[0]) for part in parts]
-        for part, *ends in limits:
-            if part.dtype == tf.bool:  # False and True are 0 and 1
-                continue
-            low, high = (tf.cast(end, part.dtype) for end in ends)
-            good.append(tf.reduce_all(tf.logical_and(part >= low, part <= high)))  # False of NaN, unlike a minimum
+        one, *others = tf.nest.flatten(batch)
+        good = [tf.constant(True), *(tf.equal(tf.shape(part)[0], tf.shape(one)[0]) for part in others)]
+        good += [_within(*each) for each in limits if each[0].dtype != tf.bool]  # False and True are 0 and 1
         first = self.model.targets(x)[0] if y is None else y[0]
         if self.first and self.model.expects_binary and first.dtype.is_floating:
             good.append(tf.reduce_all(tf.logical_or(first == 0, first == 1)))
@@ -302,9 +306,7 @@ class _Check:
 def _checked_dataset(dataset, check):
     """Return a tf.data.Dataset whose batches are checked. Shapes and dtypes are checked at once."""
     spec = dataset.element_spec
-    first, check.first = check.first, False
-    check(tf.nest.map_structure(lambda part: _zeros(part, check.model), spec))
-    check.first = first
+    check.validate(tf.nest.map_structure(lambda part: _zeros(part, check.model), spec))
 
     def look(*parts):
         check(tf.nest.pack_sequence_as(spec, parts))
@@ -318,6 +320,14 @@ def _checked_dataset(dataset, check):
             return tf.nest.map_structure(tf.identity, whole)
 
     return dataset.map(passed)
+
+
+def _within(part, low, high):
+    """Return whether all values of a tensor are between two ends, which are numbers or one number for each column."""
+    low, high = (tf.cast(end, part.dtype) for end in (low, high))
+    if part.dtype.is_unsigned and low.shape.rank == 0:  # in one pass; no image of bytes is below 0
+        return tf.reduce_max(part) <= high
+    return tf.reduce_all(tf.equal(tf.clip_by_value(part, low, high), part))  # False of NaN, unlike a minimum
 
 
 def _zeros(spec, model):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from genmodels import config
-from genmodels.datasets import Dataset, Split, augment, binarize
+from genmodels.datasets import Dataset, augment, binarize
 from genmodels.experiments import RUNS, Run, Setup
 from genmodels.pipeline import files, fingerprint, records, store
 
@@ -30,9 +30,10 @@ PIXELS = 28 * 28
 LEAST_STEPS = {"ae": 1_500, "vae": 2_500, "gan": 2_000, "classifier": 600}  # training steps, for small data sets
 BATCHES = 32  # an epoch has at least so many, unless batches would be smaller than SMALLEST
 SMALLEST = 16
-SEEN = 5_000  # most validation images, and most real images that the GAN's monitor compares with
+SEEN = 5_000  # most validation images
 FEW_GREYS = 0.65  # largest share of grey among the pixels that are not black of a drawing, such as a digit of MNIST
-_LEADS = ("pipeline.fitting:train", "readers.arrays:assemble")  # the code that the weights depend on
+# The code that the weights depend on.
+_LEADS = ("pipeline.store:train_on", "pipeline.fitting:_BUILDERS", "readers.arrays:assemble")
 
 
 def plan(
@@ -149,7 +150,8 @@ def fit(run: Run, data: Dataset, output: str | Path) -> dict[str, list]:
         if checkpoint := files.load_arrays(unfinished):
             print(f"{run.name}: goes on after epoch {_done(checkpoint)}", file=sys.stderr, flush=True)
         try:
-            model, history = train(run, data, checkpoint=checkpoint, save=partial(_save, run, unfinished))
+            build, save = _BUILDERS[run.builder], partial(_save, run, unfinished)
+            model, history = store.train_on(data, run, build, checkpoint=checkpoint, save=save)
         except store.DivergedError:
             unfinished.unlink(missing_ok=True)  # the same settings would diverge again
             raise
@@ -172,38 +174,6 @@ def _save(run, path, state):
 def _refuse_edited_code(run):
     if edited := fingerprint.edited(*_LEADS):
         raise store.TrainingError(f"{', '.join(edited)} changed while {run.name} was trained; start again")
-
-
-def train(run: Run, data: Dataset, **resuming: Any) -> tuple[Any, dict[str, list]]:
-    """Train a model, without files.
-
-    Args:
-        run: Settings from `plan`.
-        data: The data set.
-        resuming: `checkpoint` and `save` of `training.fit`.
-
-    Returns:
-        The model, and its history {metric: one value per epoch}.
-
-    Raises:
-        DivergedError: The result would be useless.
-        ValueError: The model refuses an option or the images.
-    """
-    from genmodels.training import Batches, fit, prepare
-
-    prepare(run.seed)
-    settings = run.settings()
-    setup = _BUILDERS[run.builder](settings, data)
-    batches = Batches(setup.count, run.batch_size, setup.make_batch, seed=run.seed)
-    callbacks = [setup.monitor] if setup.monitor else []
-    options = {"epochs": settings["epochs"], "validation": setup.validation, "callbacks": callbacks, **resuming}
-    try:
-        history = fit(setup.model, batches, name=run.name, **options)
-    except FloatingPointError as error:
-        raise store.DivergedError(str(error)) from error
-    if setup.monitor and setup.monitor.failure_reason:
-        raise store.DivergedError(f"{run.name}: {setup.monitor.failure_reason}")
-    return setup.model, history
 
 
 def _adam(settings, data, **options):
@@ -252,17 +222,9 @@ def _build_gan(settings, data):
 
     model = ConditionalGAN(seed=settings["seed"], **settings["options"])
     model.compile(*(_adam(settings, data, beta_1=0.5) for _ in range(2)))
-    monitor = GANMonitor(_some_of_each_class(data), class_names=data.class_names)
+    monitor = GANMonitor(data.train, class_names=data.class_names)
     labels = data.train.labels
     return Setup(model, len(labels), lambda chosen, rng: (data.train.batch(chosen), labels[chosen]), monitor=monitor)
-
-
-def _some_of_each_class(data):
-    """Return up to SEEN training images in memory, the first ones of each class."""
-    labels = data.train.labels
-    each = max(4, SEEN // data.num_classes)
-    rows = np.sort(np.concatenate([np.flatnonzero(labels == label)[:each] for label in np.unique(labels)]))
-    return Split(data.train.batch(rows), labels[rows])
 
 
 def _build_classifier(settings, data):

@@ -7,7 +7,7 @@ import json
 import pickle
 import time
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from genmodels import config, datasets
-from genmodels.experiments import BUILDERS, Run, dependencies, find
+from genmodels.experiments import BUILDERS, Run, Setup, dependencies, find
 from genmodels.pipeline import files, fingerprint, processes, records, results
 
 
@@ -298,11 +298,27 @@ def train(run: Run, *models, position: int = 0, **resuming) -> tuple[Any, dict]:
     Raises:
         DivergedError: The result would be useless.
     """
+    return train_on(datasets.load_mnist(), run, BUILDERS[run.builder], *models, position=position, **resuming)
+
+
+def train_on(
+    data: datasets.Dataset, run: Run, build: Callable[..., Setup], *models: Any, position: int = 0, **resuming: Any
+) -> tuple[Any, dict[str, list]]:
+    """Train a run on any data set, see `train`.
+
+    Args:
+        data: The data set.
+        run: The run.
+        build: Function of the settings, the data and the models, see `experiments.model_builder`.
+        *models: Trained models that the run depends on.
+        position: Line of the progress bar, counted from 0.
+        **resuming: `checkpoint` and `save` of `training.fit`.
+    """
     from genmodels.training import Batches, fit, prepare
 
     prepare(run.seed)
     settings = run.settings()
-    setup = BUILDERS[run.builder](settings, datasets.load_mnist(), *models)
+    setup = build(settings, data, *models)
     batches = Batches(setup.count, run.batch_size, setup.make_batch, seed=run.seed)
     callbacks = [setup.monitor] if setup.monitor else []
     options = {"epochs": settings["epochs"], "validation": setup.validation, "callbacks": callbacks, **resuming}
