@@ -71,8 +71,19 @@ def test_one_grey_pixel_makes_images_grey():
 def test_binarizing_is_said(data):
     said = fitting.describe(fitting.plan("vae", data, likelihood="bernoulli"), data)
     assert "240" not in said[0] and said[0] == repr(data) and "\n" not in said[0]
-    assert "binarized at 0.5" in said[-1]
-    assert len(fitting.describe(fitting.plan("vae", data), data)) == 2
+    assert "binarized at 0.5" in said[-1] and len(said) == 3
+
+
+def test_the_other_likelihood_of_grey_drawings_is_said(data, rng):
+    def said(of, **options):
+        return fitting.describe(fitting.plan("vae", of, **options), of)[2:]
+
+    (line,) = said(data)
+    assert "which continuous_bernoulli describes" in line and "--likelihood bernoulli binarizes them at 0.5" in line
+    colours = Dataset.from_arrays(rng.random((50, 8, 8, 3)))
+    assert said(colours) == said(data, likelihood="gaussian") == []
+    black_and_white = Dataset.from_arrays(binarize(data.train.images))
+    assert said(black_and_white) == said(black_and_white, likelihood="continuous_bernoulli") == []
 
 
 @pytest.mark.parametrize("kind", fitting.LABELLED)

@@ -106,8 +106,14 @@ def describe(run: Run, data: Dataset) -> list[str]:
     options = [f"{name} {value}" for name, value in run.options.items() if name not in hidden]
     chosen = [f"{name} {settings[name]}" for name in ("epochs", "batch_size", "learning_rate", "seed")]
     said = [repr(data), f"{run.name}: {', '.join([*options, *chosen])}"]
-    if run.options.get("likelihood") == "bernoulli" and not is_binary(data):
+    likelihood = run.options.get("likelihood")
+    if likelihood == "bernoulli" and not is_binary(data):
         said.append("The images have grey levels. They are binarized at 0.5 for the likelihood bernoulli.")
+    if likelihood == "continuous_bernoulli" and data.image_shape[-1] == 1 and not is_binary(data):
+        said.append(
+            "The images have grey levels, which continuous_bernoulli describes. For drawings, --likelihood bernoulli "
+            "binarizes them at 0.5, as the report does with MNIST."
+        )
     return said
 
 
