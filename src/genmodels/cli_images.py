@@ -2,9 +2,11 @@
 
 import inspect
 import json
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import click
 
 from genmodels import config, datasets
 from genmodels.experiments import BUILDERS, RUNS
-from genmodels.pipeline import files, fitting, results, store
+from genmodels.pipeline import files, fitting, records, results, store
 
 INK = click.option(
     "--dark-on-light",
@@ -236,6 +238,7 @@ def sample(
 
     from genmodels.figures import plot_mosaic
 
+    _use_language_of(model)
     asked = {"label": label, "position": position}
     if isinstance(model, Path):
         with _one_line():
@@ -266,11 +269,15 @@ def sample(
 @INK
 @device_option("cpu")
 def grid(model: str | Path, output: str, count: int, seed: int, dark_on_light: bool) -> None:
-    """Draw the plane of codes that an AE or a VAE of two latent dimensions decodes, or a GAN's classes in rows."""
+    """Draw the plane of codes that an AE or a VAE of two latent dimensions decodes, or a GAN's classes in rows.
+
+    The axes are named in English for a file, and in the report's language for a run. GENMODELS_LANG=pl or en chooses.
+    """
     import numpy as np
 
     from genmodels.figures import latent_grid, plot_digit_rows, plot_latent_images
 
+    _use_language_of(model)
     with _one_line():
         loaded = _load(model) if isinstance(model, Path) else store.trained(model).model
     if hasattr(loaded, "generate"):
@@ -286,6 +293,19 @@ def grid(model: str | Path, output: str, count: int, seed: int, dark_on_light: b
             "--latent-dim 2, or draw with `genmodels sample`"
         )
     _write(plot_latent_images(loaded.decode(latent_grid(count)), cmap=_cmap(model, dark_on_light)), output)
+
+
+def _use_language_of(model):
+    """Draw in the report's language for a run, if there is a report, and otherwise in English.
+
+    Figures obey GENMODELS_LANG without this.
+    """
+    if os.environ.get("GENMODELS_LANG"):
+        return
+    from genmodels.figures import use_language
+
+    of_report = not isinstance(model, Path) and config.checkout() and find_spec("yaml")  # a package of the extra report
+    use_language(records.language() if of_report else "en")
 
 
 def _cmap(model, dark_on_light):
