@@ -184,9 +184,24 @@ def test_scores_are_a_table_and_json(model, smoke, tmp_path):
     assert {"label", "frechet", "diversity"} <= set(scores)
 
 
+def test_a_gan_is_scored_by_the_classifier_that_learns_from_it(smoke, tmp_path):
+    result = run("evaluate", "gan.keras", *DATA, "--train-classifier", "--json", tmp_path / "x.json")
+    assert result.exit_code == 0, result.output
+    score = json.loads((tmp_path / "x.json").read_text())["scores"]["classification_accuracy_score"]
+    assert 0 <= score["value"] <= 1 and 0 <= score["real"] <= 1
+    *_, last = result.stdout.splitlines()
+    assert last.split()[0] == "classification_accuracy_score" and last.split()[-1] == "higher"
+    assert [line.split(":")[0] for line in result.stderr.splitlines()] == [
+        "classifier_of_generated",
+        "classifier_of_real",
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["ae.keras", *DATA, "--train-classifier"], "expected a ConditionalGAN to train a classifier on its images"),
+        (["gan.keras", "--data", "plain.npz", "--train-classifier"], "expected data with labels to train a classifier"),
         (
             ["colour.keras", *DATA],
             "expected a model of images of shape (8, 8, 1), as in the data, got one of (8, 8, 3)",

@@ -102,6 +102,16 @@ def _one_line() -> Iterator[None]:
         raise refused from error
 
 
+@contextmanager
+def _goes_on() -> Iterator[None]:
+    """Say after an interruption of the training inside the block that the same command goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("\nStopped. The same command goes on after the last whole epoch.", err=True)
+        raise
+
+
 def _model_path(context: click.Context, parameter: click.Parameter, value: str) -> str:
     """Refuse a file that Keras would not write a model to."""
     if not value.endswith(".keras"):
@@ -162,11 +172,8 @@ def fit(
         run = fitting.plan(kind, data, **numbers, **given)
         for text in fitting.describe(run, data):
             click.echo(text, err=True)
-        try:
+        with _goes_on():
             history = fitting.fit(run, data, output)
-        except KeyboardInterrupt:
-            click.echo("\nStopped. The same command goes on after the last whole epoch.", err=True)
-            raise
     last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in history.items() if isinstance(values[-1], float))
     click.echo(f"Wrote {output}: {last}", err=True)
 
@@ -177,22 +184,42 @@ def fit(
 @click.option(
     "--classifier", "classifiers", multiple=True, type=click.Path(), help="Model of `fit classifier`, up to 2."
 )
+@click.option(
+    "--train-classifier",
+    is_flag=True,
+    help="Also train a classifier on images of a GAN and one on as many real ones, and score both on real images.",
+)
 @click.option("--split", type=click.Choice(["test", "validation"]), default="test", help="Images to score.")
 @click.option("--json", "output", type=click.Path(dir_okay=False, allow_dash=True), help="JSON file to write, or -.")
 @device_option("auto")
-def evaluate(model: str, data: datasets.Dataset, classifiers: tuple[str, ...], split: str, output: str | None) -> None:
+def evaluate(
+    model: str,
+    data: datasets.Dataset,
+    classifiers: tuple[str, ...],
+    train_classifier: bool,
+    split: str,
+    output: str | None,
+) -> None:
     """Score a model: every score that makes sense for it and for the data, beside that of real images.
 
     Scores of generated images need a --classifier, which was trained on the same kind of images.
+
+    The classification accuracy score asks whether a GAN's images teach what real ones do. It needs --train-classifier
+    alone, which costs two trainings. You may stop them: the same command goes on.
     """
     with _one_line():
-        loaded, *judges = [_load(path) for path in (model, *classifiers)]
+        loaded, *judges = [_load(path, to_train=train_classifier) for path in (model, *classifiers)]
         for path, judge in zip(classifiers, judges):
             if not hasattr(judge, "classify"):
                 raise ValueError(f"{path}: expected a classifier, got a {type(judge).__name__}")
+        if train_classifier:
+            fitting.check_gan(loaded, data)
         from genmodels.evaluation import as_table, evaluate
 
         scores = evaluate(loaded, data, judges, split=split)
+        if train_classifier:
+            with _goes_on():
+                scores |= fitting.classification_accuracy(loaded, data, split=split)
     found = {"model": model, "classifiers": list(classifiers), "data": data.name, "digest": data.digest}
     found |= {"split": split, "scores": scores}
     if output == "-":
@@ -203,11 +230,13 @@ def evaluate(model: str, data: datasets.Dataset, classifiers: tuple[str, ...], s
     click.echo(as_table(scores))
 
 
-def _load(path):
-    """Return the model of a .keras file."""
+def _load(path, *, to_train=False):
+    """Return the model of a .keras file; `to_train` if a training follows, which has to set up TensorFlow first."""
     if shortage := config.memory_shortage():
         raise files.ResourceError(shortage)
     with config.quiet_start():
+        if to_train:
+            config.use_one_thread()
         from genmodels.models.loading import load_model
     return load_model(path)
 

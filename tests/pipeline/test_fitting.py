@@ -172,6 +172,68 @@ def test_a_model_that_could_not_be_written_is_not_trained_again(data, tmp_path, 
     assert len(history["loss"]) == 1 and load_model(tmp_path / "x.keras").latent_dim == 2
 
 
+class Painter:
+    """A GAN that draws real images of the labels below `able`, and noise for the others."""
+
+    image_shape, num_classes = (8, 8, 1), 10
+
+    def __init__(self, split, able=10):
+        self.split, self.able = split, able
+
+    def generate(self, labels, seed):
+        rng = np.random.default_rng(seed)
+        drawn = [self.split.images[rng.choice(np.flatnonzero(self.split.labels == label))] for label in labels]
+        return np.where(np.reshape(labels < self.able, (-1, 1, 1, 1)), drawn, rng.random((len(labels), 8, 8, 1)))
+
+
+def test_a_classifier_learns_the_classes_that_a_gan_can_draw(graphs, monkeypatch):
+    monkeypatch.setitem(fitting.LEAST_STEPS, "classifier", 400)
+    data = digits(1_000)
+    found = fitting.classification_accuracy(Painter(data.train, able=5), data)
+    score = found["classification_accuracy_score"]
+    assert 0.4 < score["value"] < 0.6 and score["real"] > 0.9
+    assert found.keys() == {"classification_accuracy_score"} and (score["error"], score["better"]) == (None, "higher")
+
+
+@pytest.mark.parametrize("most", [None, 100])
+def test_both_classifiers_learn_from_as_many_images_with_the_same_labels(data, smoke, monkeypatch, most):
+    if most:
+        monkeypatch.setattr(fitting, "DRAWN", 64 * most + 63)
+    build, given = fitting._BUILDERS["classifier"], []
+    monkeypatch.setitem(fitting._BUILDERS, "classifier", lambda *both: given.append(both) or build(*both))
+    fitting.classification_accuracy(Painter(data.train), data)
+    (first, drawn), (second, real) = given
+    assert {**first, "name": None} == {**second, "name": None}
+    assert np.array_equal(drawn.train.labels, real.train.labels) and len(real.train) == (most or len(data.train))
+    assert not np.array_equal(drawn.train.images, real.train.images)
+    assert drawn.digest != real.digest == data.digest and drawn.validation is real.validation is data.validation
+
+
+def test_interrupted_trainings_of_both_classifiers_go_on(data, smoke, monkeypatch, capfd):
+    saved = interrupt(monkeypatch, 2)
+    with pytest.raises(KeyboardInterrupt):
+        fitting.classification_accuracy(Painter(data.train), data)
+    fitting.classification_accuracy(Painter(data.train), data)
+    said = capfd.readouterr().err
+    assert "classifier_of_generated: goes on after epoch 1" in said
+    assert "classifier_of_real: goes on after epoch 1" in said
+    assert len(saved) == 2 and not any(path.exists() for path in saved)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        (object(), {}, "expected a ConditionalGAN to train a classifier on its images, got object"),
+        (Painter(None), {"size": 7}, r"expected a GAN of 10 classes of images of shape \(7, 7, 1\), .* \(8, 8, 1\)"),
+        (Painter(None), {"labels": None}, "expected data with labels to train a classifier, got 'arrays' without"),
+    ],
+)
+def test_a_classifier_learns_only_from_a_gan_of_such_images(model, options, message):
+    images, labels = np.zeros((50, *[options.get("size", 8)] * 2)), options.get("labels", np.arange(50) % 10)
+    with pytest.raises(ValueError, match=message):
+        fitting.classification_accuracy(model, Dataset.from_arrays(images, labels))
+
+
 def test_other_settings_or_data_do_not_go_on_from_a_checkpoint(data):
     run = fitting.plan("ae", data)
     keys = [
