@@ -162,7 +162,7 @@ def fit(
     """Train a model on your own images: an autoencoder, a VAE, a conditional GAN or a classifier.
 
     Settings that are not given follow from the data. You may stop a training: the same command goes on after the last
-    whole epoch, with the same result.
+    whole epoch, with the same result. A training that nobody goes on with for 30 days is forgotten.
     """
     given = {name: value for name, value in options.items() if value is not None}
     if foreign := [name for name in given if name not in fitting.TAKES[kind]]:

@@ -1,8 +1,11 @@
+import os
+import time
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from genmodels import load_model
+from genmodels import config, load_model
 from genmodels.datasets import Dataset, binarize, load_mnist
 from genmodels.experiments import RUNS
 from genmodels.pipeline import files, fingerprint, fitting, store
@@ -170,6 +173,33 @@ def test_a_model_that_could_not_be_written_is_not_trained_again(data, tmp_path, 
     said = capfd.readouterr().err
     assert "ae: goes on after epoch 1" in said and said.count("epoch 1/1") == 1
     assert len(history["loss"]) == 1 and load_model(tmp_path / "x.keras").latent_dim == 2
+
+
+def aged(path, days):
+    """Write a file, or leave it as it is, and make it some days old."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.open("ab").close()
+    os.utime(path, (then := time.time() - days * 86_400, then))
+    return path
+
+
+def test_checkpoints_that_nobody_goes_on_from_are_removed_after_a_month(data, tmp_path):
+    unfinished = config.cache_folder() / "unfinished"
+    young, old = (aged(unfinished / f"vae-{days}.npz", days) for days in (29, 31))
+    fitting.fit(fitting.plan("ae", data, epochs=1, batch_size=128), data, tmp_path / "x.keras")
+    assert young.exists() and not old.exists()
+
+
+def test_an_old_checkpoint_is_gone_on_from(data, tmp_path, monkeypatch, capfd):
+    run = fitting.plan("ae", data, epochs=2, batch_size=128)
+    saved = interrupt(monkeypatch, 1)
+    with pytest.raises(KeyboardInterrupt):
+        fitting.fit(run, data, tmp_path / "x.keras")
+    aged(saved[0], 300)
+    monkeypatch.setattr(fitting, "_BUILDERS", {"autoencoder": lambda *_: pytest.fail("stopped once more")})
+    with pytest.raises(pytest.fail.Exception):
+        fitting.fit(run, data, tmp_path / "x.keras")
+    assert "ae: goes on after epoch 1" in capfd.readouterr().err and saved[0].exists()
 
 
 class Painter:

@@ -3,8 +3,9 @@
 import hashlib
 import json
 import sys
+import time
 from collections.abc import Callable
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import lru_cache, partial
 from importlib import import_module
@@ -36,6 +37,7 @@ SMALLEST = 16
 SEEN = 5_000  # most validation images, and most real images that the GAN's monitor compares with
 DRAWN = 2**28  # values in the images of a GAN that a classifier learns from: 256 MiB as bytes
 FEW_GREYS = 0.65  # largest share of grey among the pixels that are not black of a drawing, such as a digit of MNIST
+ABANDONED = 30  # days after which a checkpoint is removed
 _LEADS = ("pipeline.fitting:train", "readers.arrays:assemble")  # the code that the weights depend on
 
 
@@ -168,7 +170,9 @@ def _trained(run, data):
     unfinished = config.cache_folder() / "unfinished" / f"{name}.npz"
     with files.lock(name), files.system_errors(f"fit {run.name}"):
         if checkpoint := files.load_arrays(unfinished):
+            unfinished.touch()  # not abandoned
             print(f"{run.name}: goes on after epoch {_done(checkpoint)}", file=sys.stderr, flush=True)
+        _remove_abandoned(unfinished.parent)
         try:
             model, history = train(run, data, checkpoint=checkpoint, save=partial(_save, run, unfinished))
         except store.DivergedError:
@@ -177,6 +181,14 @@ def _trained(run, data):
         _refuse_edited_code(run)
         yield model, history
         unfinished.unlink(missing_ok=True)
+
+
+def _remove_abandoned(folder):
+    """Remove the checkpoints, of runs too, that no training has gone on from for ABANDONED days."""
+    for path in folder.glob("*.npz"):
+        with suppress(OSError):  # another process may have removed it
+            if time.time() - path.stat().st_mtime > 86_400 * ABANDONED:
+                path.unlink()
 
 
 def _done(checkpoint):
