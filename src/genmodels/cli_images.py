@@ -267,7 +267,6 @@ def sample(
 
     from genmodels.figures import plot_mosaic
 
-    _use_language_of(model)
     asked = {"label": label, "position": position}
     if isinstance(model, Path):
         with _one_line():
@@ -287,7 +286,8 @@ def sample(
         rows = -(-count // int(np.ceil(count**0.5)))
     width = -(-len(images) // rows)
     padded = np.concatenate([images, np.zeros((rows * width - len(images), *images.shape[1:]))])
-    _write(plot_mosaic(padded.reshape(rows, width, *images.shape[1:]), cmap=_cmap(model, dark_on_light)), output)
+    tiles = padded.reshape(rows, width, *images.shape[1:])
+    _write(plot_mosaic(tiles, gap=_gap(model), cmap=_cmap(model, dark_on_light)), output)
 
 
 @click.command()
@@ -321,7 +321,8 @@ def grid(model: str | Path, output: str, count: int, seed: int, dark_on_light: b
             f"{model}: expected two latent dimensions, which make a plane, got {loaded.latent_dim}; train it with "
             "--latent-dim 2, or draw with `genmodels sample`"
         )
-    _write(plot_latent_images(loaded.decode(latent_grid(count)), cmap=_cmap(model, dark_on_light)), output)
+    images = loaded.decode(latent_grid(count))
+    _write(plot_latent_images(images, gap=_gap(model), cmap=_cmap(model, dark_on_light)), output)
 
 
 def _use_language_of(model):
@@ -340,6 +341,11 @@ def _use_language_of(model):
 def _cmap(model, dark_on_light):
     """Return the colour map of grey images: those of the report's runs are ink on paper."""
     return "gray_r" if dark_on_light or not isinstance(model, Path) else "gray"
+
+
+def _gap(model):
+    """Return the pixels between two images: one's own may fill their frame, a digit of MNIST has a margin."""
+    return int(isinstance(model, Path))
 
 
 def _write(figure, output):

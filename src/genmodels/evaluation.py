@@ -473,17 +473,17 @@ def _evaluated_vae(model, classifiers, split, train, bound_samples):
 
 
 def _evaluated_bounds(model, images, bound_samples, conditions=None):
-    """Return negative_elbo with its error and parts, and the importance-weighted bound of the first images."""
+    """Return negative_elbo with its error and parts, and the importance-weighted bound of some images."""
     terms = metrics.elbo_terms(model, images, 0, conditions)
     total = terms["reconstruction"] + terms["kl_closed_form"]
     found = {"negative_elbo": metrics.mean_and_error(total)}
     found |= {"reconstruction": terms["reconstruction"].mean(), "kl": terms["kl_closed_form"].mean()}
     if bound_samples:
-        count = 10 if quick_mode() else BOUND_IMAGES
-        first = images[:count], 0, None if conditions is None else conditions[:count]
-        bounds = metrics.importance_weighted_bound(model, *first, samples=bound_samples)
+        chosen = _some(len(images), 10 if quick_mode() else BOUND_IMAGES)
+        there = images[chosen], 0, None if conditions is None else conditions[chosen]
+        bounds = metrics.importance_weighted_bound(model, *there, samples=bound_samples)
         found["negative_iwae"] = metrics.mean_and_error(-bounds)
-        found["negative_elbo_there"] = metrics.mean_and_error(total[:count])
+        found["negative_elbo_there"] = metrics.mean_and_error(total[chosen])
     return found
 
 
@@ -558,7 +558,7 @@ def _against_real(draw, even, labelled, classifiers, split, train, prepared=np.a
 
 def _nearest_in_batches(drawn, split, train, prepared, rows):
     """Return the value of `_nearest` for the training images in `rows`, of which READ are read at a time."""
-    compared = [each.images[:1000] for each in (drawn, split)]
+    compared = [each.images[_some(len(each), 1_000)] for each in (drawn, split)]
     least = [np.full(len(images), np.inf) for images in compared]
     step = min(READ, _most(split.image_shape))
     for start in range(0, len(rows), step):
@@ -580,9 +580,12 @@ def _most(image_shape):
 
 def _at_most(split, count):
     """Return a split, or `count` of its images chosen at random."""
-    if len(split) <= count:
-        return split
-    return split.select(np.sort(np.random.default_rng(0).permutation(len(split))[:count]))
+    return split if len(split) <= count else split.select(_some(len(split), count))
+
+
+def _some(length, count):
+    """Return up to `count` places below `length`, chosen at random and sorted: images may be sorted by class."""
+    return np.sort(np.random.default_rng(0).permutation(length)[:count])
 
 
 def _diversities(drawn, split):
