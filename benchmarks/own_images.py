@@ -50,7 +50,7 @@ class Proof(NamedTuple):
     pictures: dict[str, str]
 
 
-_PICTURES = {"ae": "grid", "vae": "sample -n 100", "gan": "sample -n 12"}
+_PICTURES = {"ae": "grid", "vae": "sample -n 100", "gan": "grid -n 12"}
 PROOFS = {
     "fashion": Proof(
         "Fashion-MNIST",
@@ -66,7 +66,7 @@ PROOFS = {
         "slant, from one of the fonts that come with matplotlib. The script draws them.",
         "letters.npz",
         {"classifier": "", "ae": "", "vae": "--latent-dim 32", "gan": ""},
-        _PICTURES | {"gan": "sample -n 16"},
+        _PICTURES,
     ),
     "digits": Proof(
         "Digits of 8x8 pixels",
@@ -74,7 +74,7 @@ PROOFS = {
         "writers.",
         "digits.npz",
         {"classifier": "", "ae": "", "vae": "", "gan": ""},
-        {"ae": "grid", "vae": "grid", "gan": "sample -n 16"},
+        _PICTURES | {"vae": "grid"},
     ),
 }
 

@@ -1,5 +1,6 @@
 import json
 import warnings
+from types import SimpleNamespace
 
 import matplotlib.image
 import numpy as np
@@ -8,13 +9,13 @@ from click.testing import CliRunner
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from genmodels import cli, cli_images, config, load_model
+from genmodels import cli, cli_images, config, figures, load_model
 from genmodels.models.autoencoder import AE
 from genmodels.models.classifier import Classifier
 from genmodels.models.conditional_vae import ConditionalVAE
 from genmodels.models.gan import ConditionalGAN
 from genmodels.models.vae import VAE
-from genmodels.pipeline import fitting
+from genmodels.pipeline import fitting, store
 
 DIGITS = load_digits()
 
@@ -67,6 +68,9 @@ DATA = ("--data", "digits.npz", "--scale", "16")
 @pytest.fixture(autouse=True)
 def there(home, monkeypatch):
     monkeypatch.chdir(home)
+    monkeypatch.delenv("GENMODELS_LANG", raising=False)
+    yield
+    figures.use_language("pl")
 
 
 @pytest.mark.parametrize("command", ["fit", "evaluate"])
@@ -180,9 +184,24 @@ def test_scores_are_a_table_and_json(model, smoke, tmp_path):
     assert {"label", "frechet", "diversity"} <= set(scores)
 
 
+def test_a_gan_is_scored_by_the_classifier_that_learns_from_it(smoke, tmp_path):
+    result = run("evaluate", "gan.keras", *DATA, "--train-classifier", "--json", tmp_path / "x.json")
+    assert result.exit_code == 0, result.output
+    score = json.loads((tmp_path / "x.json").read_text())["scores"]["classification_accuracy_score"]
+    assert 0 <= score["value"] <= 1 and 0 <= score["real"] <= 1
+    *_, last = result.stdout.splitlines()
+    assert last.split()[0] == "classification_accuracy_score" and last.split()[-1] == "higher"
+    assert [line.split(":")[0] for line in result.stderr.splitlines()] == [
+        "classifier_of_generated",
+        "classifier_of_real",
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["ae.keras", *DATA, "--train-classifier"], "expected a ConditionalGAN to train a classifier on its images"),
+        (["gan.keras", "--data", "plain.npz", "--train-classifier"], "expected data with labels to train a classifier"),
         (
             ["colour.keras", *DATA],
             "expected a model of images of shape (8, 8, 1), as in the data, got one of (8, 8, 3)",
@@ -227,6 +246,33 @@ def test_white_is_white_or_on_demand_ink(monkeypatch, tmp_path):
         run("sample", "vae.keras", *options, "-n", 1, "-o", tmp_path / "x.png")
         drawn = matplotlib.image.imread(tmp_path / "x.png")[..., :3]
         assert (drawn == level).all()
+
+
+@pytest.mark.parametrize(
+    ("model", "chosen", "checkout", "language"),
+    [
+        ("vae.keras", None, True, "en"),
+        ("vae.keras", None, False, "en"),
+        ("vae_kl", None, True, "pl"),
+        ("vae_kl", None, False, "en"),
+        ("vae.keras", "pl", True, None),
+        ("vae_kl", "en", True, None),
+    ],
+)
+def test_axes_have_the_words_of_the_report_for_its_runs_and_english_ones_for_files(
+    model, chosen, checkout, language, monkeypatch, tmp_path
+):
+    said = []
+    monkeypatch.setattr(figures, "use_language", said.append)
+    monkeypatch.setattr(store, "trained", lambda _: SimpleNamespace(model=load_model("vae.keras")))
+    if chosen:
+        monkeypatch.setenv("GENMODELS_LANG", chosen)
+    if not checkout:
+        monkeypatch.setattr(config, "checkout", lambda: None)
+    for command in ("grid", "sample"):
+        result = run(command, model, "-n", 2, "-o", tmp_path / "x.png")
+        assert result.exit_code == 0, result.output
+    assert said == [language] * 2 * bool(language)
 
 
 @pytest.mark.parametrize(

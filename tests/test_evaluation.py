@@ -267,6 +267,48 @@ def test_conditional_gan_of_colour_images_is_scored(rng):
     assert {"label", "worst_class_accuracy", *FEATURES, "nearest"} <= found.keys()
 
 
+class Mapped(np.memmap):
+    """Images in a file. The class counts how many of them are read at once."""
+
+    most = 0
+
+    def __getitem__(self, rows):
+        found = super().__getitem__(rows)
+        Mapped.most = max(Mapped.most, *found.shape[:1])
+        return found
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda data: Coder((8, 8, 1)),
+        lambda data: VAE(image_shape=(8, 8, 1), hidden_units=(8,)),
+        lambda data: VAE(image_shape=(8, 8, 1), hidden_units=(8,), likelihood="gaussian"),
+        lambda data: Perfect(data.train),
+        lambda data: Few(data.train),
+    ],
+    ids=["ae", "vae", "gaussian", "gan", "classifier"],
+)
+def test_data_larger_than_memory_are_scored(model, small, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation, "COMPARED", 100)
+    monkeypatch.setattr(evaluation, "READ", 64)
+    images, labels = load_digits(return_X_y=True)
+    mapped = Mapped(tmp_path / "images", "uint8", "w+", shape=(len(images), 8, 8, 1))
+    mapped[:] = images.reshape(mapped.shape)
+    data, held = (datasets.Dataset.from_arrays(each, labels, scale=16) for each in (mapped, np.array(mapped)))
+    Mapped.most, judge, scored = 0, Few(small.train), model(small)
+    found = evaluation.evaluate(scored, data, [judge], bound_samples=2)
+    assert 64 <= Mapped.most <= 100
+    assert not any("images" in vars(split) for split in (data.train, data.test))  # none was converted as a whole
+    assert found == evaluation.evaluate(scored, held, [judge], bound_samples=2)
+
+
+def test_of_large_images_fewer_are_held():
+    assert evaluation._most((28, 28, 1)) == 10_000
+    assert evaluation._most((256, 256, 3)) * 256 * 256 * 3 * 4 <= 2**28
+    assert evaluation._most((9_000, 9_000, 3)) == evaluation.FEWEST
+
+
 def other(data, **changes):
     return SimpleNamespace(**{**vars(data), **changes})
 

@@ -109,6 +109,7 @@ COLOURFUL = {
     "rows": lambda: figures.plot_rows({"a": random(4, 6, 8, 3)}),
     "gan_progress": lambda: figures.plot_gan_progress(HISTORY, 255 * random(2, 26, 6, 8, 3)),
     "mosaic": lambda: figures.plot_mosaic(random(2, 3, 6, 8, 3)),
+    "mosaic with gaps": lambda: figures.plot_mosaic(random(2, 3, 6, 8, 3), gap=1),
 }
 
 
@@ -352,3 +353,11 @@ def test_shown_in_tells_colours_titles_and_heights_of_bars_apart():
     first = shown("red", "a", 1)
     for other in (shown("blue", "a", 1), shown("red", "b", 1), shown("red", "a", 2)):
         assert not all(np.array_equal(first[name], other[name]) for name in first)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_gap_keeps_images_apart(channels):
+    images = np.ones((2, 3, 4, 5, channels))
+    shown = figures.plot_mosaic(images, gap=2).axes[0].images[0].get_array()
+    assert shown.shape[:2] == (2 * 4 + 2, 3 * 5 + 2 * 2)
+    assert (shown[4:6] == 0.5).all() and (shown[:, 5:7] == 0.5).all() and (shown[:4, :5] == 1).all()

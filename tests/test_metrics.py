@@ -274,21 +274,32 @@ def test_frechet_distance_of_a_shift_is_its_square(rng):
     assert metrics.frechet_distance(features, features + np.array([3, 0, 4, 0])) == pytest.approx(25)
 
 
-def test_kernel_distance_is_the_sum_over_pairs(rng):
-    first, second = rng.normal(size=(2, 40, 3)).astype("float32")
-    found = metrics.kernel_distance(first, second, block=20)
+def kernel_by_pairs(x, y):
+    """Return the unbiased squared MMD of two sets, pair by pair."""
 
     def kernel(x, y):
-        return (x @ y / 3 + 1) ** 3
+        return (x @ y / x.size + 1) ** 3
 
-    def block(x, y):
-        within = [np.mean([kernel(a, b) for i, a in enumerate(g) for j, b in enumerate(g) if i != j]) for g in (x, y)]
-        return sum(within) - 2 * np.mean([kernel(a, b) for a in x for b in y])
+    within = [np.mean([kernel(a, b) for i, a in enumerate(g) for j, b in enumerate(g) if i != j]) for g in (x, y)]
+    return sum(within) - 2 * np.mean([kernel(a, b) for a in x for b in y])
 
-    expected = [block(first[:20], second[:20]), block(first[20:], second[20:])]
-    assert found["mean"] == pytest.approx(np.mean(expected), rel=1e-4)
+
+def test_kernel_distance_is_the_mean_over_pairs_in_random_blocks(rng):
+    first, second = rng.normal(size=(2, 40, 3)).astype("float32")
+    found = metrics.kernel_distance(first, second, block=20)
+    order = np.random.default_rng(0)
+    blocks = zip(*(np.split(order.permutation(each), 2) for each in (first, second)))
+    assert found["mean"] == pytest.approx(np.mean([kernel_by_pairs(*block) for block in blocks]), rel=1e-4)
     with pytest.raises(ValueError, match="expected at least 80 features"):
         metrics.kernel_distance(first, second, block=40)
+
+
+def test_kernel_distance_of_sorted_features_is_that_of_a_whole_set(rng):
+    centres = 5 * np.repeat(np.arange(4), 100)[:, None]  # four classes, one after another
+    first, second = (rng.normal(size=(400, 3)) + centres for _ in range(2))
+    shuffled = metrics.kernel_distance(rng.permutation(first), rng.permutation(second), block=100)
+    found = metrics.kernel_distance(first, rng.permutation(second), block=100)
+    assert abs(found["mean"]) < 4 * max(found["error"], shuffled["error"])
 
 
 def test_neighbourhood_scores_are_those_of_the_definition(rng):

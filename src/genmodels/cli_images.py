@@ -2,9 +2,11 @@
 
 import inspect
 import json
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import click
 
 from genmodels import config, datasets
 from genmodels.experiments import BUILDERS, RUNS
-from genmodels.pipeline import files, fitting, results, store
+from genmodels.pipeline import files, fitting, records, results, store
 
 INK = click.option(
     "--dark-on-light",
@@ -100,6 +102,16 @@ def _one_line() -> Iterator[None]:
         raise refused from error
 
 
+@contextmanager
+def _goes_on() -> Iterator[None]:
+    """Say after an interruption of the training inside the block that the same command goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("\nStopped. The same command goes on after the last whole epoch.", err=True)
+        raise
+
+
 def _model_path(context: click.Context, parameter: click.Parameter, value: str) -> str:
     """Refuse a file that Keras would not write a model to."""
     if not value.endswith(".keras"):
@@ -150,7 +162,7 @@ def fit(
     """Train a model on your own images: an autoencoder, a VAE, a conditional GAN or a classifier.
 
     Settings that are not given follow from the data. You may stop a training: the same command goes on after the last
-    whole epoch, with the same result.
+    whole epoch, with the same result. A training that nobody goes on with for 30 days is forgotten.
     """
     given = {name: value for name, value in options.items() if value is not None}
     if foreign := [name for name in given if name not in fitting.TAKES[kind]]:
@@ -160,11 +172,8 @@ def fit(
         run = fitting.plan(kind, data, **numbers, **given)
         for text in fitting.describe(run, data):
             click.echo(text, err=True)
-        try:
+        with _goes_on():
             history = fitting.fit(run, data, output)
-        except KeyboardInterrupt:
-            click.echo("\nStopped. The same command goes on after the last whole epoch.", err=True)
-            raise
     last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in history.items() if isinstance(values[-1], float))
     click.echo(f"Wrote {output}: {last}", err=True)
 
@@ -175,22 +184,42 @@ def fit(
 @click.option(
     "--classifier", "classifiers", multiple=True, type=click.Path(), help="Model of `fit classifier`, up to 2."
 )
+@click.option(
+    "--train-classifier",
+    is_flag=True,
+    help="Also train a classifier on images of a GAN and one on as many real ones, and score both on real images.",
+)
 @click.option("--split", type=click.Choice(["test", "validation"]), default="test", help="Images to score.")
 @click.option("--json", "output", type=click.Path(dir_okay=False, allow_dash=True), help="JSON file to write, or -.")
 @device_option("auto")
-def evaluate(model: str, data: datasets.Dataset, classifiers: tuple[str, ...], split: str, output: str | None) -> None:
+def evaluate(
+    model: str,
+    data: datasets.Dataset,
+    classifiers: tuple[str, ...],
+    train_classifier: bool,
+    split: str,
+    output: str | None,
+) -> None:
     """Score a model: every score that makes sense for it and for the data, beside that of real images.
 
     Scores of generated images need a --classifier, which was trained on the same kind of images.
+
+    The classification accuracy score asks whether a GAN's images teach what real ones do. It needs --train-classifier
+    alone, which costs two trainings. You may stop them: the same command goes on.
     """
     with _one_line():
-        loaded, *judges = [_load(path) for path in (model, *classifiers)]
+        loaded, *judges = [_load(path, to_train=train_classifier) for path in (model, *classifiers)]
         for path, judge in zip(classifiers, judges):
             if not hasattr(judge, "classify"):
                 raise ValueError(f"{path}: expected a classifier, got a {type(judge).__name__}")
+        if train_classifier:
+            fitting.check_gan(loaded, data)
         from genmodels.evaluation import as_table, evaluate
 
         scores = evaluate(loaded, data, judges, split=split)
+        if train_classifier:
+            with _goes_on():
+                scores |= fitting.classification_accuracy(loaded, data, split=split)
     found = {"model": model, "classifiers": list(classifiers), "data": data.name, "digest": data.digest}
     found |= {"split": split, "scores": scores}
     if output == "-":
@@ -201,11 +230,13 @@ def evaluate(model: str, data: datasets.Dataset, classifiers: tuple[str, ...], s
     click.echo(as_table(scores))
 
 
-def _load(path):
-    """Return the model of a .keras file."""
+def _load(path, *, to_train=False):
+    """Return the model of a .keras file; `to_train` if a training follows, which has to set up TensorFlow first."""
     if shortage := config.memory_shortage():
         raise files.ResourceError(shortage)
     with config.quiet_start():
+        if to_train:
+            config.use_one_thread()
         from genmodels.models.loading import load_model
     return load_model(path)
 
@@ -255,7 +286,8 @@ def sample(
         rows = -(-count // int(np.ceil(count**0.5)))
     width = -(-len(images) // rows)
     padded = np.concatenate([images, np.zeros((rows * width - len(images), *images.shape[1:]))])
-    _write(plot_mosaic(padded.reshape(rows, width, *images.shape[1:]), cmap=_cmap(model, dark_on_light)), output)
+    tiles = padded.reshape(rows, width, *images.shape[1:])
+    _write(plot_mosaic(tiles, gap=_gap(model), cmap=_cmap(model, dark_on_light)), output)
 
 
 @click.command()
@@ -266,11 +298,15 @@ def sample(
 @INK
 @device_option("cpu")
 def grid(model: str | Path, output: str, count: int, seed: int, dark_on_light: bool) -> None:
-    """Draw the plane of codes that an AE or a VAE of two latent dimensions decodes, or a GAN's classes in rows."""
+    """Draw the plane of codes that an AE or a VAE of two latent dimensions decodes, or a GAN's classes in rows.
+
+    The axes are named in English for a file, and in the report's language for a run. GENMODELS_LANG=pl or en chooses.
+    """
     import numpy as np
 
     from genmodels.figures import latent_grid, plot_digit_rows, plot_latent_images
 
+    _use_language_of(model)
     with _one_line():
         loaded = _load(model) if isinstance(model, Path) else store.trained(model).model
     if hasattr(loaded, "generate"):
@@ -285,12 +321,31 @@ def grid(model: str | Path, output: str, count: int, seed: int, dark_on_light: b
             f"{model}: expected two latent dimensions, which make a plane, got {loaded.latent_dim}; train it with "
             "--latent-dim 2, or draw with `genmodels sample`"
         )
-    _write(plot_latent_images(loaded.decode(latent_grid(count)), cmap=_cmap(model, dark_on_light)), output)
+    images = loaded.decode(latent_grid(count))
+    _write(plot_latent_images(images, gap=_gap(model), cmap=_cmap(model, dark_on_light)), output)
+
+
+def _use_language_of(model):
+    """Draw in the report's language for a run, if there is a report, and otherwise in English.
+
+    Figures obey GENMODELS_LANG without this.
+    """
+    if os.environ.get("GENMODELS_LANG"):
+        return
+    from genmodels.figures import use_language
+
+    of_report = not isinstance(model, Path) and config.checkout() and find_spec("yaml")  # a package of the extra report
+    use_language(records.language() if of_report else "en")
 
 
 def _cmap(model, dark_on_light):
     """Return the colour map of grey images: those of the report's runs are ink on paper."""
     return "gray_r" if dark_on_light or not isinstance(model, Path) else "gray"
+
+
+def _gap(model):
+    """Return the pixels between two images: one's own may fill their frame, a digit of MNIST has a margin."""
+    return int(isinstance(model, Path))
 
 
 def _write(figure, output):

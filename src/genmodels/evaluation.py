@@ -23,7 +23,9 @@ MOVED = 2_000  # images of a split, the first ones, encoded and then decoded in 
 BOUND_IMAGES = 100  # images of a split, the first ones, for the importance-weighted bound
 LABELLED = 10_000  # images of the GAN for its label accuracy, the same number of each class
 EACH = 50  # samples of the conditional VAE for each of the 90 conditions
-COMPARED = 10_000  # images of a larger split, chosen at random, that `evaluate` compares with generated ones
+COMPARED = 10_000  # images of a larger split, chosen at random, that `evaluate` scores
+HELD = 2**26  # values in the images of one kind that `evaluate` holds at once: 256 MiB
+READ = 1_024  # training images that `evaluate` reads at once
 FEWEST = 4  # images that `evaluate` needs: two blocks of two for the kernel distance
 # The values of each score that are better: "lower" or "higher" ones, or those nearer to the value of "real" images. The
 # KL term alone says nothing.
@@ -339,6 +341,9 @@ def evaluate(
     samples are binarized too. `collapsed_classes` counts the classes with less than 0.35 of the diversity of real
     images; `nearest` is explained at `gan`.
 
+    The data may be larger than memory: training images are read in batches. Of a large split 10,000 images are scored,
+    chosen at random, or as many as take 256 MiB if those are fewer.
+
     Args:
         model: An AE, VAE, ConditionalVAE, ConditionalGAN or Classifier, or a model with the same methods.
         data: Data set with images of the model's shape. Without labels, all scores that need them are left out.
@@ -362,6 +367,7 @@ def evaluate(
     held_out = getattr(data, validation.choice("split", split, ("validation", "test")))
     validation.number("bound_samples", bound_samples, 0, whole=True)
     _check_evaluable(model, data, classifiers, held_out, split)
+    held_out = _at_most(held_out, _most(data.image_shape))
     if isinstance(model, ConditionalVAE):
         found = _evaluated_conditional_vae(model, classifiers, held_out, bound_samples)
     elif hasattr(model, "classify"):
@@ -452,33 +458,32 @@ def _recognised(images, split, classifiers):
 
 def _evaluated_vae(model, classifiers, split, train, bound_samples):
     """Return the scores of a VAE, and those of real images."""
-    binary = model.likelihood == "bernoulli"
-    split, train = (each.binarized() for each in (split, train)) if binary else (split, train)
+    prepared = binarize if model.likelihood == "bernoulli" else np.asarray
+    split = Split(prepared(split.images), split.labels)
     found = _evaluated_bounds(model, split.images, bound_samples)
     reconstructions = model.decode(model.encode(split.images)[0])
     recognised, real = (_recognised(images, split, classifiers) for images in (reconstructions, split.images))
 
     def draw(labels: np.ndarray | None, count: int) -> np.ndarray:
-        drawn = model.sample(count, seed=0)
-        return binarize(drawn) if binary else drawn
+        return prepared(model.sample(count, seed=0))
 
-    compared = Split(split.images, None), Split(train.images, None)  # samples have no labels to compare by
-    scores, real_scores = _against_real(draw, None, None, classifiers, *compared)
+    unlabelled = Split(split.images)  # samples have no labels to compare by
+    scores, real_scores = _against_real(draw, None, None, classifiers, unlabelled, train, prepared)
     return {**found, **recognised, **scores}, {**real, **real_scores}
 
 
 def _evaluated_bounds(model, images, bound_samples, conditions=None):
-    """Return negative_elbo with its error and parts, and the importance-weighted bound of the first images."""
+    """Return negative_elbo with its error and parts, and the importance-weighted bound of some images."""
     terms = metrics.elbo_terms(model, images, 0, conditions)
     total = terms["reconstruction"] + terms["kl_closed_form"]
     found = {"negative_elbo": metrics.mean_and_error(total)}
     found |= {"reconstruction": terms["reconstruction"].mean(), "kl": terms["kl_closed_form"].mean()}
     if bound_samples:
-        count = 10 if quick_mode() else BOUND_IMAGES
-        first = images[:count], 0, None if conditions is None else conditions[:count]
-        bounds = metrics.importance_weighted_bound(model, *first, samples=bound_samples)
+        chosen = _some(len(images), 10 if quick_mode() else BOUND_IMAGES)
+        there = images[chosen], 0, None if conditions is None else conditions[chosen]
+        bounds = metrics.importance_weighted_bound(model, *there, samples=bound_samples)
         found["negative_iwae"] = metrics.mean_and_error(-bounds)
-        found["negative_elbo_there"] = metrics.mean_and_error(total[:count])
+        found["negative_elbo_there"] = metrics.mean_and_error(total[chosen])
     return found
 
 
@@ -508,11 +513,15 @@ def _evaluated_gan(model, classifiers, split, train):
     def draw(labels: np.ndarray | None, count: int) -> np.ndarray:
         return model.generate(np.arange(count) % model.num_classes if labels is None else labels, seed=0)
 
-    even = _evenly(model, len(split)) if classifiers else None
+    even = None
+    if classifiers:  # as `_evenly` does for the report
+        count = len(split) if quick_mode() else min(LABELLED, _most(split.image_shape))
+        labels = np.arange(count) % model.num_classes
+        even = Split(model.generate(labels, seed=1), labels)
     return _against_real(draw, even, split, classifiers, split, train)
 
 
-def _against_real(draw, even, labelled, classifiers, split, train):
+def _against_real(draw, even, labelled, classifiers, split, train, prepared=np.asarray):
     """Compare generated images with a split, and real training images in their place.
 
     Args:
@@ -522,39 +531,61 @@ def _against_real(draw, even, labelled, classifiers, split, train):
         classifiers: Up to two classifiers.
         split: Real images to compare with, with or without labels.
         train: Training images, with labels if the split has some.
+        prepared: Function of training images that returns them as the model sees them.
 
     Returns:
         The scores of generated images, and those of real ones.
     """
-    split = _at_most(split, COMPARED)
     chosen = _in_place(split, train)
     if len(chosen) < FEWEST:
         raise ValueError(f"expected at least {FEWEST} training images with labels of the split, got {len(chosen)}")
-    real = train.select(chosen)
+    real = Split(prepared(train.batch(chosen)), None if split.labels is None else train.labels[chosen])
     labels = split.labels if len(real) == len(split) else real.labels
     drawn = Split(draw(labels, len(real)), labels)
     references = [classifier.features(split.images) for classifier in classifiers]
     labelled = labelled if labelled is not None and labelled.labels is not None else None
-    others = np.delete(train.images, chosen, axis=0)
+    rows = np.arange(len(train))
+    sets = (drawn, even, rows), (real, labelled, np.delete(rows, chosen))
     return tuple(
         {
             **_classifier_scores(images, even_ones, classifiers, references),
             **_diversities(images, split),
-            "nearest": _nearest(images, split, further) if len(further) else None,
+            "nearest": _nearest_in_batches(images, split, train, prepared, others) if len(others) else None,
         }
-        for images, even_ones, further in ((drawn, even, train.images), (real, labelled, others))
+        for images, even_ones, others in sets
     )
+
+
+def _nearest_in_batches(drawn, split, train, prepared, rows):
+    """Return the value of `_nearest` for the training images in `rows`, of which READ are read at a time."""
+    compared = [each.images[_some(len(each), 1_000)] for each in (drawn, split)]
+    least = [np.full(len(images), np.inf) for images in compared]
+    step = min(READ, _most(split.image_shape))
+    for start in range(0, len(rows), step):
+        others = prepared(train.batch(rows[start : start + step]))
+        found = [metrics.nearest_neighbours(images, others)[1] for images in compared]
+        least = [np.minimum(*pair) for pair in zip(least, found)]
+    near, usual = map(np.median, least)
+    return float(near / usual) if usual > 1e-3 else None
 
 
 def _of_classes(split, labels):
     return split.select(np.flatnonzero(np.isin(split.labels, labels)))
 
 
+def _most(image_shape):
+    """Return the number of images of a shape that `evaluate` holds at most: COMPARED, or as many as HELD allows."""
+    return max(FEWEST, min(COMPARED, HELD // int(np.prod(image_shape))))
+
+
 def _at_most(split, count):
     """Return a split, or `count` of its images chosen at random."""
-    if len(split) <= count:
-        return split
-    return split.select(np.sort(np.random.default_rng(0).permutation(len(split))[:count]))
+    return split if len(split) <= count else split.select(_some(len(split), count))
+
+
+def _some(length, count):
+    """Return up to `count` places below `length`, chosen at random and sorted: images may be sorted by class."""
+    return np.sort(np.random.default_rng(0).permutation(length)[:count])
 
 
 def _diversities(drawn, split):

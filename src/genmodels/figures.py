@@ -148,9 +148,11 @@ def _ratio(images):
     return height / width
 
 
-def _mosaic(images):
-    """Join images (rows, n, height, width) or (rows, n, height, width, 3) edge to edge into one."""
-    return np.concatenate(np.concatenate(images, axis=1), axis=1)
+def _mosaic(images, gap=0):
+    """Join images (rows, n, height, width) or (rows, n, height, width, 3) into one, `gap` grey pixels apart."""
+    sides = [(0, 0), (0, 0), (0, gap), (0, gap), (0, 0)][: images.ndim]
+    joined = np.concatenate(np.concatenate(np.pad(images, sides, constant_values=0.5), axis=1), axis=1)
+    return joined[: len(joined) - gap, : joined.shape[1] - gap]  # no line behind the last one
 
 
 def _show(axes, image, title="", cmap="gray_r"):
@@ -368,12 +370,13 @@ def interpolate(start: np.ndarray, end: np.ndarray, count: int = 5) -> np.ndarra
 
 
 @_styled
-def plot_latent_images(images: ArrayLike, *, cmap: str = "gray_r") -> Figure:
+def plot_latent_images(images: ArrayLike, *, gap: int = 0, cmap: str = "gray_r") -> Figure:
     """Draw decoded images at their points in the latent plane.
 
     Args:
         images: Shape (n * n, height, width, channels), decoded from the points of `latent_grid(n)`. Codes of other than
             two dimensions have no such grid.
+        gap: Pixels between two images; 1 keeps apart small images that fill their frame.
         cmap: Colour map of grey images; "gray" for photographs.
 
     Returns:
@@ -387,7 +390,7 @@ def plot_latent_images(images: ArrayLike, *, cmap: str = "gray_r") -> Figure:
     if count < 2 or count**2 != len(images):
         grid = "n * n images with n >= 2, decoded from latent_grid(n)"
         raise ValueError(f"expected {grid}, which needs codes of two dimensions, got {len(images)} images")
-    mosaic = _mosaic(images.reshape(count, count, *images.shape[1:]))
+    mosaic = _mosaic(images.reshape(count, count, *images.shape[1:]), gap)
     edge = LIMIT * count / (count - 1)  # the outermost points are the centres of the outermost images
     figure = _figure(WIDTH * _ratio(images))
     axes = figure.subplots()
@@ -770,17 +773,18 @@ def plot_time_to_quality(panels: Sequence[tuple[str, float, Mapping[str, Sequenc
 
 
 @_styled
-def plot_mosaic(images: ArrayLike, *, cmap: str = "gray_r") -> Figure:
+def plot_mosaic(images: ArrayLike, *, gap: int = 0, cmap: str = "gray_r") -> Figure:
     """Draw images edge to edge, without frames or texts.
 
     Args:
         images: Shape (rows, n, height, width, channels).
+        gap: See `plot_latent_images`.
         cmap: Colour map of grey images; "gray" for photographs.
 
     Returns:
         One picture as wide as the text.
     """
-    mosaic = _mosaic(_flat(images))
+    mosaic = _mosaic(_flat(images), gap)
     figure = Figure(figsize=(WIDTH, WIDTH * mosaic.shape[0] / mosaic.shape[1]))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(mosaic, cmap=cmap, vmin=0, vmax=1, interpolation="nearest")

@@ -461,7 +461,8 @@ def frechet_distance(features: ArrayLike, reference: ArrayLike) -> float:
 def kernel_distance(features: ArrayLike, reference: ArrayLike, *, block: int = 1_000) -> dict[str, float]:
     """Return the kernel distance (KID): the unbiased squared MMD with the kernel (x.y / d + 1)^3.
 
-    The distance is averaged over disjoint blocks of both sets. It may be negative.
+    The distance is averaged over disjoint blocks of both sets, chosen at random: images are often sorted by class. It
+    may be negative.
 
     Args:
         features: Shape (N, d).
@@ -482,7 +483,8 @@ def kernel_distance(features: ArrayLike, reference: ArrayLike, *, block: int = 1
     validation.number("block", block, 2, whole=True)
     if (count := min(len(features), len(reference)) // block) < 2:
         raise ValueError(f"expected at least {2 * block} features in each set, got {len(features)}, {len(reference)}")
-    pairs = zip(np.split(features[: count * block], count), np.split(reference[: count * block], count))
+    rng = np.random.default_rng(0)
+    pairs = zip(*(np.split(rng.permutation(each)[: count * block], count) for each in (features, reference)))
     return mean_and_error([_squared_mmd(first.astype("float64"), second.astype("float64")) for first, second in pairs])
 
 

@@ -1,8 +1,11 @@
+import os
+import time
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from genmodels import load_model
+from genmodels import config, load_model
 from genmodels.datasets import Dataset, binarize, load_mnist
 from genmodels.experiments import RUNS
 from genmodels.pipeline import files, fingerprint, fitting, store
@@ -71,8 +74,19 @@ def test_one_grey_pixel_makes_images_grey():
 def test_binarizing_is_said(data):
     said = fitting.describe(fitting.plan("vae", data, likelihood="bernoulli"), data)
     assert "240" not in said[0] and said[0] == repr(data) and "\n" not in said[0]
-    assert "binarized at 0.5" in said[-1]
-    assert len(fitting.describe(fitting.plan("vae", data), data)) == 2
+    assert "binarized at 0.5" in said[-1] and len(said) == 3
+
+
+def test_the_other_likelihood_of_grey_drawings_is_said(data, rng):
+    def said(of, **options):
+        return fitting.describe(fitting.plan("vae", of, **options), of)[2:]
+
+    (line,) = said(data)
+    assert "which continuous_bernoulli describes" in line and "--likelihood bernoulli binarizes them at 0.5" in line
+    colours = Dataset.from_arrays(rng.random((50, 8, 8, 3)))
+    assert said(colours) == said(data, likelihood="gaussian") == []
+    black_and_white = Dataset.from_arrays(binarize(data.train.images))
+    assert said(black_and_white) == said(black_and_white, likelihood="continuous_bernoulli") == []
 
 
 @pytest.mark.parametrize("kind", fitting.LABELLED)
@@ -153,6 +167,95 @@ def test_a_model_that_could_not_be_written_is_not_trained_again(data, tmp_path, 
     said = capfd.readouterr().err
     assert "ae: goes on after epoch 1" in said and said.count("epoch 1/1") == 1
     assert len(history["loss"]) == 1 and load_model(tmp_path / "x.keras").latent_dim == 2
+
+
+def aged(path, days):
+    """Write a file, or leave it as it is, and make it some days old."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.open("ab").close()
+    os.utime(path, (then := time.time() - days * 86_400, then))
+    return path
+
+
+def test_checkpoints_that_nobody_goes_on_from_are_removed_after_a_month(data, tmp_path):
+    unfinished = config.cache_folder() / "unfinished"
+    young, old = (aged(unfinished / f"vae-{days}.npz", days) for days in (29, 31))
+    fitting.fit(fitting.plan("ae", data, epochs=1, batch_size=128), data, tmp_path / "x.keras")
+    assert young.exists() and not old.exists()
+
+
+def test_an_old_checkpoint_is_gone_on_from(data, tmp_path, monkeypatch, capfd):
+    run = fitting.plan("ae", data, epochs=2, batch_size=128)
+    saved = interrupt(monkeypatch, 1)
+    with pytest.raises(KeyboardInterrupt):
+        fitting.fit(run, data, tmp_path / "x.keras")
+    aged(saved[0], 300)
+    monkeypatch.setattr(fitting, "_BUILDERS", {"autoencoder": lambda *_: pytest.fail("stopped once more")})
+    with pytest.raises(pytest.fail.Exception):
+        fitting.fit(run, data, tmp_path / "x.keras")
+    assert "ae: goes on after epoch 1" in capfd.readouterr().err and saved[0].exists()
+
+
+class Painter:
+    """A GAN that draws real images of the labels below `able`, and noise for the others."""
+
+    image_shape, num_classes = (8, 8, 1), 10
+
+    def __init__(self, split, able=10):
+        self.split, self.able = split, able
+
+    def generate(self, labels, seed):
+        rng = np.random.default_rng(seed)
+        drawn = [self.split.images[rng.choice(np.flatnonzero(self.split.labels == label))] for label in labels]
+        return np.where(np.reshape(labels < self.able, (-1, 1, 1, 1)), drawn, rng.random((len(labels), 8, 8, 1)))
+
+
+def test_a_classifier_learns_the_classes_that_a_gan_can_draw(graphs, monkeypatch):
+    monkeypatch.setitem(fitting.LEAST_STEPS, "classifier", 400)
+    data = digits(1_000)
+    found = fitting.classification_accuracy(Painter(data.train, able=5), data)
+    score = found["classification_accuracy_score"]
+    assert 0.4 < score["value"] < 0.6 and score["real"] > 0.9
+    assert found.keys() == {"classification_accuracy_score"} and (score["error"], score["better"]) == (None, "higher")
+
+
+@pytest.mark.parametrize("most", [None, 100])
+def test_both_classifiers_learn_from_as_many_images_with_the_same_labels(data, smoke, monkeypatch, most):
+    if most:
+        monkeypatch.setattr(fitting, "DRAWN", 64 * most + 63)
+    build, given = fitting._BUILDERS["classifier"], []
+    monkeypatch.setitem(fitting._BUILDERS, "classifier", lambda *both: given.append(both) or build(*both))
+    fitting.classification_accuracy(Painter(data.train), data)
+    (first, drawn), (second, real) = given
+    assert {**first, "name": None} == {**second, "name": None}
+    assert np.array_equal(drawn.train.labels, real.train.labels) and len(real.train) == (most or len(data.train))
+    assert not np.array_equal(drawn.train.images, real.train.images)
+    assert drawn.digest != real.digest == data.digest and drawn.validation is real.validation is data.validation
+
+
+def test_interrupted_trainings_of_both_classifiers_go_on(data, smoke, monkeypatch, capfd):
+    saved = interrupt(monkeypatch, 2)
+    with pytest.raises(KeyboardInterrupt):
+        fitting.classification_accuracy(Painter(data.train), data)
+    fitting.classification_accuracy(Painter(data.train), data)
+    said = capfd.readouterr().err
+    assert "classifier_of_generated: goes on after epoch 1" in said
+    assert "classifier_of_real: goes on after epoch 1" in said
+    assert len(saved) == 2 and not any(path.exists() for path in saved)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        (object(), {}, "expected a ConditionalGAN to train a classifier on its images, got object"),
+        (Painter(None), {"size": 7}, r"expected a GAN of 10 classes of images of shape \(7, 7, 1\), .* \(8, 8, 1\)"),
+        (Painter(None), {"labels": None}, "expected data with labels to train a classifier, got 'arrays' without"),
+    ],
+)
+def test_a_classifier_learns_only_from_a_gan_of_such_images(model, options, message):
+    images, labels = np.zeros((50, *[options.get("size", 8)] * 2)), options.get("labels", np.arange(50) % 10)
+    with pytest.raises(ValueError, match=message):
+        fitting.classification_accuracy(model, Dataset.from_arrays(images, labels))
 
 
 def test_other_settings_or_data_do_not_go_on_from_a_checkpoint(data):

@@ -1,8 +1,11 @@
 """`fit`: train a model on any data set, with settings that fit it. After an interruption it goes on where it was."""
 
+import hashlib
 import json
 import sys
+import time
 from collections.abc import Callable
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import lru_cache, partial
 from importlib import import_module
@@ -14,6 +17,7 @@ import numpy as np
 from genmodels import config
 from genmodels.datasets import Dataset, augment, binarize
 from genmodels.experiments import RUNS, Run, Setup
+from genmodels.images import StoredSplit
 from genmodels.pipeline import files, fingerprint, records, store
 
 # The report's run whose settings a kind of model starts from.
@@ -31,7 +35,9 @@ LEAST_STEPS = {"ae": 1_500, "vae": 2_500, "gan": 2_000, "classifier": 600}  # tr
 BATCHES = 32  # an epoch has at least so many, unless batches would be smaller than SMALLEST
 SMALLEST = 16
 SEEN = 5_000  # most validation images
+DRAWN = 2**28  # values in the images of a GAN that a classifier learns from: 256 MiB as bytes
 FEW_GREYS = 0.65  # largest share of grey among the pixels that are not black of a drawing, such as a digit of MNIST
+ABANDONED = 30  # days after which a checkpoint is removed
 # The code that the weights depend on.
 _LEADS = ("pipeline.store:train_on", "pipeline.fitting:_BUILDERS", "readers.arrays:assemble")
 
@@ -107,8 +113,14 @@ def describe(run: Run, data: Dataset) -> list[str]:
     options = [f"{name} {value}" for name, value in run.options.items() if name not in hidden]
     chosen = [f"{name} {settings[name]}" for name in ("epochs", "batch_size", "learning_rate", "seed")]
     said = [repr(data), f"{run.name}: {', '.join([*options, *chosen])}"]
-    if run.options.get("likelihood") == "bernoulli" and not is_binary(data):
+    likelihood = run.options.get("likelihood")
+    if likelihood == "bernoulli" and not is_binary(data):
         said.append("The images have grey levels. They are binarized at 0.5 for the likelihood bernoulli.")
+    if likelihood == "continuous_bernoulli" and data.image_shape[-1] == 1 and not is_binary(data):
+        said.append(
+            "The images have grey levels, which continuous_bernoulli describes. For drawings, --likelihood bernoulli "
+            "binarizes them at 0.5, as the report does with MNIST."
+        )
     return said
 
 
@@ -140,6 +152,17 @@ def fit(run: Run, data: Dataset, output: str | Path) -> dict[str, list]:
         ResourceError: The system refuses memory, disk space or rights.
         ValueError: The model refuses an option or the images.
     """
+    with _trained(run, data) as (model, history), files.replacing(output) as new:
+        model.save(new)
+    return history
+
+
+@contextmanager
+def _trained(run, data):
+    """Train a model, or go on from its checkpoint, which stays until the block ends without an error.
+
+    Yields the model and its history.
+    """
     if shortage := config.memory_shortage():
         raise files.ResourceError(shortage)
     with config.quiet_start():
@@ -148,7 +171,9 @@ def fit(run: Run, data: Dataset, output: str | Path) -> dict[str, list]:
     unfinished = config.cache_folder() / "unfinished" / f"{name}.npz"
     with files.lock(name), files.system_errors(f"fit {run.name}"):
         if checkpoint := files.load_arrays(unfinished):
+            unfinished.touch()  # not abandoned
             print(f"{run.name}: goes on after epoch {_done(checkpoint)}", file=sys.stderr, flush=True)
+        _remove_abandoned(unfinished.parent)
         try:
             build, save = _BUILDERS[run.builder], partial(_save, run, unfinished)
             model, history = store.train_on(data, run, build, checkpoint=checkpoint, save=save)
@@ -156,10 +181,16 @@ def fit(run: Run, data: Dataset, output: str | Path) -> dict[str, list]:
             unfinished.unlink(missing_ok=True)  # the same settings would diverge again
             raise
         _refuse_edited_code(run)
-        with files.replacing(output) as new:
-            model.save(new)
+        yield model, history
         unfinished.unlink(missing_ok=True)
-    return history
+
+
+def _remove_abandoned(folder):
+    """Remove the checkpoints, of runs too, that no training has gone on from for ABANDONED days."""
+    for path in folder.glob("*.npz"):
+        with suppress(OSError):  # another process may have removed it
+            if time.time() - path.stat().st_mtime > 86_400 * ABANDONED:
+                path.unlink()
 
 
 def _done(checkpoint):
@@ -174,6 +205,80 @@ def _save(run, path, state):
 def _refuse_edited_code(run):
     if edited := fingerprint.edited(*_LEADS):
         raise store.TrainingError(f"{', '.join(edited)} changed while {run.name} was trained; start again")
+
+
+def classification_accuracy(gan: Any, data: Dataset, *, split: str = "test", seed: int = 1) -> dict[str, dict]:
+    """Train a classifier on images of a GAN, and another on as many real ones; score both on real images.
+
+    Both learn with the settings of `plan` from images with the same labels: those of the training images, or of some
+    chosen at random if all would take more than DRAWN. The same call after an interruption goes on.
+
+    Args:
+        gan: A trained ConditionalGAN.
+        data: Data set with labels and images of the GAN's shape.
+        split: "test" or "validation", to score them on.
+        seed: Seed of both trainings.
+
+    Returns:
+        {"classification_accuracy_score": entry as in the scores of `evaluation.evaluate`}. `value` is the accuracy of
+        the classifier that learned from the GAN's images, `real` that of the other.
+
+    Raises:
+        ValueError: See `check_gan`.
+        DivergedError: See `fit`, also for the other errors.
+
+    Source:
+        Ravuri & Vinyals, "Classification Accuracy Score for Conditional Generative Models", 2019.
+    """
+    from genmodels.evaluation import evaluate
+
+    check_gan(gan, data)
+    real = _some_to_learn_from(data)
+    sets = {"classifier_of_generated": _drawn_by(gan, real), "classifier_of_real": real}
+    runs = {name: replace(plan("classifier", of, seed=seed), name=name) for name, of in sets.items()}
+    # Nested, so that the first one's checkpoint outlives an interruption of the second.
+    with ExitStack() as stack:
+        models = [stack.enter_context(_trained(runs[name], of))[0] for name, of in sets.items()]
+        value, usual = (evaluate(model, data, split=split)["accuracy"]["value"] for model in models)
+    return {"classification_accuracy_score": {"value": value, "error": None, "real": usual, "better": "higher"}}
+
+
+def check_gan(model: Any, data: Dataset) -> None:
+    """Raise ValueError unless a classifier can learn the classes of a data set from images of a model."""
+    if not data.num_classes:
+        raise ValueError(f"expected data with labels to train a classifier, got {data.name!r} without")
+    shape, classes = tuple(data.image_shape), data.num_classes
+    if not hasattr(model, "generate"):
+        raise ValueError(f"expected a ConditionalGAN to train a classifier on its images, got {type(model).__name__}")
+    if (found := (tuple(model.image_shape), model.num_classes)) != (shape, classes):
+        expected = f"a GAN of {classes} classes of images of shape {shape}, as in the data"
+        raise ValueError(f"expected {expected}, got one of {found[1]} of {found[0]}")
+
+
+def _some_to_learn_from(data):
+    """Return a data set, with no more training images than DRAWN allows."""
+    count, most = len(data.train), DRAWN // int(np.prod(data.image_shape))
+    if count <= most:
+        return data
+    return _with_train(data, data.train.select(np.sort(np.random.default_rng(0).permutation(count)[:most])))
+
+
+def _drawn_by(gan, data):
+    """Return a data set whose training images a GAN has drawn with the labels of the real ones, in 8 bits."""
+    labels = data.train.labels
+    images = np.empty((len(labels), *data.image_shape), "uint8")
+    for start in range(0, len(labels), 1_000):
+        rows = slice(start, start + 1_000)
+        images[rows] = np.rint(255 * gan.generate(labels[rows], seed=start))
+    hashed = hashlib.sha256(data.digest.encode())
+    hashed.update(images)
+    return _with_train(data, StoredSplit(images, 255.0, labels), hashed.hexdigest())
+
+
+def _with_train(data, train, digest=None):
+    """Return a data set with other training images."""
+    known = {"class_names": data.class_names, "digest": digest or data.digest, "values": data.values}
+    return Dataset(data.name, train, data.validation, data.test, **known)
 
 
 def _adam(settings, data, **options):
@@ -250,7 +355,8 @@ def _augmentation(data):
     """Return options of `augment`: small images move by one pixel; photographs and colours are never binarized."""
     from genmodels.metrics import grey_share
 
-    some = data.train.batch(_evenly(len(data.train), 1_000))
+    real = data.validation if len(data.validation) else data.train  # a GAN may have drawn the training images
+    some = real.batch(_evenly(len(real), 1_000))
     drawing = some.shape[-1] == 1 and grey_share(some) <= FEW_GREYS
     reach = 2 if min(some.shape[1:3]) >= 16 else 1
     return {"reach": reach, "border": "edge", "binarized_share": 0.5 if drawing else 0.0}
