@@ -184,6 +184,18 @@ CALLS = {
     "ConditionalVAE.sample": (lambda bad: small(ConditionalVAE).sample(bad, seed=0), CONDITIONS),
     "VAE.draw, count": (lambda bad: small(VAE).draw(bad, seed=0), NOT_COUNTS),
     "VAE.draw, seed": (lambda bad: small(VAE).draw(1, seed=bad), {**NOT_SEEDS, "nothing": None}),
+    **{
+        f"ConditionalVAE.{method}, {part}": (call, values)
+        for method in ("from_noise", "to_noise", "log_prior")
+        for part, call, values in (
+            ("z", lambda bad, method=method: getattr(small(ConditionalVAE), method)(bad, GOOD), CODES),
+            (
+                "conditions",
+                lambda bad, method=method: getattr(small(ConditionalVAE), method)(np.zeros((2, 2)), bad),
+                CONDITIONS,
+            ),
+        )
+    },
     "ConditionalVAE.draw, count": (
         lambda bad: small(ConditionalVAE).draw(bad, seed=0, label=1, position=(0, 0)),
         NOT_COUNTS,
@@ -349,6 +361,8 @@ CALLS = {
             ((VAE, ConditionalVAE), "beta", NOT_WEIGHTS),
             ((VAE, ConditionalVAE, ConditionalGAN), "seed", NOT_SEEDS),
             ((ConditionalVAE, ConditionalGAN), "classifier_weight", NOT_WEIGHTS),
+            ((ConditionalVAE,), "prior", {"unknown": "vamp", "nothing": None, "a list": ["flow"]}),
+            ((ConditionalVAE,), "window", {"a number": 1, "nothing": None, "a text": "yes"}),
             ((ConditionalGAN,), "noise_dim", NOT_COUNTS),
             ((ConditionalGAN,), "channels", NOT_COUNTS),
             ((ConditionalGAN,), "image_noise", NOT_WEIGHTS),

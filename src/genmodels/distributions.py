@@ -174,15 +174,19 @@ def kl_closed_form(z_mean: KerasTensor, z_log_var: KerasTensor, z: KerasTensor |
     return kl_gaussians(z_mean, z_log_var, zeros, zeros)
 
 
-def kl_monte_carlo(z_mean: KerasTensor, z_log_var: KerasTensor, z: KerasTensor) -> KerasTensor:
+def kl_monte_carlo(
+    z_mean: KerasTensor, z_log_var: KerasTensor, z: KerasTensor, logpz: KerasTensor | None = None
+) -> KerasTensor:
     """Estimate the KL of `kl_closed_form` from one sample: log q(z|x) - log p(z) at the given `z`.
 
-    The estimate is unbiased: its mean over z is the KL. For a single example it may be negative.
+    The estimate is unbiased: its mean over z is the KL. For a single example it may be negative. It needs no more of
+    the prior than its density, which may be any.
 
     Args:
         z_mean: Shape (B, latent_dim).
         z_log_var: Shape (B, latent_dim).
         z: Shape (B, latent_dim), drawn from N(z_mean, exp(z_log_var)).
+        logpz: Log-density of the prior at `z`, shape (B,); None for that of N(0, I).
 
     Returns:
         Shape (B,), nats.
@@ -190,7 +194,8 @@ def kl_monte_carlo(z_mean: KerasTensor, z_log_var: KerasTensor, z: KerasTensor) 
     Source:
         Kingma & Welling 2014, equation 6 (estimator A).
     """
-    logpz = gaussian_log_density(z, ops.zeros_like(z_mean), ops.zeros_like(z_log_var))
+    if logpz is None:
+        logpz = gaussian_log_density(z, ops.zeros_like(z_mean), ops.zeros_like(z_log_var))
     logqz_x = gaussian_log_density(z, z_mean, z_log_var)
     return logqz_x - logpz
 

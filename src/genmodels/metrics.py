@@ -77,8 +77,9 @@ def elbo_terms(
     Returns:
         Arrays (N,) in nats:
         reconstruction: -log p(x|z).
-        kl_closed_form: KL term in closed form.
+        kl_closed_form: KL term in closed form; left out if the model has learned its prior.
         kl_monte_carlo: KL term estimated at z.
+        kl: The first of the two that there is, because it has less variance.
 
     Raises:
         ValueError: The images or the conditions are not allowed.
@@ -94,15 +95,19 @@ def elbo_terms(
     for rows in gen_batches(len(z), 1_000):  # the logits of all canvases at once would fill the memory
         logits = model.decode_logits(z[rows], *(values[rows] for values in condition))
         reconstruction.append(-ops.convert_to_numpy(model.log_likelihood(images[rows], logits)))
-    return {
-        "reconstruction": np.concatenate(reconstruction),
-        "kl_closed_form": ops.convert_to_numpy(kl_closed_form(z_mean, z_log_var)),
-        "kl_monte_carlo": ops.convert_to_numpy(kl_monte_carlo(z_mean, z_log_var, z)),
-    }
+    logpz = _logpz(model, z, condition)
+    kl = {"kl_closed_form": ops.convert_to_numpy(kl_closed_form(z_mean, z_log_var))} if logpz is None else {}
+    kl["kl_monte_carlo"] = ops.convert_to_numpy(kl_monte_carlo(z_mean, z_log_var, z, logpz))
+    return {"reconstruction": np.concatenate(reconstruction), **kl, "kl": next(iter(kl.values()))}
+
+
+def _logpz(model, z, condition):
+    """Return the log-density of a learned prior at z, shape (N,); None for the prior N(0, I)."""
+    return None if getattr(model, "prior", "normal") == "normal" else model.log_prior(z, *condition)
 
 
 def negative_elbo(terms: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Return -ELBO with the KL in closed form.
+    """Return -ELBO, with the KL in closed form unless the prior was learned.
 
     Args:
         terms: Terms from `elbo_terms`.
@@ -114,9 +119,8 @@ def negative_elbo(terms: Mapping[str, np.ndarray]) -> dict[str, float]:
         reconstruction: Mean of the reconstruction term.
         kl: Mean of the KL term.
     """
-    total = terms["reconstruction"] + terms["kl_closed_form"]
-    parts = {"reconstruction": terms["reconstruction"], "kl": terms["kl_closed_form"]}
-    return mean_and_error(total) | {name: float(values.mean()) for name, values in parts.items()}
+    total = terms["reconstruction"] + terms["kl"]
+    return mean_and_error(total) | {name: float(terms[name].mean()) for name in ("reconstruction", "kl")}
 
 
 def label_accuracy(
@@ -395,7 +399,8 @@ def importance_weighted_bound(
         repeated = [np.repeat(values[index : index + 1], samples, axis=0) for values in condition]
         logits = model.decode_logits(z, *repeated)
         likelihood = ops.convert_to_numpy(model.log_likelihood(images[index : index + 1], logits))
-        kl = ops.convert_to_numpy(kl_monte_carlo(z_mean[index : index + 1], z_log_var[index : index + 1], z))
+        q = z_mean[index : index + 1], z_log_var[index : index + 1]
+        kl = ops.convert_to_numpy(kl_monte_carlo(*q, z, _logpz(model, z, repeated)))
         bounds.append(logsumexp(likelihood.astype("float64") - kl) - np.log(samples))
     return np.array(bounds)
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from genmodels import validation
 from genmodels.canvas import CANVAS, CANVAS_SHAPE, GRID, validate_conditions
 from genmodels.datasets import LABELS, SHAPE, validate_images
-from genmodels.distributions import sample_gaussian
+from genmodels.distributions import gaussian_log_density, kl_monte_carlo, sample_gaussian
 from genmodels.layers import (
     Conv2D,
     Dense,
@@ -27,10 +27,12 @@ from genmodels.layers import (
     dense_encoder,
     precision,
 )
+from genmodels.models.flow import RealNVP
 from genmodels.models.inputs import check_examples, check_images, mean_over_batch
 from genmodels.models.vae import VAE, predict_in_batches
 
 CONDITION = LABELS + 2 * GRID  # one-hot label, one-hot pos_x, one-hot pos_y
+PRIORS = ("normal", "flow")
 
 
 def canvas_encoder(window: ReadWriteWindow, outputs: int, hidden_units: Sequence[int]) -> keras.Model:
@@ -93,12 +95,25 @@ class ConditionalVAE(VAE):
     It trains on pairs: binarized canvases (B, 56, 56, 1), and conditions (B, 3) of whole numbers, label 0-9, positions
     0-2. `genmodels.canvas.conditions` builds conditions.
 
+    Sampling starts from noise of N(0, I). With `prior="normal"` the noise is z. With `prior="flow"` a normalizing flow
+    f, which learns along with the networks, turns the noise e into z = f^-1(e) under the same condition. Then
+
+        log p(z|condition) = log N(f(z); 0, I) + log |det df/dz|
+
+    has no KL term in closed form, and `kl` is "monte_carlo". `encode` and `decode` speak of z; `from_noise` and
+    `to_noise` lead from one to the other.
+
     An optional term rewards prior samples that a classifier gives the requested label. The classifier learns from the
     real digits at the same time.
 
     Args:
         classifier_weight: Weight of that term, >= 0; 0 leaves out the term and its classifier.
         num_frequencies: Frequencies of z given to the decoder, >= 0, see `layers.FourierFeatures`.
+        prior: Distribution of z before an image is seen: "normal" for N(0, I), or "flow", see `flow.RealNVP`, for two
+            axes of z or more.
+        window: Read and write the digit through a `layers.ReadWriteWindow`, so that all cells share the weights, and
+            the networks and the flow see the label alone. False gives whole canvases and conditions to dense networks,
+            which learn each cell by itself.
         **options: Other arguments of VAE.
 
     Raises:
@@ -107,22 +122,48 @@ class ConditionalVAE(VAE):
     Source:
         Sohn, Lee & Yan, "Learning Structured Output Representation using Deep Conditional Generative Models", 2015; the
         term: Odena, Olah & Shlens, "Conditional Image Synthesis with Auxiliary Classifier GANs", 2017, here without a
-        discriminator, and Bao et al., "CVAE-GAN", 2017.
+        discriminator, and Bao et al., "CVAE-GAN", 2017; the flow as a prior: Chen et al., "Variational Lossy
+        Autoencoder", 2017, section 3.2.
     """
 
-    def __init__(self, *, classifier_weight: float = 0.0, num_frequencies: int = 0, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        classifier_weight: float = 0.0,
+        num_frequencies: int = 0,
+        prior: str = "normal",
+        window: bool = True,
+        **options: Any,
+    ) -> None:
         if tuple(options.setdefault("image_shape", CANVAS_SHAPE)) != CANVAS_SHAPE:
             raise ValueError(f"ConditionalVAE: image_shape must be that of the canvas, {CANVAS_SHAPE}")
+        flow = validation.choice("prior", prior, PRIORS) == "flow"
+        if flow and options.setdefault("kl", "monte_carlo") != "monte_carlo":
+            raise ValueError(
+                'ConditionalVAE: kl must be "monte_carlo" with prior="flow", whose KL term has no closed form, '
+                f"got {options['kl']!r}"
+            )
+        classifier_weight = validation.number("classifier_weight", classifier_weight, 0)
+        self.windowed = validation.flag("window", window)  # super().__init__ builds the networks
+        if classifier_weight and not window:
+            raise ValueError(
+                "ConditionalVAE: classifier_weight must be 0 with window=False, because the classifier takes the digit "
+                f"in the window, got {classifier_weight!r}"
+            )
         super().__init__(num_frequencies=num_frequencies, **options)
-        self.classifier_weight = validation.number("classifier_weight", classifier_weight, 0)
+        self.prior, self.classifier_weight = prior, classifier_weight
         with precision(self.dtype_policy):
             self.classifier = digit_classifier() if classifier_weight else None
+        self.flow = RealNVP(self.latent_dim, LABELS if window else CONDITION, name="flow") if flow else None
 
     def _networks(self):
-        self.window = ReadWriteWindow(name="window")
         options = {"num_frequencies": self.num_frequencies, "normalise": self.normalise}
-        encoder = canvas_encoder(self.window, 2 * self.latent_dim, self.hidden_units)
-        return encoder, canvas_decoder(self.window, self.latent_dim, self.hidden_units[::-1], **options)
+        sizes, decoder_sizes = (2 * self.latent_dim, self.hidden_units), (self.latent_dim, self.hidden_units[::-1])
+        if not self.windowed:
+            self.window, whole = None, {"image_shape": CANVAS_SHAPE, "context": CONDITION}
+            return dense_encoder(*sizes, **whole), dense_decoder(*decoder_sizes, **whole, **options)
+        self.window = ReadWriteWindow(name="window")
+        return canvas_encoder(self.window, *sizes), canvas_decoder(self.window, *decoder_sizes, **options)
 
     def input_shapes(self) -> list[tuple]:
         """Return the shapes of a canvas and of a condition."""
@@ -151,27 +192,49 @@ class ConditionalVAE(VAE):
         """Encode canvases, sample z and decode it under the same conditions.
 
         Returns:
-            The values of VAE.call, with logits (B, 56, 56, 1). With a classifier also its label logits for real digits
-            and for prior samples: real_label_logits and fake_label_logits.
+            The values of VAE.call, with logits (B, 56, 56, 1). With a flow also log p(z|condition): logpz (B,). With a
+            classifier also its label logits for real digits and for prior samples: real_label_logits and
+            fake_label_logits.
         """
         canvases, condition = as_floats(inputs[0]), one_hot_condition(inputs[1])
-        label, position = condition[:, :LABELS], condition[:, LABELS:]
-        read = self.window(canvases, position)
-        encode, draw = self.encoder.get_layer("digit_encoder"), self.decoder.get_layer("digit_decoder")
-        z_mean, z_log_var = ops.split(encode([read, label]), 2, axis=-1)
+        context, position = self._context(condition), condition[:, LABELS:]
+        if self.window:
+            read = self.window(canvases, position)
+            encode, draw = self.encoder.get_layer("digit_encoder"), self.decoder.get_layer("digit_decoder")
+        else:
+            read, encode, draw = canvases, self.encoder, self.decoder
+        z_mean, z_log_var = ops.split(encode([read, context]), 2, axis=-1)
         z = sample_gaussian(z_mean, z_log_var, self.seed_generator)
         found = {"z_mean": z_mean, "z_log_var": z_log_var, "z": z}
+        if self.flow:
+            found["logpz"] = self._logpz(z, context)
         if not self.classifier:
-            digits = draw([z, label], training=training)
+            digits = draw([z, context], training=training)
         else:
             # Half a batch teaches the classifier enough. One call decodes both codes, so that batch normalisation sees
             # both.
             prior = keras.random.normal(ops.shape(_half(z)), dtype="float32", seed=self.seed_generator)
-            digits = draw([ops.concatenate([z, prior]), ops.concatenate([label, _half(label)])], training=training)
+            prior = self.flow.inverse(prior, _half(context)) if self.flow else prior
+            digits = draw([ops.concatenate([z, prior]), ops.concatenate([context, _half(context)])], training=training)
             # Not slices: their gradient is padded with zeros to the whole and then added up.
             digits, drawn = tf.split(digits, [ops.shape(z)[0], ops.shape(prior)[0]])
             found |= self._label_logits(_half(read), drawn, training)
-        return {**found, "logits": self.window(digits, position, write=True)}
+        return {**found, "logits": self.window(digits, position, write=True) if self.window else digits}
+
+    def _context(self, condition):
+        """Return the part of one-hot conditions (B, 16) that the networks and the flow see."""
+        return condition[:, :LABELS] if self.window else condition
+
+    def _logpz(self, z, context):
+        """Return log p(z|condition) of the flow, shape (B,)."""
+        noise, log_det = self.flow(z, context)
+        zeros = ops.zeros_like(noise)
+        return gaussian_log_density(noise, zeros, zeros) + log_det
+
+    def _kl(self, y_pred):
+        if not self.flow:
+            return super()._kl(y_pred)
+        return kl_monte_carlo(y_pred["z_mean"], y_pred["z_log_var"], y_pred["z"], y_pred["logpz"])
 
     def _label_logits(self, real, drawn, training):
         """Classify real digits, given as images, and prior samples, given as logits: label logits (B, 10) of each.
@@ -209,7 +272,7 @@ class ConditionalVAE(VAE):
         return loss + real + self.classifier_weight * fake
 
     def encode(self, canvases: ArrayLike, conditions: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-        """Return the mean and the log-variance of q(z|x, condition).
+        """Return the mean and the log-variance of q(z|x, condition), in the unit of z and not of the noise.
 
         Args:
             canvases: Binarized canvases (N, 56, 56, 1).
@@ -243,11 +306,11 @@ class ConditionalVAE(VAE):
         return predict_in_batches(self.decoder, z, conditions)
 
     def sample(self, conditions: ArrayLike, seed: int) -> np.ndarray:
-        """Generate one canvas for each condition, from z drawn from N(0, I).
+        """Generate one canvas for each condition, from noise drawn from N(0, I) and turned into z by `from_noise`.
 
         Args:
             conditions: Shape (N, 3).
-            seed: Seed of z, >= 0.
+            seed: Seed of the noise, >= 0.
 
         Returns:
             Pixel probabilities (N, 56, 56, 1).
@@ -256,7 +319,62 @@ class ConditionalVAE(VAE):
             ValueError: The conditions or the seed are not allowed.
         """
         conditions = validate_conditions(conditions)
-        return self.decode(self._prior(len(conditions), seed), conditions)
+        return self.decode(self.from_noise(self._noise(len(conditions), seed), conditions), conditions)
+
+    def from_noise(self, noise: ArrayLike, conditions: ArrayLike) -> np.ndarray:
+        """Turn noise into codes z as the prior does. Noise drawn from N(0, I) gives samples of p(z|condition).
+
+        Args:
+            noise: Shape (N, latent_dim).
+            conditions: Shape (N, 3).
+
+        Returns:
+            Codes for `decode`, shape (N, latent_dim); the noise itself without a flow.
+
+        Raises:
+            ValueError: The noise or the conditions are not allowed, or their numbers differ.
+        """
+        noise, context = self._with_context("noise", noise, conditions)
+        return ops.convert_to_numpy(self.flow.inverse(noise, context)) if self.flow else noise
+
+    def to_noise(self, z: ArrayLike, conditions: ArrayLike) -> np.ndarray:
+        """Turn codes into noise: the inverse of `from_noise`.
+
+        Args:
+            z: Shape (N, latent_dim).
+            conditions: Shape (N, 3).
+
+        Returns:
+            Shape (N, latent_dim).
+
+        Raises:
+            ValueError: The codes or the conditions are not allowed, or their numbers differ.
+        """
+        z, context = self._with_context("z", z, conditions)
+        return ops.convert_to_numpy(self.flow(z, context)[0]) if self.flow else z
+
+    def log_prior(self, z: ArrayLike, conditions: ArrayLike) -> np.ndarray:
+        """Return log p(z|condition), the log-density of the prior.
+
+        Args:
+            z: Shape (N, latent_dim).
+            conditions: Shape (N, 3).
+
+        Returns:
+            Shape (N,), nats.
+
+        Raises:
+            ValueError: The codes or the conditions are not allowed, or their numbers differ.
+        """
+        z, context = self._with_context("z", z, conditions)
+        zeros = np.zeros_like(z)
+        return ops.convert_to_numpy(self._logpz(z, context) if self.flow else gaussian_log_density(z, zeros, zeros))
+
+    def _with_context(self, name, values, conditions):
+        """Return codes or noise, validated, and what the flow sees of their conditions."""
+        values, conditions = validation.array(name, values, ("N", self.latent_dim)), _one_hot(conditions)
+        validation.same_length(**{name: values}, conditions=conditions)
+        return values.astype("float32"), self._context(conditions)
 
     def draw(self, count: int, seed: int, *, label: int, position: Sequence[int]) -> np.ndarray:
         """Return `count` canvases (count, 56, 56, 1) with one label and one position (pos_x, pos_y), see `sample`."""
@@ -267,7 +385,8 @@ class ConditionalVAE(VAE):
 
     def get_config(self) -> dict:
         """Return the options that rebuild the model."""
-        return {**super().get_config(), "classifier_weight": self.classifier_weight}
+        own = {"classifier_weight": self.classifier_weight, "prior": self.prior, "window": self.windowed}
+        return {**super().get_config(), **own}
 
 
 def one_hot_condition(conditions: KerasTensor) -> KerasTensor:

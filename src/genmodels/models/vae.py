@@ -137,11 +137,14 @@ class VAE(ImageModel):
         KL_FORMS[self.kl] computes the last two terms, and `beta` multiplies them.
         """
         logpx_z = self.log_likelihood(self._targets(x, y), y_pred["logits"])
-        kl = KL_FORMS[self.kl](y_pred["z_mean"], y_pred["z_log_var"], y_pred["z"])
+        kl = self._kl(y_pred)
         self.reconstruction.update_state(-logpx_z)
         self.kl_divergence.update_state(kl)
         self.negative_elbo.update_state(kl - logpx_z)
         return mean_over_batch(self.beta * kl - logpx_z, sample_weight)
+
+    def _kl(self, y_pred):
+        return KL_FORMS[self.kl](y_pred["z_mean"], y_pred["z_log_var"], y_pred["z"])
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Compare the targets with the means of the pixels."""
@@ -239,13 +242,13 @@ class VAE(ImageModel):
         Raises:
             ValueError: The count or the seed is not allowed.
         """
-        return self.decode(self._prior(validation.number("count", count, 1, whole=True), seed))
+        return self.decode(self._noise(validation.number("count", count, 1, whole=True), seed))
 
     def draw(self, count: int, seed: int) -> np.ndarray:
         """Return `count` images, as `sample` does; of a conditional model, all under one condition."""
         return self.sample(count, seed)
 
-    def _prior(self, count, seed):
+    def _noise(self, count, seed):
         rng = np.random.default_rng(validation.number("seed", seed, 0, whole=True))
         return rng.standard_normal((count, self.latent_dim), "float32")
 
