@@ -253,6 +253,32 @@ def test_linear_probe_reads_what_is_linear_and_nothing_else(rng):
     assert seeing["mean"] == pytest.approx(held_out, abs=0.03)
 
 
+def test_linear_probe_leaves_a_collapsed_axis_collapsed(rng):
+    targets = rng.integers(0, 2, 1000)
+    codes = rng.normal(size=(1000, 3))
+    codes[:, 0] = 1e-4 * (2 * targets - 1)  # an axis that the decoder cannot tell from noise
+    found = metrics.linear_probe(codes, targets)
+    assert abs(found["mean"] - found["chance"]) < 0.06
+
+
+def test_active_units_are_the_axes_whose_mean_varies(rng):
+    z_mean = rng.normal(size=(500, 5)) * [1, 0.5, 0.01, 0, 0.2]
+    assert metrics.active_units(z_mean) == 3
+    assert metrics.active_units(z_mean + 7) == 3  # a constant carries nothing
+    with pytest.raises(ValueError, match="at least 2 images"):
+        metrics.active_units(z_mean[:1])
+
+
+def test_kl_by_axis_adds_up_to_the_kl_term(rng):
+    z_mean, z_log_var = rng.normal(size=(2, 50, 4)).astype("float32")
+    z_mean[:, 3] = z_log_var[:, 3] = 0  # q is the prior there
+    found = metrics.kl_by_axis(z_mean, z_log_var)
+    assert found.sum() == pytest.approx(float(np.mean(distributions.kl_closed_form(z_mean, z_log_var))), rel=1e-5)
+    assert found[3] == 0 and (found[:3] > 0).all()
+    with pytest.raises(ValueError, match="one shape"):
+        metrics.kl_by_axis(z_mean, z_log_var[:, :2])
+
+
 def test_frechet_distance_is_the_formula_with_scipys_root(rng):
     first, second = rng.normal(size=(400, 6)) @ rng.normal(size=(6, 6)), rng.normal(size=(300, 6)) + 0.5
     covariances = np.cov(first.T), np.cov(second.T)

@@ -166,27 +166,44 @@ def conditional_vae(model: keras.Model, classifiers: Sequence[keras.Model], spli
     Returns:
         label, label_2, position, ink_inside: See `metrics.conditional_accuracy`; of EACH samples for each condition.
         diversity: Diversity of the samples within a label, as a share of that of binarized real images.
+        frechet, kernel, precision, recall, density, coverage: Comparison of other samples, one for each image of the
+            split and under its condition, with the binarized split, in the classifier's features. The scores of real
+            images are those of `real_baseline` for binarized splits.
         moved_...: The first four for the first MOVED images, encoded and then decoded in all cells.
-        probe_position: Accuracy of a linear probe of z_mean that predicts the cell.
-        probe_label: Accuracy of a linear probe of z_mean that predicts the label.
+        probe_position: Accuracy of a linear probe of z, drawn from q(z|x), that predicts the cell.
+        probe_label: Accuracy of a linear probe of the same z that predicts the label.
+        active_units: See `metrics.active_units`.
         negative_elbo, reconstruction, kl: See `vae`.
     """
     images, placed = canvases_of(split)
     bounds = _bounds(model, images, placed)
-    z_mean, _ = model.encode(images, placed)
+    z_mean, z_log_var = model.encode(images, placed)
     del images  # the largest array
+    z = z_mean + np.exp(z_log_var / 2) * np.random.default_rng(0).standard_normal(z_mean.shape, "float32")
     each, moved = (5, 100) if quick_mode() else (EACH, MOVED)
-    wanted = all_conditions(each)
+    wanted, real = all_conditions(each), split.binarized()
     drawn = binarize(model.sample(wanted, seed=0))
     cells = metrics.crop(drawn, wanted)
     return {
         **_condition_scores(classifiers, drawn, wanted),
-        "diversity": metrics.relative_diversity(cells, wanted[:, 0], split.binarized())["overall"],
+        "diversity": metrics.relative_diversity(cells, wanted[:, 0], real)["overall"],
+        **_compared_cells(model, classifiers, real, placed),
         **_moved(model, classifiers, z_mean[:moved], split.labels[:moved]),
-        "probe_position": metrics.linear_probe(z_mean, 3 * placed[:, 2] + placed[:, 1])["mean"],
-        "probe_label": metrics.linear_probe(z_mean, split.labels)["mean"],
+        "probe_position": metrics.linear_probe(z, 3 * placed[:, 2] + placed[:, 1])["mean"],
+        "probe_label": metrics.linear_probe(z, split.labels)["mean"],
+        "active_units": metrics.active_units(z_mean),
         **bounds,
     }
+
+
+def _compared_cells(model, classifiers, real, placed):
+    """Return `_feature_scores` of one binarized sample for each condition, cut out of its canvas."""
+    drawn = metrics.crop(binarize(model.sample(placed, seed=1), "uint8"), placed)
+
+    def measure(classifier: keras.Model) -> dict[str, float]:
+        return _feature_scores(classifier.features(drawn), classifier.features(real.images))
+
+    return _by_both(classifiers, measure)
 
 
 def _condition_scores(classifiers, canvases, conditions):

@@ -15,8 +15,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import euclidean_distances, polynomial_kernel
 from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import NearestNeighbors
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 
 from genmodels import validation
@@ -408,8 +406,9 @@ def importance_weighted_bound(
 def linear_probe(codes: ArrayLike, targets: ArrayLike, *, folds: int = 5) -> dict[str, float | int]:
     """Return the accuracy of a linear classifier that predicts targets from codes.
 
-    The classifier is logistic regression on standardised codes. An accuracy at chance says that the codes don't encode
-    the target linearly.
+    The classifier is logistic regression. An accuracy at chance says that the codes don't encode the target linearly.
+    The codes are not standardised: that would blow up axes that a VAE has switched off, and with them what little they
+    carry. Codes of a VAE must be samples of q(z|x), because the decoder cannot read the means more precisely either.
 
     Args:
         codes: Shape (N, latent_dim).
@@ -431,10 +430,53 @@ def linear_probe(codes: ArrayLike, targets: ArrayLike, *, folds: int = 5) -> dic
     codes = validation.array("codes", codes, ("N", "latent_dim"))
     targets = validation.array("targets", targets, ("N",), 0, whole=True)
     validation.same_length(codes=codes, targets=targets)
-    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
-    scores = cross_val_score(probe, codes, targets, cv=folds)
+    scores = cross_val_score(LogisticRegression(max_iter=500), codes, targets, cv=folds)
     chance = float(np.bincount(targets).max() / len(targets))
     return mean_and_error(scores) | {"chance": chance, "count": len(targets)}
+
+
+def active_units(z_mean: ArrayLike, *, threshold: float = 0.01) -> int:
+    """Return the number of latent axes that a VAE uses: those on which the mean of q(z|x) depends on the image.
+
+    Args:
+        z_mean: Means of q(z|x), shape (N, latent_dim), N >= 2.
+        threshold: Least variance of the mean over the images.
+
+    Returns:
+        Number of axes, 0 to latent_dim.
+
+    Raises:
+        ValueError: The means are not allowed, or there is only one.
+
+    Source:
+        Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016, section 5.3.
+    """
+    z_mean = validation.array("z_mean", z_mean, ("N", "latent_dim"))
+    if len(z_mean) < 2:
+        raise ValueError(f"z_mean must be of at least 2 images, got {len(z_mean)}")
+    return int((z_mean.var(axis=0) > validation.number("threshold", threshold, 0)).sum())
+
+
+def kl_by_axis(z_mean: ArrayLike, z_log_var: ArrayLike) -> np.ndarray:
+    """Return how much each latent axis carries: its part of the KL term of the prior N(0, I), averaged over images.
+
+    Args:
+        z_mean: Means of q(z|x), shape (N, latent_dim).
+        z_log_var: Log-variances of q(z|x), shape (N, latent_dim).
+
+    Returns:
+        Shape (latent_dim,), nats; their sum is the KL term.
+
+    Raises:
+        ValueError: An array is not allowed, or their shapes differ.
+    """
+    z_mean, z_log_var = (
+        validation.array(name, values, ("N", "latent_dim")).astype("float64")
+        for name, values in (("z_mean", z_mean), ("z_log_var", z_log_var))
+    )
+    if z_mean.shape != z_log_var.shape:
+        raise ValueError(f"expected z_mean and z_log_var of one shape, got {z_mean.shape} and {z_log_var.shape}")
+    return ((np.exp(z_log_var) + z_mean**2 - z_log_var - 1) / 2).mean(axis=0)
 
 
 def frechet_distance(features: ArrayLike, reference: ArrayLike) -> float:
