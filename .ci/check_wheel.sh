@@ -42,7 +42,8 @@ genmodels evaluate vae.keras "${data[@]}" --classifier classifier.keras --json s
 "$installed" -c "import json; assert json.load(open('scores.json'))['scores']['negative_elbo']['value']"
 genmodels sample gan.keras -o samples.png
 genmodels grid ae.keras -o grid.png
-[[ -s samples.png && -s grid.png ]]
+genmodels reconstruct vae.keras "${data[@]}" -o reconstructions.png
+[[ -s samples.png && -s grid.png && -s reconstructions.png ]]
 "$installed" -c "import genmodels; assert genmodels.load_model('vae.keras').sample(1, seed=0).shape == (1, 8, 8, 1)"
 refuses "found nothing" evaluate missing.keras "${data[@]}"
 

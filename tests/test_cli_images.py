@@ -18,6 +18,7 @@ from genmodels.models.vae import VAE
 from genmodels.pipeline import fitting, store
 
 DIGITS = load_digits()
+GREY = np.full((1, 1, 8, 8, 1), 0.5)
 
 
 def run(*arguments):
@@ -223,13 +224,15 @@ def test_evaluate_refuses_in_one_line(arguments, message):
 @pytest.mark.parametrize(
     ("arguments", "ratio"),
     [
-        (["sample", "vae.keras", "-n", 5], 3 / 2),
-        (["sample", "gan.keras", "-n", 4], 4 / 10),
+        (["sample", "vae.keras", "-n", 5], 26 / 17),
+        (["sample", "gan.keras", "-n", 4], 35 / 89),
         (["sample", "gan_26.keras", "--label", 25, "-n", 4], 1),
         (["sample", "cvae.keras", "--label", 3, "--position", 0, 2, "-n", 1], 1),
         (["grid", "ae.keras", "-n", 3], 1),
         (["grid", "vae.keras", "-n", 3, "--dark-on-light"], 1),
         (["grid", "gan.keras", "-n", 3], None),
+        (["reconstruct", "ae.keras", *DATA, "-n", 4], None),
+        (["reconstruct", "vae_3.keras", *DATA], None),
     ],
     ids=lambda value: "-".join(map(str, value)) if isinstance(value, list) else "",
 )
@@ -238,6 +241,23 @@ def test_pictures_are_drawn_from_files(arguments, ratio, tmp_path):
     assert result.exit_code == 0, result.output
     height, width = matplotlib.image.imread(tmp_path / "x.png").shape[:2]
     assert ratio is None or width / height == pytest.approx(ratio, rel=0.02)
+
+
+def test_reconstructions_stand_below_their_images(monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr(figures, "plot_rows", lambda rows, cmap: drawn.append(rows) or figures.plot_mosaic(GREY))
+    assert run("reconstruct", "vae_3.keras", *DATA, "-n", 3, "-o", tmp_path / "x.png").exit_code == 0
+    images, reconstructions = drawn[0].values()
+    assert images.shape == reconstructions.shape == (3, 8, 8, 1)
+    assert set(np.unique(images)) <= {0, 1}  # binarized, as the model sees them
+    model = load_model("vae_3.keras")
+    np.testing.assert_array_equal(reconstructions, model.decode(model.encode(images)[0]))
+
+
+@pytest.mark.parametrize("model", ["gan", "classifier", "cvae"])
+def test_only_an_ae_or_a_vae_reconstructs(model, tmp_path):
+    result = run("reconstruct", f"{model}.keras", *DATA, "-o", tmp_path / "x.png")
+    assert is_refused(result, f"{model}.keras: expected an AE or a VAE")
 
 
 def test_white_is_white_or_on_demand_ink(monkeypatch, tmp_path):
@@ -269,10 +289,9 @@ def test_axes_have_the_words_of_the_report_for_its_runs_and_english_ones_for_fil
         monkeypatch.setenv("GENMODELS_LANG", chosen)
     if not checkout:
         monkeypatch.setattr(config, "checkout", lambda: None)
-    for command in ("grid", "sample"):
-        result = run(command, model, "-n", 2, "-o", tmp_path / "x.png")
-        assert result.exit_code == 0, result.output
-    assert said == [language] * 2 * bool(language)
+    result = run("grid", model, "-n", 2, "-o", tmp_path / "x.png")
+    assert result.exit_code == 0, result.output
+    assert said == [language] * bool(language)
 
 
 @pytest.mark.parametrize(

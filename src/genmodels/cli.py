@@ -324,5 +324,5 @@ def _shown(path):
     return os.path.relpath(path)
 
 
-for command in (cli_images.fit, cli_images.evaluate, cli_images.sample, cli_images.grid):
+for command in (cli_images.fit, cli_images.evaluate, cli_images.sample, cli_images.grid, cli_images.reconstruct):
     main.add_command(command)

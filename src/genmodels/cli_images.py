@@ -325,6 +325,34 @@ def grid(model: str | Path, output: str, count: int, seed: int, dark_on_light: b
     _write(plot_latent_images(images, gap=_gap(model), cmap=_cmap(model, dark_on_light)), output)
 
 
+@click.command()
+@click.argument("model", type=click.Path())
+@data_options
+@PICTURE
+@click.option("-n", "--count", type=click.IntRange(1, 50), default=10, help="Number of images.")
+@click.option("--dark-on-light", is_flag=True, help="Draw grey images as dark ink on white. By default 1 is white.")
+@device_option("cpu")
+def reconstruct(model: str, data: datasets.Dataset, output: str, count: int, dark_on_light: bool) -> None:
+    """Draw test images, and below each what an AE or a VAE makes of it.
+
+    The images are chosen at equal distances in the data, not by how well they come out.
+    """
+    import numpy as np
+
+    from genmodels.figures import plot_rows
+
+    with _one_line():
+        loaded = _load(model)
+        if not hasattr(loaded, "decode") or _takes(loaded):
+            raise ValueError(f"{model}: expected an AE or a VAE, got a {type(loaded).__name__}")
+        from genmodels.evaluation import reconstruct
+
+        chosen = np.linspace(0, len(data.test) - 1, min(count, len(data.test))).astype(int)
+        rows = reconstruct(loaded, data.test.batch(chosen))
+    names = ("image", "reconstruction")
+    _write(plot_rows(dict(zip(names, rows)), cmap=_cmap(Path(model), dark_on_light)), output)
+
+
 def _use_language_of(model):
     """Draw in the report's language for a run, if there is a report, and otherwise in English.
 

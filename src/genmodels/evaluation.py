@@ -427,6 +427,26 @@ def as_table(scores: Mapping[str, Mapping[str, float | str | None]]) -> str:
     return "\n".join(lines)
 
 
+def reconstruct(model: Any, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Encode and decode images.
+
+    Args:
+        model: An AE or a VAE. For a Bernoulli VAE the images are binarized at 0.5. A VAE decodes the mean of q(z|x).
+        images: Shape (N, height, width, channels), values in [0, 1].
+
+    Returns:
+        The images as the model sees them, and their reconstructions, of the same shape.
+    """
+    seen = _prepared_for(model)(images)
+    codes = model.encode(seen)
+    return seen, model.decode(codes[0] if isinstance(codes, (tuple, list)) else codes)
+
+
+def _prepared_for(model):
+    """Return the function that turns images into what the model sees."""
+    return binarize if getattr(model, "likelihood", None) == "bernoulli" else np.asarray
+
+
 def _check_evaluable(model, data, classifiers, held_out, split):
     """Raise ValueError unless `evaluate` can score the model on these images."""
     kinds = (("classify",), ("generate",), ("log_likelihood",), ("encode", "decode"))
@@ -456,7 +476,7 @@ def _check_evaluable(model, data, classifiers, held_out, split):
 
 def _evaluated_ae(model, classifiers, split):
     """Return the scores of an autoencoder, and those of real images."""
-    reconstructions = model.decode(model.encode(split.images))
+    _, reconstructions = reconstruct(model, split.images)
     found = {"mse": metrics.squared_error(split.images, reconstructions)}
     recognised, real = (_recognised(images, split, classifiers) for images in (reconstructions, split.images))
     return {**found, **recognised}, real
@@ -475,10 +495,10 @@ def _recognised(images, split, classifiers):
 
 def _evaluated_vae(model, classifiers, split, train, bound_samples):
     """Return the scores of a VAE, and those of real images."""
-    prepared = binarize if model.likelihood == "bernoulli" else np.asarray
+    prepared = _prepared_for(model)
     split = Split(prepared(split.images), split.labels)
     found = _evaluated_bounds(model, split.images, bound_samples)
-    reconstructions = model.decode(model.encode(split.images)[0])
+    _, reconstructions = reconstruct(model, split.images)
     recognised, real = (_recognised(images, split, classifiers) for images in (reconstructions, split.images))
 
     def draw(labels: np.ndarray | None, count: int) -> np.ndarray:
