@@ -40,33 +40,33 @@ class Proof(NamedTuple):
         about: What the images are, and where they come from.
         data: Option --data of the commands: a name, folder or file.
         fits: {kind of model: options of `genmodels fit`}. The classifier comes first.
-        pictures: {kind of model: options of the command that draws it, the command's name first}.
+        pictures: Commands that draw, each with the kind of its model and its options: "sample vae -n 60".
     """
 
     title: str
     about: str
     data: str
     fits: dict[str, str]
-    pictures: dict[str, str]
+    pictures: tuple[str, ...]
 
 
-_PICTURES = {"ae": "grid", "vae": "sample -n 100", "gan": "grid -n 12"}
+_OF_VAE = ("reconstruct vae -n 8", "sample vae -n 60")
 PROOFS = {
     "fashion": Proof(
         "Fashion-MNIST",
         "70,000 grey pictures of clothes, 28x28, ten classes (Xiao et al. 2017). The package "
         "dataset-fashion-mnist of Debian installs its four IDX files.",
         DEBIAN_FASHION,
-        {"classifier": "", "ae": "", "vae": "--latent-dim 32", "gan": ""},
-        _PICTURES,
+        {"classifier": "", "ae": "", "vae": "--latent-dim 32", "gan": "--epochs 12"},
+        ("grid ae", *_OF_VAE, "grid gan -n 12"),
     ),
     "letters": Proof(
         "Coloured letters",
         "Capital letters, 32x32 with three colour channels, 26 classes: each one in a random colour, size, place and "
         "slant, from one of the fonts that come with matplotlib. The script draws them.",
         "letters.npz",
-        {"classifier": "", "ae": "", "vae": "--latent-dim 32", "gan": ""},
-        _PICTURES,
+        {"classifier": "", "ae": "--latent-dim 32", "vae": "--latent-dim 32", "gan": "--epochs 12"},
+        ("reconstruct ae -n 8", *_OF_VAE, "grid gan -n 12"),
     ),
     "digits": Proof(
         "Digits of 8x8 pixels",
@@ -74,7 +74,7 @@ PROOFS = {
         "writers.",
         "digits.npz",
         {"classifier": "", "ae": "", "vae": "", "gan": ""},
-        _PICTURES | {"vae": "grid"},
+        ("grid ae", "grid vae", "grid gan -n 12"),
     ),
 }
 
@@ -134,7 +134,7 @@ def prove(name: str, fashion: str = DEBIAN_FASHION) -> dict:
     Returns:
         commands: [[command, seconds], ...].
         scores: {kind of model: scores of `genmodels evaluate`}.
-        pictures: {kind of model: name of its PNG file}.
+        pictures: {command that drew it: name of a PNG file}.
     """
     proof = PROOFS[name]
     PICTURES.mkdir(parents=True, exist_ok=True)
@@ -157,12 +157,13 @@ def prove(name: str, fashion: str = DEBIAN_FASHION) -> dict:
         output = f"{name}_{kind}.json"
         run(_words("evaluate", f"{name}_{kind}.keras", "--data", proof.data, judge, "--json", output))
         scores[kind] = json.loads((WORK / output).read_text(encoding="utf-8"))["scores"]
-    for kind, options in proof.pictures.items():
-        pictures[kind] = f"{name}_{kind}.png"
-        command, *rest = options.split()
-        run(_words(command, f"{name}_{kind}.keras", *rest, "-o", pictures[kind]))
-        with files.replacing(PICTURES / pictures[kind]) as new:
-            new.write_bytes((WORK / pictures[kind]).read_bytes())
+    for drawn in proof.pictures:
+        command, kind, *rest = drawn.split()
+        pictures[drawn] = picture = f"{name}_{kind}_{command}.png"
+        source = ["--data", proof.data] if command == "reconstruct" else []
+        run(_words(command, f"{name}_{kind}.keras", *source, *rest, "-o", picture))
+        with files.replacing(PICTURES / picture) as new:
+            new.write_bytes((WORK / picture).read_bytes())
     return {"commands": commands, "scores": scores, "pictures": pictures}
 
 
@@ -191,9 +192,9 @@ def page() -> str:
         parts += [f"## {proof.title}\n", f"{proof.about} {measured}\n", f"```sh\n{listed}\n```\n"]
         for kind in filter(found["scores"].get, proof.fits):
             parts.append(f"`{name}_{kind}.keras`\n\n```text\n{as_table(found['scores'][kind])}\n```\n")
-            if kind in found["pictures"]:
-                picture = found["pictures"][kind]
-                parts.append(f"![{proof.title}: {proof.pictures[kind]} of the {kind}](own_images/{picture})\n")
+            for drawn, picture in found["pictures"].items():
+                if drawn.split()[1] == kind:
+                    parts.append(f"![{proof.title}: {drawn}](own_images/{picture})\n")
     return "\n".join(parts)
 
 

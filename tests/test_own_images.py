@@ -37,11 +37,11 @@ def test_the_page_holds_commands_scores_and_pictures(tmp_path, monkeypatch):
         "machine": {"processor": "a processor"},
         "commands": [["genmodels fit ae --data digits.npz -o digits_ae.keras", 12.3]],
         "scores": {"ae": {"mse": score}},
-        "pictures": {"ae": "digits_ae.png"},
+        "pictures": {"grid ae": "digits_ae_grid.png"},
     }
     (tmp_path / "digits.json").write_text(json.dumps(found), encoding="utf-8")
     page = own_images.page()
-    for part in ("genmodels fit ae", "12 s", "0.25", "own_images/digits_ae.png", "0a1b2c3", "a processor"):
+    for part in ("genmodels fit ae", "12 s", "0.25", "own_images/digits_ae_grid.png", "0a1b2c3", "a processor"):
         assert part in page
     assert own_images.PROOFS["letters"].title not in page  # not measured
 
