@@ -126,7 +126,7 @@ CAUGHT_BY_THE_BUILD = (
     (
         "no provenance",
         file(PROVENANCE, lambda path: path.unlink()),
-        "no notebook is on record as having made ../data/report/learning_ae.png",
+        "no notebook is on record as having made ../data/report/models.png",
     ),
     (
         "scores of the study without a record",
