@@ -10,11 +10,15 @@ PDF = ROOT / "report" / "generative_models.pdf"
 METRICS = ROOT / "data" / "report" / "metrics.json"
 STUDY = ROOT / "data" / "report" / "study.json"
 FIGURES = [f"Rysunek {number}:" for number in range(1, 20)]
-EXTRA = [f"Rysunek A{number}:" for number in range(1, 10)]
-TASKS = ("1\n", "1.1", "1.2", "1.3", "2\n", "2.1", "2.2", "2.3", "2.4", "2.5", "3\n", "3.1", "3.2", "3.3", "4\n")
+EXTRA = [f"Rysunek A{number}:" for number in range(1, 11)]
+TASKS = ("1. ", "1.1", "1.2", "1.3", "2. ", "2.1", "2.2", "2.3", "2.4", "2.5", "3. ", "3.1", "3.2", "3.3", "4. ")
 HEADINGS = [
+    "Wstęp",
     *(f"Zadanie {task}" for task in TASKS),
+    "Wnioski",
+    "Dodatek",
     "Zestawienie wyników",
+    "Badanie ablacyjne",
     "Czas do jakości",
     "Pochodzenie wyników",
     "Bibliografia",
@@ -121,7 +125,7 @@ def problems(pdf):
     missing = [letter for letter in "ąćęłńóśźż" if letter not in text]
     if missing or "{{" in text:
         yield f"expected Polish letters and every number filled in, got no {missing} or {{{{"
-    body = text[text.rindex("Rysunki dodatkowe") :]
+    body = text[text.index("\nWstęp\n") : text.rindex("Spis rysunków")]  # between the contents and the list of figures
     for name, wanted in (("headings", HEADINGS), ("figures", FIGURES), ("further figures", EXTRA)):
         places = [body.find(f"\n{part}") for part in wanted]
         if -1 in places or places != sorted(places):

@@ -26,6 +26,7 @@ DRAWINGS = {
     "interpolations": lambda: figures.plot_interpolations(random(2, 5, 28, 28), [[9, 7], [1, 8]]),
     "training": lambda: figures.plot_training_result(random(4, 28, 28, 1), random(4, 28, 28, 1), random(4, 28, 28, 1)),
     "formulas": figures.plot_kl_formulas,
+    "models": figures.plot_models,
     "conditional": lambda: figures.plot_conditional_samples(random(1, 10, 56, 56), CONDITIONS[None]),
     "canvas": lambda: figures.plot_canvas(random(56, 56, 1), CONDITIONS[4]),
     "positions": lambda: figures.plot_positions(random(9, 56, 56, 1), POSITIONS),

@@ -54,6 +54,11 @@ def pairs(split: Split) -> np.ndarray:
     return np.stack([[split.typical(digit) for digit in pair] for pair in PAIRS])
 
 
+def trainable_parameters(model: keras.Model) -> int:
+    """Return the number of a model's trainable parameters."""
+    return int(sum(np.prod(weight.shape) for weight in model.trainable_weights))
+
+
 def _by_both(classifiers, measure, *others):
     """Return {name: value} of a measure for each of up to two classifiers. Names of the second end in _2.
 

@@ -137,7 +137,7 @@ def dependencies(run: Run | str) -> list[Run]:
 
 
 _RATE = {"learning_rate": 1e-3}  # the rate of the normalised network is too high without normalisation
-_NO_FOURIER = {"pl": "bez fal na wejściu dekodera", "en": "no Fourier features at the decoder's input"}
+_NO_FOURIER = {"pl": "bez cech Fouriera na wejściu dekodera", "en": "no Fourier features at the decoder's input"}
 _NO_CLASSIFIER = {"pl": "bez klasyfikatora", "en": "no classifier"}
 ABLATIONS = (
     Ablation("ae_without_fourier_features", "ae", _NO_FOURIER, {"num_frequencies": 0}),

@@ -9,6 +9,7 @@ three channels are shown as RGB. Grey images are drawn as dark ink on white pape
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from itertools import pairwise
 from typing import Any
 
 import matplotlib.style
@@ -37,65 +38,95 @@ MARK = "#c44900"  # outlines of the cells that conditions ask for
 WORDS = {
     "pl": {
         "cell accuracy": "rozpoznane próbki [%]",
+        "code": "kod $z$",
         "code of": "kod cyfry {}",
+        "condition": "warunek: etykieta, pos_x, pos_y",
+        "decoded": "odtworzony\nobraz $\\hat x$",
+        "decoder": "dekoder",
         "digit": "cyfra {}",
         "discriminator": "dyskryminator",
         "discriminator accuracy": "trafność dyskryminatora",
         "diversity": "różnorodność",
         "draft": "SZKIC",
+        "encoder": "enkoder",
         "end": "koniec",
         "epoch": "epoka",
         "epoch of": "epoka {}",
         "formula": "wzór",
+        "generated": "obraz\nz generatora",
         "generator": "generator",
         "half": "1/2 (średnia)",
+        "image": "obraz $x$",
         "KL": "KL [naty]",
         "KL by formula": "KL ze wzoru [naty]",
         "KL by sample": "KL z jednej próbki [naty]",
         "label": "etykieta",
         "label accuracy": "rozpoznane cyfry",
         "loss": "koszt [naty]",
+        "model AE": "Autoenkoder: kwadrat różnicy $x$ i $\\hat x$",
+        "model CVAE": "Warunkowy VAE: ten sam koszt, w enkoderze i dekoderze jest warunek",
+        "model GAN": "Warunkowy GAN: dyskryminator odróżnia obrazy, generator go zwodzi",
+        "model VAE": "VAE: $-\\ln p(x|z)$ i rozbieżność KL rozkładu $q(z|x)$ od $\\mathcal{{N}}(0, I)$",
+        "noise": "szum",
         "number of images": "liczba obrazów",
         "original": "oryginał",
         "pair": "para {}",
         "pixels": "[piksele]",
+        "probabilities": "prawdopod.\npikseli $p$",
+        "real": "prawdziwy\nobraz",
         "reconstruction": "rekonstrukcja",
         "sample": "próbka z $p(z)$",
         "seconds": "czas uczenia [s]",
         "share": "udział",
         "standard deviations": "odch. std.",
         "target": "cel",
+        "verdict": "prawdziwy?\njaka cyfra?",
     },
     "en": {
         "cell accuracy": "samples classified correctly [%]",
+        "code": "code $z$",
         "code of": "code of digit {}",
+        "condition": "condition: label, pos_x, pos_y",
+        "decoded": "decoded\nimage $\\hat x$",
+        "decoder": "decoder",
         "digit": "digit {}",
         "discriminator": "discriminator",
         "discriminator accuracy": "discriminator accuracy",
         "diversity": "diversity",
         "draft": "DRAFT",
+        "encoder": "encoder",
         "end": "end",
         "epoch": "epoch",
         "epoch of": "epoch {}",
         "formula": "formula",
+        "generated": "generated\nimage",
         "generator": "generator",
         "half": "1/2 (mean)",
+        "image": "image $x$",
         "KL": "KL [nats]",
         "KL by formula": "KL by formula [nats]",
         "KL by sample": "KL from one sample [nats]",
         "label": "label",
         "label accuracy": "label accuracy",
         "loss": "loss [nats]",
+        "model AE": "Autoencoder: squared difference of $x$ and $\\hat x$",
+        "model CVAE": "Conditional VAE: the same loss, with the condition in encoder and decoder",
+        "model GAN": "Conditional GAN: the discriminator tells images apart, the generator misleads it",
+        "model VAE": "VAE: $-\\ln p(x|z)$ and the KL divergence of $q(z|x)$ from $\\mathcal{{N}}(0, I)$",
+        "noise": "noise",
         "number of images": "number of images",
         "original": "original",
         "pair": "pair {}",
         "pixels": "[pixels]",
+        "probabilities": "pixel\nprobab. $p$",
+        "real": "real\nimage",
         "reconstruction": "reconstruction",
         "sample": "sample of $p(z)$",
         "seconds": "training time [s]",
         "share": "share",
         "standard deviations": "std. dev.",
         "target": "target",
+        "verdict": "real?\nwhich digit?",
     },
 }
 # No ContextVar: Jupyter may run each cell in a context of its own. The report's kernels set the variable.
@@ -455,6 +486,63 @@ def plot_training_result(
     """
     rows = [_word(name) for name in ("original", "reconstruction", "sample")]
     return _image_table([_flat(images) for images in (originals, reconstructions, samples)], rows=rows, cmap=cmap)[0]
+
+
+BOX, STEP = (0.88, 0.36), 1.06  # inches: a box of `plot_models`, and the distance of two neighbours
+# The boxes of each model, from left to right. Texts that are no words of WORDS are formulas, the same in all languages.
+_SAMPLED = (r"$\mu,\ \ln\sigma^2$", r"$z=\mu+\sigma\varepsilon$")
+_CHAINS = {
+    "model AE": ("image", "encoder", "code", "decoder", "decoded"),
+    "model VAE": ("image", "encoder", *_SAMPLED, "decoder", "probabilities"),
+    "model CVAE": ("image", "encoder", *_SAMPLED, "decoder", "probabilities"),
+    "model GAN": ("noise", "generator", "generated", "discriminator", "verdict"),
+}
+
+
+@_styled
+def plot_models() -> Figure:
+    """Draw the four models as boxes and arrows, each with its loss: AE, VAE, conditional VAE and conditional GAN."""
+    heights = {"model AE": 0.72, "model VAE": 0.72, "model CVAE": 1.24, "model GAN": 1.24}
+    figure = Figure(figsize=(WIDTH, sum(heights.values())))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, WIDTH), ylim=(0, sum(heights.values())))
+    axes.axis("off")
+    top = sum(heights.values())
+    for name, chain in _CHAINS.items():
+        axes.text(0.05, top - 0.13, _word(name), va="center", size=9, weight="bold")
+        places = [(0.5 + STEP * number, top - 0.44) for number in range(len(chain))]
+        for box, place in zip(chain, places):
+            _box(axes, _word(box) if box in WORDS["pl"] else box, place)
+        for place, following in pairwise(places):
+            _arrow(axes, (place[0] + BOX[0] / 2, place[1]), (following[0] - BOX[0] / 2, following[1]))
+        below = top - 0.96
+        if name == "model CVAE":
+            middle = (places[1][0] + places[4][0]) / 2
+            _box(axes, _word("condition"), (middle, below), 2.2)
+            for end, side in ((places[1], -1), (places[4], 1)):
+                _arrow(axes, (middle + side * 1.1, below), (end[0], end[1] - BOX[1] / 2))
+        if name == "model GAN":
+            _box(axes, _word("label"), (places[2][0], below))
+            _box(axes, _word("real"), (places[4][0], below))
+            for start, end in (((2, -1), 1), ((2, 1), 3), ((4, -1), 3)):
+                place, side = start
+                shift = 0.12 * (place == 4)  # so that two arrows do not meet in one point
+                ends = places[end][0] + shift, places[end][1] - BOX[1] / 2
+                _arrow(axes, (places[place][0] + side * BOX[0] / 2, below), ends)
+        top -= heights[name]
+    return figure
+
+
+def _box(axes, text, centre, width=BOX[0]):
+    corner = (centre[0] - width / 2, centre[1] - BOX[1] / 2)
+    axes.add_patch(Rectangle(corner, width, BOX[1], facecolor="#f2f2f2", edgecolor="black", linewidth=0.8))
+    size = 10 if text[0] == "$" else 8  # the exponents of a formula are smaller
+    axes.text(*centre, text, ha="center", va="center", size=size, linespacing=1.1)
+
+
+def _arrow(axes, start, end):
+    style = {"arrowstyle": "-|>", "lw": 0.8, "color": "black", "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", end, start, arrowprops=style)
 
 
 @_styled

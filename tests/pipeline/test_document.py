@@ -5,12 +5,14 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from pypdf import PdfReader
 
 from conftest import OTHER_TRAININGS, build_copy, numbers_of, record_numbers, replace_in
-from genmodels import config
+from genmodels import config, distributions
+from genmodels.models import vae
 from genmodels.pipeline import document, files, notebooks, records, results, study
 
 HEAD = "title: Próba\nauthor: Ktoś\nprogramme: P\ncourse: C\nlang: pl\ncover-alt: Okładka z cyfr"
@@ -20,8 +22,8 @@ NINETEEN = """latent_space_AE.png grid_ae.png 2_pairs_ae.png phase_change_ae.png
 latent_space_VAE.png grid_Vae.png 2_pairs_quantized_vae.png phase_change_vae.png kld_formulas.png
 training_result_vae_special_loss.png cond_vae_2.png cond_vae_25.png cond_vae_100.png cond_representation.png
 cond_rep_all_positions.png cond_rep_normal.png gan_results.png gan_examples.png""".split()  # in their order
-FURTHER = """learning_ae.png kl_forms.png learning_vae.png vae_before_after.png learning_cvae.png cvae_accuracy_map.png
-gan_progress.png gan_neighbours.png time_to_quality.png""".split()
+FURTHER = """models.png learning_ae.png kl_forms.png learning_vae.png vae_before_after.png learning_cvae.png
+cvae_accuracy_map.png gan_progress.png gan_neighbours.png time_to_quality.png""".split()
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def text_of(pdf):
 def test_the_real_report_has_nineteen_figures_in_their_order(built):
     text = text_of(built / "report" / "generative_models.pdf")
     assert all(f"Rysunek {number}:" in text for number in range(1, 20)) and "Rysunek 20" not in text
-    assert all(f"Rysunek A{number}:" in text for number in range(1, 10)) and "Rysunek A10" not in text
+    assert all(f"Rysunek A{number}:" in text for number in range(1, 11)) and "Rysunek A11" not in text
     markdown = (built / "report" / "generative_models.md").read_text(encoding="utf-8")
     cited = re.findall(r"\]\(\.\./data/report/([^)]+)\)\{([^}]+)\}", markdown)
     assert [name for name, attributes in cited if ".dodatkowy" not in attributes] == NINETEEN
@@ -65,9 +67,21 @@ def test_every_answer_makes_a_claim(checkout):
     """Each section that answers a task holds at least one checked sentence."""
     text = (checkout / "report" / "generative_models.md").read_text(encoding="utf-8")
     sections = {section.partition("\n")[0]: section for section in text.replace("\n# ", "\n## ").split("\n## ")[1:]}
-    answers = [name for name in sections if name.startswith(("Zadanie 1.", "Zadanie 2.", "Zadanie 3.", "Zadanie 4"))]
-    answers += ["Poprawa modelu", "Co daje każda część"]
-    assert len(answers) == 14 and all("claim=" in sections[name] for name in answers)
+    answers = [name for name in sections if re.match(r"Zadanie \d\.\d", name)]
+    answers += ["Poprawa modelu", "Dlaczego ten GAN się uczy", "Co rysuje generator", "Wnioski", "Badanie ablacyjne"]
+    assert len(answers) == 16 and all("claim=" in sections[name] for name in answers)
+
+
+def test_the_listing_of_the_report_is_the_source_of_the_models(checkout):
+    """Each line of the listing but the `def` lines stands in the source, in this order."""
+    text = (checkout / "report" / "generative_models.md").read_text(encoding="utf-8")
+    (listing,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    files = [Path(module.__file__) for module in (vae, distributions)]
+    source = iter(" ".join(line.split()) for file in files for line in file.read_text(encoding="utf-8").splitlines())
+    wanted = [line.strip() for line in listing.splitlines() if line.strip() and not line.startswith("def ")]
+    assert len(wanted) >= 8 and [line for line in wanted if line not in source] == []
+    names = re.findall(r"^def (\w+)", listing, re.M)
+    assert all(hasattr(vae.VAE, name) or hasattr(distributions, name) for name in names)
 
 
 @pytest.mark.parametrize("training", OTHER_TRAININGS)
@@ -109,11 +123,11 @@ def test_numbers_are_written_in_polish(source):
     [
         ({"mean": 0.0329412, "deviation": 0.0000423}, "{{a.x}}", "0,03294 ± 0,00004"),
         ({"mean": 0.0329412, "deviation": 0.0000173}, "{{a.x}}", "0,032941 ± 0,000017"),
-        ({"mean": 0.8523, "deviation": 0.0042}, "{{a.x:%}}", "85,2 % ± 0,4 %"),
-        ({"mean": 0.8523, "error": 0.0042}, "{{a.x:.2%}}", "85,23 % ± 0,42 %"),
+        ({"mean": 0.8523, "deviation": 0.0042}, "{{a.x:%}}", "(85,2 ± 0,4) %"),
+        ({"mean": 0.8523, "error": 0.0042}, "{{a.x:.2%}}", "(85,23 ± 0,42) %"),
         ({"mean": 130.42, "deviation": 3.2}, "{{a.x}}", "130 ± 3"),
         ({"mean": 0.8523, "deviation": 0.0}, "{{a.x}}", "0,852 ± 0,000"),
-        ({"mean": 0.8523, "deviation": 0.0}, "{{a.x:%}}", "85,2 % ± 0,0 %"),
+        ({"mean": 0.8523, "deviation": 0.0}, "{{a.x:%}}", "(85,2 ± 0,0) %"),
         (0.012345, "{{a.x}}", "0,0123"),
         (1234.5, "{{a.x}}", "1234"),
         (12, "{{a.x}}", "12"),
@@ -201,7 +215,7 @@ def test_the_pdf_carries_what_it_was_made_from(built):
     attached = {name: json.loads(contents[0]) for name, contents in reader.attachments.items()}
     for name in ("metrics.json", "study.json", "provenance.json"):
         assert attached[name] == files.read_json(built / "data" / "report" / name)
-    assert attached["figures.json"][0] == "cover.png" and len(attached["figures.json"]) == 29
+    assert attached["figures.json"][0] == "cover.png" and len(attached["figures.json"]) == 30
     assert len(attached["claims.json"]) >= 40 and set(attached["claims.json"][0]) == {
         "sentence",
         "claim",
@@ -212,7 +226,7 @@ def test_the_pdf_carries_what_it_was_made_from(built):
     assert "Z czego powstały rysunki" in text and "liczby: \nzadanie_3\n" in text
     assert "reference_2 (101)" in text and "(1.0)" not in text
     outline = [item.title for item in reader.outline if not isinstance(item, list)]
-    assert outline[:2] == ["Zadanie 1", "Zadanie 2"] and outline[-1] == "Bibliografia"
+    assert outline[:2] == ["Wstęp", "Zadanie 1. Autoenkoder"] and outline[-1] == "Bibliografia"
 
 
 def test_references_and_page_breaks(source):
@@ -237,8 +251,8 @@ def test_the_html_is_one_file_with_the_same_text(built):
     assert 'src="data:image/png;base64,' in html and not [
         part for part in html.split('src="')[1:] if part[:5] != "data:"
     ]
-    assert html.count("<figure") == 28 and html.count("<img") == 29 and html.count('alt=""') == 0
-    assert "<math" in html and "Rysunek\u00a0A9: " in html and "{{" not in html
+    assert html.count("<figure") == 29 and html.count("<img") == 30 and html.count('alt=""') == 0
+    assert "<math" in html and "Rysunek\u00a0A10: " in html and "{{" not in html
 
 
 def test_numbers_of_the_study_are_quoted_beside_those_of_the_run(source):

@@ -81,7 +81,7 @@ CAUGHT_BY_THE_BUILD = (
         "a cited section that no notebook wrote",
         lambda root: (
             number(METRICS, lambda m: m.update(zadanie_5={"x": 1}))(root),
-            replace_in(root / MARKDOWN, "{{zadanie_1.epochs}}", "{{zadanie_5.x}}"),
+            replace_in(root / MARKDOWN, "{{zadanie_4.count}}", "{{zadanie_5.x}}"),
         ),
         "no notebook is on record as having made zadanie_5",
     ),
@@ -126,7 +126,7 @@ CAUGHT_BY_THE_BUILD = (
     (
         "no provenance",
         file(PROVENANCE, lambda path: path.unlink()),
-        "no notebook is on record as having made ../data/report/learning_ae.png",
+        "no notebook is on record as having made ../data/report/models.png",
     ),
     (
         "scores of the study without a record",
@@ -286,7 +286,7 @@ CAUGHT_BY_THE_BUILD = (
         file(METRICS, lambda path: path.write_text("<<<<<<< HEAD")),
         "metrics.json: expected JSON, got something else",
     ),
-    ("a brace too few", text(MARKDOWN, "\\frac{1}{2}", "\\frac{1}{2"), "it has 6 { and 5 }"),
+    ("a brace too few", text(MARKDOWN, "\\frac{1}{2}", "\\frac{1}{2"), "it has 2 { and 1 }"),
     ("a command misspelt", text(MARKDOWN, "\\sum_", "\\summ_"), "is a command misspelt, or a $ missing?"),
     ("a dollar too few", text(MARKDOWN, "[$\\beta$]", "[$\\beta]"), "expected $ on both sides"),
     (
@@ -309,12 +309,8 @@ CAUGHT_BY_THE_BUILD = (
         text(MARKDOWN, "::: obok", "::: {.obok width=45%}"),
         "{width=...}: expected none, got width",
     ),
-    (
-        "raw Typst",
-        text(MARKDOWN, "# Zadanie 2\n", "# Zadanie 2\n\n`#x`{=typst}\n"),
-        'raw typst "#x": expected Markdown',
-    ),
-    ("raw HTML", text(MARKDOWN, "# Zadanie 2\n", "# Zadanie 2\n\n<b>x</b>\n"), 'raw html "<b>": expected Markdown'),
+    ("raw Typst", text(MARKDOWN, "# Wstęp\n", "# Wstęp\n\n`#x`{=typst}\n"), 'raw typst "#x": expected Markdown'),
+    ("raw HTML", text(MARKDOWN, "# Wstęp\n", "# Wstęp\n\n<b>x</b>\n"), 'raw html "<b>": expected Markdown'),
     ("metadata that can't be read", text(MARKDOWN, "lang: pl-PL", 'lang: "pl'), "YAML parse exception at line"),
     ("a cover without a text", text(MARKDOWN, "cover-alt:", "cover-al:"), "expected cover-alt: what the cover shows"),
 )

@@ -19,6 +19,28 @@ def test_summary_of_a_training_that_diverged_has_no_mean():
     assert study.summary([{"a": 1.0}, None])["a"] == {"mean": None, "deviation": None, "values": [1.0, None]}
 
 
+def test_a_difference_is_paired_by_seed_with_its_interval():
+    """1, 2 and 6 have the mean 3 and the standard error 7 ** 0.5 / 3 ** 0.5; 4.303 is Student's t of tables."""
+    found = study.difference([1.0, 12.0, 26.0], [0.0, 10.0, 20.0])
+    assert found == {"mean": 3.0, "error": pytest.approx(4.303 * (7 / 3) ** 0.5)}
+    assert study.difference([1.0, 2.0], [1.0]) is None and study.difference([1.0, None], [1.0, 2.0]) is None
+
+
+def test_student_factors_are_those_of_scipy():
+    from scipy import stats
+
+    assert {count: pytest.approx(stats.t.ppf(0.975, count - 1), abs=5e-4) for count in study.STUDENT} == study.STUDENT
+
+
+def test_differences_of_ablations_and_of_pairs_can_be_quoted():
+    found, scores = study.quotable("pl")["differences"], study.read()
+    pairs = [("validation", "ae_cosine", "ae", "mse"), ("test", "vae_mc", "vae_kl", "negative_elbo")]
+    for split, first, second, score in pairs:
+        means = (scores[split][run][score]["mean"] for run in (first, second))
+        assert found[first][score]["mean"] == pytest.approx(next(means) - next(means))
+    assert set(found["gan_latest"]) == {"frechet", "label"}
+
+
 def test_a_run_is_scored_with_the_seconds_of_its_training(smoke):
     found = study.compute(experiments.RUNS["reference"], "validation")
     assert 0 <= found["accuracy"] <= 1 and found["seconds"] > 0

@@ -21,7 +21,10 @@ from genmodels.pipeline.tree import attributes, nodes
 
 STANDARDS = ["a-3a", "ua-1"]  # PDF/A for archives, PDF/UA for screen readers
 PATIENCE = 120  # seconds for pandoc, which needs two; each unclosed bracket doubles its time
-SOURCES = ("generative_models.md", "pandoc.yaml", "template.typ", "template.html", "references.bib")
+SOURCES = (
+    *("generative_models.md", "pandoc.yaml", "template.typ", "template.html"),
+    *("references.bib", "citations.lua"),
+)
 BENCHMARK_LEADS = ("metrics",)  # code that the benchmark's numbers depend on, beside its runs
 
 
@@ -349,5 +352,6 @@ def _write_markdown(target, text):
 
 
 def _set(text, tree, to, *options, target=None):
-    options = (f"--defaults={_folder() / 'pandoc.yaml'}", "--citeproc", *options)
+    after = f"--lua-filter={_folder() / 'citations.lua'}"  # after citeproc, whose citations it changes
+    options = (f"--defaults={_folder() / 'pandoc.yaml'}", "--citeproc", after, *options)
     return _pandoc(*options, to=to, content=tree, source="json", target=target, text=text)

@@ -103,7 +103,7 @@ class Numbers:
         return max(fitting, key=len, default=None)
 
     def written(self, key: str, form: str, words: dict) -> str:
-        """Return the number of a key without its mark; a mean with its spread: 0,0329 ± 0,0004.
+        """Return the number of a key without its mark; a mean with its spread: 0,0329 ± 0,0004 or (84,1 ± 1,9) %.
 
         Args:
             key: Key of the number.
@@ -125,7 +125,11 @@ class Numbers:
         if not isinstance(value, dict):
             return formatted(value, form, words)
         mean = formatted(value["mean"], form, words)
-        return mean if spread is None else f"{mean}{NBSP}±{NBSP}{formatted(spread, form, words)}"
+        if spread is None:
+            return mean
+        unit = words["percent"] if percent else ""
+        both = f"{mean.removesuffix(unit)}{NBSP}±{NBSP}{formatted(spread, form, words).removesuffix(unit)}"
+        return f"({both}){unit}" if unit else both
 
     def reference(self, typed: str, words: dict) -> str | None:
         """Find the result that a typed number may stand for.
@@ -152,6 +156,6 @@ def _quotable(value, key=""):
     """Yield (key, value) of everything quotable: "zadanie_1.mse.mean", "study.seeds.0"."""
     if _is_number(value) or isinstance(value, str) or (isinstance(value, dict) and _is_number(value.get("mean"))):
         yield key, value
-    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
     for name, part in parts:
         yield from _quotable(part, f"{key}.{name}" if key else str(name))

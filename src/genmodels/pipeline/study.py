@@ -9,6 +9,7 @@ The scores of finished trainings wait in unfinished_study.json until their entry
 continue the study on another day or machine.
 """
 
+import math
 import statistics
 import sys
 import time
@@ -24,6 +25,10 @@ from genmodels.pipeline.records import Record
 SEEDS = (1, 2, 3)
 REFERENCES = ("reference", "reference_2")  # the classifiers that score what the models generate
 REAL = "real_baseline"  # the entry of the real images
+COMPARED = (("vae_mc", "vae_kl"), ("vae_before", "vae_kl"))  # runs that the report compares on the test set
+LATEST = "latest_"  # before the name of a score: the same score, of the last weights instead of their average
+# Quantile 0.975 of Student's t for a mean of so many values.
+STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 _NUMBER = {"type": ["number", "null"]}
 _PARTS = {"mean": _NUMBER, "deviation": _NUMBER, "values": {"type": "array"}}
 _SPREAD = {"type": "object", "required": ["mean"], "properties": _PARTS}
@@ -160,7 +165,7 @@ def quotable(language: str) -> dict:
         language: Language of the texts on ablations, a key of `Ablation.what`.
 
     Returns:
-        Contents of study.json without records, with `settings`, `machine`, and the texts in `ablations`.
+        Contents of study.json without records, with `settings`, `machine`, `differences`, and the texts in `ablations`.
     """
     found, machines = read(), [record.origin["machine"] for record in noted().values()]
     known = found.get("ablations", {})
@@ -169,7 +174,48 @@ def quotable(language: str) -> dict:
     processors = "; ".join(dict.fromkeys(machine["processor"] for machine in machines))
     machine = {**machines[-1], "processor": processors} if machines else {}
     scores = {name: found.get(name, {}) for name in ("test", "validation", REAL)}
-    return {**scores, "seeds": list(SEEDS), "ablations": about, "settings": settings, "machine": machine}
+    gaps = _differences(found)
+    about_runs = {"seeds": list(SEEDS), "ablations": about, "settings": settings, "machine": machine}
+    return {**scores, **about_runs, "differences": gaps}
+
+
+def difference(first: list[float | None], second: list[float | None]) -> dict[str, float] | None:
+    """Return the mean difference of two runs' scores, paired by seed, and half the width of its 95 % interval.
+
+    Args:
+        first: Score of the first run for each seed; None for a diverged training.
+        second: Score of the second run, with the same seeds.
+
+    Returns:
+        {"mean": first minus second, "error": half the width}, by Student's t. None without two to ten complete pairs.
+    """
+    if len(first) != len(second) or len(first) not in STUDENT or None in [*first, *second]:
+        return None
+    gaps = [left - right for left, right in zip(first, second)]
+    half = STUDENT[len(gaps)] * float(statistics.stdev(gaps)) / math.sqrt(len(gaps))
+    return {"mean": float(statistics.mean(gaps)), "error": half}
+
+
+def _compared():
+    """Return (run, the run that it is compared with, split) of the runs of COMPARED and of all ablations."""
+    pairs = [(*pair, "test") for pair in COMPARED if {*pair} <= RUNS.keys()]
+    return [*pairs, *((ablation.name, ablation.of, "validation") for ablation in ABLATIONS)]
+
+
+def _differences(study):
+    """Return {first run of a pair: {score: difference}}, and as "gan_latest" that of the GAN's last weights."""
+
+    def values(split, run):
+        return {name: of.get("values", []) for name, of in study.get(split, {}).get(run, {}).items()}
+
+    found = {}
+    for first, second, split in _compared():
+        pair = values(split, first), values(split, second)
+        found[first] = {name: difference(pair[0][name], pair[1][name]) for name in pair[0] if name in pair[1]}
+    gan = values("validation", "gan")
+    latest = [name for name in gan if name.startswith(LATEST)]
+    found["gan_latest"] = {name[len(LATEST) :]: difference(gan[name], gan[name[len(LATEST) :]]) for name in latest}
+    return {run: {name: of for name, of in scores.items() if of} for run, scores in found.items()}
 
 
 def outdated() -> tuple[dict[str, str], dict[str, float]]:
@@ -183,6 +229,8 @@ def outdated() -> tuple[dict[str, str], dict[str, float]]:
     for entry in {**stale(), **dict.fromkeys(left_over())}:
         commit = (known[entry].origin.get("commit") or "?")[:10] if entry in known else "?"
         prefixes = [REAL] if entry == REAL else [f"{part}.{entry}" for part in ("test", "validation", "ablations")]
+        prefixes += [f"differences.{first}" for first, second, _ in _compared() if entry in (first, second)]
+        prefixes += ["differences.gan_latest"] if entry == "gan" else []
         old |= {f"study.{prefix}": commit for prefix in prefixes}
         for scores in (of[entry] for of in present if isinstance(of, dict) and isinstance(of.get(entry), dict)):
             single |= {f"study.test.{entry}.{name}": value for name, value in scores.items()}
