@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from genmodels.models.gan import ConditionalGAN, discriminator, generator
+from genmodels.models.gan import ConditionalGAN, decay_after, discriminator, generator
 
 
 @pytest.fixture
@@ -63,8 +63,20 @@ def test_gradients_reach_both_networks(gan, digits):
 def test_average_follows_the_generator_by_its_decay(gan, digits):
     before = keras.ops.convert_to_numpy(gan.averaged_generator.variables[0])
     gan.fit(digits.images[:64], digits.labels[:64], batch_size=64, verbose=0)
-    expected = 0.998 * before + 0.002 * keras.ops.convert_to_numpy(gan.generator.variables[0])
+    first = 2 / 11  # the decay after one step
+    expected = first * before + (1 - first) * keras.ops.convert_to_numpy(gan.generator.variables[0])
     np.testing.assert_allclose(gan.averaged_generator.variables[0], expected, rtol=1e-5, atol=1e-7)
+
+
+def test_decay_of_the_average_grows_up_to_its_limit():
+    assert [float(decay_after(steps, 0.998)) for steps in (1, 90, 10_000)] == pytest.approx([2 / 11, 0.91, 0.998])
+
+
+def test_average_forgets_the_weights_of_the_start():
+    average = 1.0  # of a weight that is 1 at the start and 0 after each step
+    for steps in range(1, 101):
+        average *= float(decay_after(steps, 0.998))
+    assert average < 1e-6
 
 
 def test_evaluate_changes_nothing_and_reports_the_losses(gan, digits):

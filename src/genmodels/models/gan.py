@@ -95,6 +95,26 @@ def discriminator(
     return keras.Model([image, label], [logit, label_logits], name="discriminator")
 
 
+def decay_after(steps: KerasTensor | int, average_decay: float) -> KerasTensor:
+    """Return the decay of the running average of weights after a number of training steps.
+
+    The average of the first steps covers about a tenth of them. With the final decay it would hold the random weights
+    of the start for long: after 1,000 steps with a decay of 0.998 still 14 % of them.
+
+    Args:
+        steps: Number of steps, >= 1.
+        average_decay: The final decay, in [0, 1).
+
+    Returns:
+        min(average_decay, (1 + steps) / (10 + steps)).
+
+    Source:
+        The option `num_updates` of tf.train.ExponentialMovingAverage.
+    """
+    steps = ops.cast(steps, "float32")
+    return ops.minimum(average_decay, (1 + steps) / (10 + steps))
+
+
 def _cross_entropy(logits, target):
     """Return the mean binary cross-entropy of real/fake logits (B,) against one target, 0 or 1."""
     return ops.mean(ops.softplus(logits) - target * logits)
@@ -122,7 +142,7 @@ class ConditionalGAN(ImageModel):
         classifier_weight: Weight of the label term, >= 0.
         image_noise: Standard deviation, >= 0, of normal noise on all images that the discriminator is trained on, real
             and generated. Without it the discriminator could tell them apart by pixels that are exactly 0.
-        average_decay: Decay of the running average, in [0, 1).
+        average_decay: Decay of the running average, in [0, 1). In the first steps it is smaller, see `decay_after`.
         seed: Seed of all noise in `fit`; None for a random one.
         **kwargs: Options of keras.Model.
 
@@ -291,8 +311,9 @@ class ConditionalGAN(ImageModel):
         gradients = [tape.gradient(loss, network.trainable_variables) for loss, (network, _) in zip(scaled, networks)]
         for gradient, (network, optimizer) in zip(gradients, networks):
             optimizer.apply(gradient, network.trainable_variables)
+        decay = decay_after(self.generator_optimizer.iterations, self.average_decay)
         for average, latest in zip(self.averaged_generator.variables, self.generator.variables):
-            average.assign(self.average_decay * average + (1 - self.average_decay) * latest)
+            average.assign(decay * average + (1 - decay) * latest)
         return self._track(_len_of(images), g_loss, d_loss, accuracy)
 
     def test_step(self, batch: Sequence[KerasTensor]) -> dict[str, KerasTensor]:
