@@ -27,8 +27,6 @@ REFERENCES = ("reference", "reference_2")  # the classifiers that score what the
 REAL = "real_baseline"  # the entry of the real images
 COMPARED = (("vae_mc", "vae_kl"), ("vae_before", "vae_kl"))  # runs that the report compares on the test set
 LATEST = "latest_"  # before the name of a score: the same score, of the last weights instead of their average
-# Quantile 0.975 of Student's t for a mean of so many values.
-STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 _NUMBER = {"type": ["number", "null"]}
 _PARTS = {"mean": _NUMBER, "deviation": _NUMBER, "values": {"type": "array"}}
 _SPREAD = {"type": "object", "required": ["mean"], "properties": _PARTS}
@@ -187,12 +185,14 @@ def difference(first: list[float | None], second: list[float | None]) -> dict[st
         second: Score of the second run, with the same seeds.
 
     Returns:
-        {"mean": first minus second, "error": half the width}, by Student's t. None without two to ten complete pairs.
+        {"mean": first minus second, "error": half the width}, by Student's t. None without two complete pairs.
     """
-    if len(first) != len(second) or len(first) not in STUDENT or None in [*first, *second]:
+    if len(first) != len(second) or len(first) < 2 or None in [*first, *second]:
         return None
+    from scipy.stats import t
+
     gaps = [left - right for left, right in zip(first, second)]
-    half = STUDENT[len(gaps)] * float(statistics.stdev(gaps)) / math.sqrt(len(gaps))
+    half = float(t.ppf(0.975, len(gaps) - 1)) * statistics.stdev(gaps) / math.sqrt(len(gaps))
     return {"mean": float(statistics.mean(gaps)), "error": half}
 
 
