@@ -38,8 +38,7 @@ SEEN = 5_000  # most validation images
 DRAWN = 2**28  # values in the images of a GAN that a classifier learns from: 256 MiB as bytes
 FEW_GREYS = 0.65  # largest share of grey among the pixels that are not black of a drawing, such as a digit of MNIST
 ABANDONED = 30  # days after which a checkpoint is removed
-# The code that the weights depend on.
-_LEADS = ("pipeline.store:train_on", "pipeline.fitting:_BUILDERS", "readers.arrays:assemble")
+_LEADS = ("pipeline.store:train_on", "readers.arrays:assemble")  # the code that all weights depend on
 
 
 def plan(
@@ -129,7 +128,7 @@ def identity(run: Run, data: Dataset) -> dict:
     return {
         **{f"setting {name}": value for name, value in run.settings().items()},
         **{"data": data.digest, "values": data.values, "counts": [len(data.train), len(data.validation)]},
-        **fingerprint.code(*_LEADS),
+        **fingerprint.code(*_leads(run)),
         **records.versions(),
         **config.numerics(),
     }
@@ -193,6 +192,11 @@ def _remove_abandoned(folder):
                 path.unlink()
 
 
+def _leads(run):
+    """Return the leads of the code that the weights of a run depend on, see `fingerprint.code`."""
+    return [*_LEADS, f"pipeline.fitting:{_BUILDERS[run.builder].__name__}"]
+
+
 def _done(checkpoint):
     return len(next(iter(json.loads(str(checkpoint["history"])).values())))
 
@@ -203,7 +207,7 @@ def _save(run, path, state):
 
 
 def _refuse_edited_code(run):
-    if edited := fingerprint.edited(*_LEADS):
+    if edited := fingerprint.edited(*_leads(run)):
         raise store.TrainingError(f"{', '.join(edited)} changed while {run.name} was trained; start again")
 
 
