@@ -63,8 +63,8 @@ PROOFS = {
     "letters": Proof(
         "Coloured letters",
         "Capital letters, 32x32 with three colour channels, 26 classes: each one in a random colour, size, place and "
-        "slant, from one of the fonts that come with matplotlib. The script draws them. A dense network sees each colour "
-        "of each letter as another image: with 32 numbers it keeps colours and places, and few letters.",
+        "slant, from one of the fonts that come with matplotlib. The script draws them. A dense network sees each "
+        "colour of each letter as another image: with 32 numbers it keeps colours and places, but few letters.",
         "letters.npz",
         {
             "classifier": "",
