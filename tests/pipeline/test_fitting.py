@@ -55,7 +55,7 @@ def test_layers_of_small_images_are_narrower_and_learn_at_a_higher_rate(side):
     if side >= 28:
         assert "hidden_units" not in run.options and run.learning_rate == start
     else:
-        widths = {8: (160, 96, 96), 14: (256, 128, 128)}[side]
+        widths = {8: (96, 96, 96), 14: (128, 128, 128)}[side]
         assert run.options["hidden_units"] == widths and start < run.learning_rate < 2 * start
 
 

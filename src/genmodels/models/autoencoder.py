@@ -43,7 +43,7 @@ class AE(ImageModel):
         *,
         image_shape: Sequence[int] = SHAPE,
         latent_dim: int = 2,
-        hidden_units: Sequence[int] = (512, 256, 256),
+        hidden_units: Sequence[int] = (256, 256, 256),
         num_frequencies: int = 6,
         normalise: bool = True,
         **kwargs,

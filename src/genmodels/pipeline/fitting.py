@@ -29,7 +29,7 @@ TAKES = {  # options of the command line that go to the model
     "classifier": (),
 }
 LABELLED = ("gan", "classifier")  # kinds that need labels
-WIDTHS = {"ae": (512, 256, 256), "vae": (512, 512, 256)}  # of hidden layers; fewer for images below PIXELS values
+WIDTHS = {"ae": (256, 256, 256), "vae": (512, 512, 256)}  # of hidden layers; fewer for images below PIXELS values
 PIXELS = 28 * 28
 LEAST_STEPS = {"ae": 1_500, "vae": 2_500, "gan": 2_000, "classifier": 600}  # training steps, for small data sets
 BATCHES = 32  # an epoch has at least so many, unless batches would be smaller than SMALLEST
