@@ -127,7 +127,7 @@ def test_weights_of_code_that_was_edited_meanwhile_are_not_saved(edit_meanwhile,
 NOT_USED = {
     "a comment": ("models/vae.py", "import keras\n", "import keras  # a comment\n"),
     "a docstring": ("models/vae.py", '"""The variational', '"""The well-known variational'),
-    "another model": ("models/gan.py", "1 - self.average_decay", "2 - self.average_decay"),
+    "another model": ("models/gan.py", "1 - decay", "2 - decay"),
     "another layer": ("layers.py", "depth_to_space(channels, 2)", "depth_to_space(channels, 3)"),
     "half a sentence elsewhere": ("figures.py", "LIMIT = 4", "LIMIT = ("),
 }
