@@ -337,8 +337,6 @@ def reconstruct(model: str, data: datasets.Dataset, output: str, count: int, dar
 
     The images are chosen at equal distances in the data, not by how well they come out.
     """
-    import numpy as np
-
     from genmodels.figures import plot_rows
 
     with _one_line():
@@ -347,8 +345,7 @@ def reconstruct(model: str, data: datasets.Dataset, output: str, count: int, dar
             raise ValueError(f"{model}: expected an AE or a VAE, got a {type(loaded).__name__}")
         from genmodels.evaluation import reconstruct
 
-        chosen = np.linspace(0, len(data.test) - 1, min(count, len(data.test))).astype(int)
-        rows = reconstruct(loaded, data.test.batch(chosen))
+        rows = reconstruct(loaded, data.test.batch(fitting.evenly(len(data.test), count)))
     names = ("image", "reconstruction")
     _write(plot_rows(dict(zip(names, rows)), cmap=_cmap(Path(model), dark_on_light)), output)
 

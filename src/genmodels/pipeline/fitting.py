@@ -293,14 +293,14 @@ def _adam(settings, data, **options):
     return adam(settings["learning_rate"], steps, decay=settings["decay"], **options)
 
 
-def _evenly(count, most=SEEN):
+def evenly(count: int, most: int = SEEN) -> np.ndarray:
     """Return the places of up to `most` of `count` images, at equal distances: data may be sorted by class."""
     return np.linspace(0, count - 1, min(count, most)).astype(int)
 
 
 def _held_out(data):
     """Return images for the validation after each epoch, and their places."""
-    places = _evenly(len(data.validation))
+    places = evenly(len(data.validation))
     return data.validation.batch(places), places
 
 
@@ -360,7 +360,7 @@ def _augmentation(data):
     from genmodels.metrics import grey_share
 
     real = data.validation if len(data.validation) else data.train  # a GAN may have drawn the training images
-    some = real.batch(_evenly(len(real), 1_000))
+    some = real.batch(evenly(len(real), 1_000))
     drawing = some.shape[-1] == 1 and grey_share(some) <= FEW_GREYS
     reach = 2 if min(some.shape[1:3]) >= 16 else 1
     return {"reach": reach, "border": "edge", "binarized_share": 0.5 if drawing else 0.0}
