@@ -36,6 +36,8 @@ DRAWINGS = {
     "kl_forms": lambda: figures.plot_kl_forms(random(40), random(40)),
     "rows": lambda: figures.plot_rows({"oryginał": random(4, 28, 28, 1), "rekonstrukcja": random(4, 28, 28, 1)}),
     "accuracy_map": lambda: figures.plot_accuracy_map(random(10, 9)),
+    "class_accuracy": lambda: figures.plot_class_accuracy({"zwykły": random(10), "poprawiony": random(10)}, 100),
+    "information": lambda: figures.plot_information({"2": random(2), "25": random(25)}),
     "gan_progress": lambda: figures.plot_gan_progress(HISTORY, 255 * random(2, 10, 28, 28)),
     "time_to_quality": lambda: figures.plot_time_to_quality([("MSE", 0.5, {"model": [([1, 2, 4], [0.9, 0.6, 0.4])]})]),
     "mosaic": lambda: figures.plot_mosaic(random(2, 3, 28, 28, 1)),
@@ -261,6 +263,7 @@ IN_ENGLISH = {
     **DRAWINGS,
     "learning": lambda: figures.plot_learning({"MSE": {"training": [3.0, 2.0], "validation": [2.5, 2.25]}}),
     "rows": lambda: figures.plot_rows({"original": random(4, 28, 28, 1)}),
+    "class_accuracy": lambda: figures.plot_class_accuracy({"plain": random(10)}, 100),
 }
 # Of the Polish table, but the words that are the same in English.
 POLISH = {word for text in figures.WORDS["pl"].values() for word in re.findall(r"\w{2,}", text)}
@@ -320,6 +323,20 @@ def test_accuracy_map_says_each_share_in_its_place():
     shares = np.arange(90).reshape(10, 9) / 100
     found = {text.get_position(): text.get_text() for text in figures.plot_accuracy_map(shares).axes[0].texts}
     assert found[(3, 7)] == "66" and len(found) == 90
+
+
+def test_class_accuracy_has_wilsons_intervals():
+    count, share = 1000, 0.9
+    bars = figures.plot_class_accuracy({"a": [share] * 10}, count).axes[0].containers[0].lines[2][0]
+    middle = (share + 1.96**2 / (2 * count)) / (1 + 1.96**2 / count)
+    half = 1.96 / (1 + 1.96**2 / count) * np.sqrt(share * (1 - share) / count + 1.96**2 / (4 * count**2))
+    for (_, low), (_, high) in bars.get_segments():
+        np.testing.assert_allclose([low, high], [100 * (middle - half), 100 * (middle + half)], atol=0.01)
+
+
+def test_information_is_drawn_from_the_axis_that_carries_most():
+    drawn = figures.plot_information({"a": [0.5, 2, 1]}).axes[0].lines[0]
+    assert drawn.get_ydata().tolist() == [2, 1, 0.5]
 
 
 def test_shown_in_gives_images_as_grey_levels():

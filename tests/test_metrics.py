@@ -269,14 +269,19 @@ def test_active_units_are_the_axes_whose_mean_varies(rng):
         metrics.active_units(z_mean[:1])
 
 
-def test_kl_by_axis_adds_up_to_the_kl_term(rng):
-    z_mean, z_log_var = rng.normal(size=(2, 50, 4)).astype("float32")
-    z_mean[:, 3] = z_log_var[:, 3] = 0  # q is the prior there
-    found = metrics.kl_by_axis(z_mean, z_log_var)
-    assert found.sum() == pytest.approx(float(np.mean(distributions.kl_closed_form(z_mean, z_log_var))), rel=1e-5)
-    assert found[3] == 0 and (found[:3] > 0).all()
+def test_information_by_axis_is_that_of_a_normal_axis(rng):
+    """For z = x + noise with normal x and noise, I(x; z) = 1/2 ln(1 + Var x / Var noise)."""
+    x, variance = rng.normal(size=(20_000, 3)) * [2, 1, 0], np.array([1, 0.25, 0.5])
+    found = metrics.information_by_axis(x, np.tile(np.log(variance), (len(x), 1)))
+    np.testing.assert_allclose(found, np.log([5, 5, 1]) / 2, atol=0.02)
+
+
+def test_information_by_axis_does_not_depend_on_the_unit(rng):
+    z_mean, z_log_var = rng.normal(size=(2, 50, 4))
+    scaled = metrics.information_by_axis(10 * z_mean, z_log_var + 2 * np.log(10))
+    np.testing.assert_allclose(scaled, metrics.information_by_axis(z_mean, z_log_var))
     with pytest.raises(ValueError, match="one shape"):
-        metrics.kl_by_axis(z_mean, z_log_var[:, :2])
+        metrics.information_by_axis(z_mean, z_log_var[:, :2])
 
 
 def test_frechet_distance_is_the_formula_with_scipys_root(rng):

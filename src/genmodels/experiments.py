@@ -86,20 +86,31 @@ class Ablation:
 
 _LATE = {"decay": "constant_then_linear"}
 _VAE = {"epochs": 9, "batch_size": 128, "learning_rate": 1.5e-3}
-_CVAE = {"epochs": 4, "batch_size": 128, "learning_rate": 3.5e-3, **_LATE}
-_CVAE_OPTIONS = {"hidden_units": (512, 256), "classifier_weight": 80.0}
+_CVAE = {"epochs": 11, "batch_size": 128, "learning_rate": 3.5e-3, **_LATE}
+_PLAIN_CVAE = {"latent_dim": 25, "hidden_units": (512, 256), "window": False}
+_FLOW = {"hidden_units": (512, 256), "prior": "flow"}
+_FLOW_2 = {"latent_dim": 2, "hidden_units": (512, 512, 256), "prior": "flow", "num_frequencies": 5}
 _CLASSIFIER = {"epochs": 5, "batch_size": 64, "learning_rate": 2e-3}
 _SMALL = {"hidden_units": (512,), "num_frequencies": 0, "normalise": False}
-_25, _100, _2 = ({"latent_dim": size, **_CVAE_OPTIONS} for size in (25, 100, 2))
+_PLAIN_AE = {"num_frequencies": 0, "normalise": False, "normalise_codes": False}
 
 # In the order in which they are started: the longest first, so that two workers finish together.
 _RUNS = (
     Run("gan", "gan", "conditional GAN", epochs=6, batch_size=64, learning_rate=2e-3, **_LATE),
     Run("ae", "autoencoder", "autoencoder, 2-D", epochs=40, batch_size=256, learning_rate=8e-3, **_LATE),
     Run("reference", "classifier", "scores the images", options={"architecture": "strided"}, **_CLASSIFIER),
-    Run("cvae_25", "conditional_vae", "conditional VAE, 25-D", options={**_25, "beta": 3.0}, **_CVAE),
-    Run("cvae_100", "conditional_vae", "conditional VAE, 100-D", options={**_100, "beta": 3.0}, **_CVAE),
-    Run("cvae_2", "conditional_vae", "conditional VAE, 2-D", options=_2, **_CVAE),
+    Run("cvae_25", "conditional_vae", "conditional VAE, 25-D", options={"latent_dim": 25, **_FLOW}, **_CVAE),
+    Run("cvae_100", "conditional_vae", "conditional VAE, 100-D", options={"latent_dim": 100, **_FLOW}, **_CVAE),
+    Run(
+        "cvae_25_tuned",
+        "conditional_vae",
+        "conditional VAE, 25-D, with a label term",
+        options={"latent_dim": 25, **_FLOW, "classifier_weight": 3.0},
+        depends_on=("cvae_25",),
+        **{**_CVAE, "epochs": 3, "learning_rate": 1.5e-3},
+    ),
+    Run("cvae_plain_25", "conditional_vae", "plain conditional VAE, 25-D", options=_PLAIN_CVAE, **_CVAE),
+    Run("cvae_2", "conditional_vae", "conditional VAE, 2-D", options=_FLOW_2, **{**_CVAE, "epochs": 8}),
     Run("reference_2", "classifier", "scores them too", options={"architecture": "pooled"}, seed=101, **_CLASSIFIER),
     Run("vae_mc", "vae", "VAE, 2-D, Monte-Carlo KL", options={"kl": "monte_carlo"}, **_VAE),
     Run("vae_kl", "vae", "VAE, 2-D, closed-form KL", options={"kl": "closed_form"}, **_VAE),
@@ -257,11 +268,19 @@ def build_vae(settings: dict, splits: datasets.Dataset) -> Setup:
 
 
 @model_builder("conditional_vae", draws=("label", "position"))
-def build_conditional_vae(settings: dict, splits: datasets.Dataset) -> Setup:
-    """Set up a conditional VAE on binarized images, each placed in a random cell each time."""
+def build_conditional_vae(settings: dict, splits: datasets.Dataset, start: Any = None) -> Setup:
+    """Set up a conditional VAE on binarized images, each placed in a random cell each time.
+
+    Args:
+        settings: Settings of the run.
+        splits: Real images.
+        start: A trained ConditionalVAE with the same networks, whose weights are the first ones; None for random ones.
+    """
     from genmodels.models.conditional_vae import ConditionalVAE
 
     model = ConditionalVAE(seed=settings["seed"], **settings["options"])
+    for name in ("encoder", "decoder", "flow") if start else ():
+        getattr(model, name).set_weights(getattr(start, name).get_weights())
     model.compile(_adam(settings, len(splits.train)))
     train, validation = (split.binarized("uint8") for split in (splits.train, splits.validation))
     held_out = canvas.place_randomly(validation, np.arange(len(validation)), np.random.default_rng(settings["seed"]))

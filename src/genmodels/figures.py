@@ -17,8 +17,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike
+from scipy.stats import binomtest
 
 from genmodels import validation
 
@@ -60,6 +61,7 @@ WORDS = {
         "KL": "KL [naty]",
         "KL by formula": "KL ze wzoru [naty]",
         "KL by sample": "KL z jednej próbki [naty]",
+        "information": "informacja osi [naty]",
         "label": "etykieta",
         "label accuracy": "rozpoznane cyfry",
         "loss": "koszt [naty]",
@@ -72,6 +74,7 @@ WORDS = {
         "original": "oryginał",
         "pair": "para {}",
         "pixels": "[piksele]",
+        "rank of axis": "oś, od najwięcej niosącej",
         "probabilities": "prawdopod.\npikseli $p$",
         "real": "prawdziwy\nobraz",
         "reconstruction": "rekonstrukcja",
@@ -106,6 +109,7 @@ WORDS = {
         "KL": "KL [nats]",
         "KL by formula": "KL by formula [nats]",
         "KL by sample": "KL from one sample [nats]",
+        "information": "information of the axis [nats]",
         "label": "label",
         "label accuracy": "label accuracy",
         "loss": "loss [nats]",
@@ -118,6 +122,7 @@ WORDS = {
         "original": "original",
         "pair": "pair {}",
         "pixels": "[pixels]",
+        "rank of axis": "axis, most information first",
         "probabilities": "pixel\nprobab. $p$",
         "real": "real\nimage",
         "reconstruction": "reconstruction",
@@ -772,6 +777,56 @@ def plot_accuracy_map(shares: np.ndarray) -> Figure:
     axes.set(xticks=range(9), xticklabels=cells, yticks=range(10), xlabel="(pos_x, pos_y)", ylabel=_word("label"))
     bar = figure.colorbar(shown, label=_word("cell accuracy"))
     bar.formatter = FuncFormatter(lambda value, _: f"{100 * value:.0f}")
+    return figure
+
+
+@_styled
+def plot_class_accuracy(shares: Mapping[str, ArrayLike], count: int) -> Figure:
+    """Draw the share of correct images of each class, with 95 % intervals.
+
+    Args:
+        shares: {name: shares of the classes, 0 to 1}; at most three names.
+        count: Number of images of each class.
+
+    Returns:
+        A point for each name and class; its bar is Wilson's interval for `count` independent images.
+    """
+    figure = _figure(2.4)
+    axes = figure.subplots()
+    for place, ((name, values), marker) in enumerate(zip(shares.items(), "os^")):
+        values = 100 * np.asarray(values)
+        tests = (binomtest(round(value * count / 100), count) for value in values)
+        ends = 100 * np.array([test.proportion_ci(method="wilson") for test in tests]).T
+        across = np.arange(len(values)) + 0.2 * (place - (len(shares) - 1) / 2)
+        bars = np.abs(ends - values)
+        axes.errorbar(across, values, bars, fmt=marker, ms=4, lw=1, color=COLOURS[place], label=name)
+    axes.set(xticks=np.arange(len(values)), xlabel=_word("label"), ylabel=_word("cell accuracy"))
+    axes.grid(lw=0.3, axis="y")
+    figure.legend(*axes.get_legend_handles_labels(), frameon=False, loc="outside upper center", ncols=len(shares))
+    return figure
+
+
+@_styled
+def plot_information(axes_of: Mapping[str, ArrayLike]) -> Figure:
+    """Draw how much each latent axis of several models carries, the largest first.
+
+    Args:
+        axes_of: {name: nats of each axis, see `metrics.information_by_axis`}; at most four names.
+
+    Returns:
+        A line for each name, with the rank of the axis across.
+    """
+    figure = _figure(2.4)
+    axes = figure.subplots()
+    for (name, nats), colour, marker in zip(axes_of.items(), COLOURS, "os^D"):
+        nats = np.sort(nats)[::-1]
+        axes.plot(np.arange(1, len(nats) + 1), nats, marker=marker, ms=3, lw=1, color=colour, label=name)
+    axes.set(xlabel=_word("rank of axis"), ylabel=_word("information"), xscale="log")
+    axes.xaxis.set_major_locator(FixedLocator([1, 2, 5, 10, 20, 50, 100]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    _number_axes(axes)
+    axes.grid(lw=0.3)
+    axes.legend(frameon=False)
     return figure
 
 

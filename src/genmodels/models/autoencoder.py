@@ -14,25 +14,32 @@ from genmodels.datasets import SHAPE, validate_images
 from genmodels.layers import as_floats, dense_decoder, dense_encoder, hidden_widths, precision
 from genmodels.models.inputs import ImageModel, check_examples, check_images, mean_over_batch
 
+PIXEL_LOSSES = ("squared_error", "binary_cross_entropy")
+
 
 @keras.saving.register_keras_serializable("genmodels")
 class AE(ImageModel):
-    """A deterministic autoencoder with a sigmoid at the end and the squared error as its loss.
+    """A deterministic autoencoder with a sigmoid at the end.
 
     It trains on images (B, height, width, channels) in [0, 1]. They are their own targets, unless `fit` gets others:
     `fit(noisy, clean)` trains a denoising autoencoder. The codes are batch-normalised without scale or shift. The unit
     of the latent plane is thus their standard deviation. [-4, 4] means the same as for a VAE.
+
+    The loss is the squared error, or the binary cross-entropy -x ln p - (1 - x) ln(1 - p) of a pixel x and its
+    reconstruction p. Either has its minimum at p = x.
 
     Args:
         image_shape: Height, width and channels.
         latent_dim: Axes of the code, >= 1.
         hidden_units: Widths of the encoder's hidden layers. The decoder has them in reverse order.
         num_frequencies: Frequencies of the code given to the decoder, >= 0, see `layers.FourierFeatures`.
-        normalise: Use batch normalisation in the hidden layers too.
+        normalise: Use batch normalisation in the hidden layers.
+        normalise_codes: Use batch normalisation for the codes. Without it they may take any range.
+        pixel_loss: "squared_error" or "binary_cross_entropy".
         **kwargs: Options of keras.Model.
 
     Raises:
-        ValueError: A number is not allowed.
+        ValueError: An argument is not allowed.
 
     Source:
         Hinton & Salakhutdinov, "Reducing the Dimensionality of Data with Neural Networks", 2006.
@@ -46,6 +53,8 @@ class AE(ImageModel):
         hidden_units: Sequence[int] = (256, 256, 256),
         num_frequencies: int = 6,
         normalise: bool = True,
+        normalise_codes: bool = True,
+        pixel_loss: str = "squared_error",
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
@@ -54,9 +63,13 @@ class AE(ImageModel):
         self.num_frequencies = validation.number("num_frequencies", num_frequencies, 0, whole=True)
         self.image_shape = validation.image_shape(image_shape)
         self.normalise = validation.flag("normalise", normalise)
+        self.normalise_codes = validation.flag("normalise_codes", normalise_codes)
+        self.pixel_loss = validation.choice("pixel_loss", pixel_loss, PIXEL_LOSSES)
         options = {"image_shape": self.image_shape, "normalise": self.normalise}
         with precision(self.dtype_policy):
-            self.encoder = dense_encoder(self.latent_dim, self.hidden_units, normalise_output=True, **options)
+            self.encoder = dense_encoder(
+                self.latent_dim, self.hidden_units, normalise_output=self.normalise_codes, **options
+            )
             self.decoder = dense_decoder(
                 self.latent_dim, self.hidden_units[::-1], num_frequencies=self.num_frequencies, **options
             )
@@ -81,11 +94,14 @@ class AE(ImageModel):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> KerasTensor:
-        """Return the squared error, summed over the pixels of an image and averaged over the batch."""
+        """Return the loss, summed over the pixels of an image and averaged over the batch."""
         targets = as_floats(self.targets(x) if y is None else y)
         squared_error = ops.sum(ops.square(targets - y_pred), axis=(1, 2, 3))
         self.mse.update_state(squared_error / math.prod(self.image_shape))
-        return mean_over_batch(squared_error, sample_weight)
+        if self.pixel_loss == "squared_error":
+            return mean_over_batch(squared_error, sample_weight)
+        cross_entropy = ops.sum(ops.binary_crossentropy(targets, y_pred), axis=(1, 2, 3))
+        return mean_over_batch(cross_entropy, sample_weight)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Compare the targets with the reconstructions."""
@@ -99,7 +115,7 @@ class AE(ImageModel):
             images: Shape (N, height, width, channels), values in [0, 1].
 
         Returns:
-            Shape (N, latent_dim), in standard deviations of the training codes.
+            Shape (N, latent_dim); with `normalise_codes` in standard deviations of the training codes.
 
         Raises:
             ValueError: The images have another shape, dtype or range.
@@ -123,5 +139,6 @@ class AE(ImageModel):
 
     def get_config(self) -> dict:
         """Return the options that rebuild the model."""
-        names = ("image_shape", "latent_dim", "hidden_units", "num_frequencies", "normalise")
+        names = ("image_shape", "latent_dim", "hidden_units", "num_frequencies")
+        names += ("normalise", "normalise_codes", "pixel_loss")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

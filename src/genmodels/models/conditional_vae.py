@@ -208,16 +208,13 @@ class ConditionalVAE(VAE):
         found = {"z_mean": z_mean, "z_log_var": z_log_var, "z": z}
         if self.flow:
             found["logpz"] = self._logpz(z, context)
-        if not self.classifier:
-            digits = draw([z, context], training=training)
-        else:
-            # Half a batch teaches the classifier enough. One call decodes both codes, so that batch normalisation sees
-            # both.
-            prior = keras.random.normal(ops.shape(_half(z)), dtype="float32", seed=self.seed_generator)
-            prior = self.flow.inverse(prior, _half(context)) if self.flow else prior
-            digits = draw([ops.concatenate([z, prior]), ops.concatenate([context, _half(context)])], training=training)
-            # Not slices: their gradient is padded with zeros to the whole and then added up.
-            digits, drawn = tf.split(digits, [ops.shape(z)[0], ops.shape(prior)[0]])
+        digits = draw([z, context], training=training)
+        if self.classifier:
+            # Half a batch teaches the classifier enough.
+            noise = keras.random.normal(ops.shape(_half(z)), dtype="float32", seed=self.seed_generator)
+            prior = self.flow.inverse(noise, _half(context)) if self.flow else noise
+            # As in `sample`, with the moving averages of batch normalisation.
+            drawn = draw([prior, _half(context)], training=False)
             found |= self._label_logits(_half(read), drawn, training)
         return {**found, "logits": self.window(digits, position, write=True) if self.window else digits}
 

@@ -181,11 +181,11 @@ class ImageModel(keras.Model):
         return given["x"]
 
     def _checked_source(self, source, check):
-        if hasattr(source, "checks"):  # of `training.Batches`, which calls them
-            source.checks[:] = [check]
-            return source
         if isinstance(source, tf.data.Dataset):
-            return _checked_dataset(source, check)
+            if not hasattr(source, "checks"):
+                return _checked_dataset(source, check)
+            source.checks[:] = [check]  # of `training.Batches`, which calls them
+            return source
         if isinstance(source, keras.utils.PyDataset):
             return _CheckedPyDataset(source, check)
         return _checked_generator(source, check)
