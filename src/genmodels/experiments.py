@@ -87,6 +87,7 @@ class Ablation:
 _LATE = {"decay": "constant_then_linear"}
 _VAE = {"epochs": 9, "batch_size": 128, "learning_rate": 1.5e-3}
 _CVAE = {"epochs": 11, "batch_size": 128, "learning_rate": 3.5e-3, **_LATE}
+_PLAIN = {**_CVAE, "learning_rate": 2e-3}
 _PLAIN_CVAE = {"latent_dim": 25, "hidden_units": (512, 256), "window": False}
 _FLOW = {"hidden_units": (512, 256), "prior": "flow"}
 _FLOW_2 = {"latent_dim": 2, "hidden_units": (512, 512, 256), "prior": "flow", "num_frequencies": 5}
@@ -104,17 +105,26 @@ _RUNS = (
     Run(
         "cvae_25_tuned",
         "conditional_vae",
-        "conditional VAE, 25-D, with a label term",
-        options={"latent_dim": 25, **_FLOW, "classifier_weight": 3.0},
+        "conditional VAE, 25-D, goes on with a label term",
+        options={"latent_dim": 25, **_FLOW, "classifier_weight": 6.0},
         depends_on=("cvae_25",),
-        **{**_CVAE, "epochs": 3, "learning_rate": 1.5e-3},
+        **{**_CVAE, "epochs": 2, "learning_rate": 1.5e-3},
     ),
-    Run("cvae_plain_25", "conditional_vae", "plain conditional VAE, 25-D", options=_PLAIN_CVAE, **_CVAE),
+    Run("cvae_plain_25", "conditional_vae", "plain conditional VAE, 25-D", options=_PLAIN_CVAE, **_PLAIN),
     Run("cvae_2", "conditional_vae", "conditional VAE, 2-D", options=_FLOW_2, **{**_CVAE, "epochs": 8}),
     Run("reference_2", "classifier", "scores them too", options={"architecture": "pooled"}, seed=101, **_CLASSIFIER),
     Run("vae_mc", "vae", "VAE, 2-D, Monte-Carlo KL", options={"kl": "monte_carlo"}, **_VAE),
     Run("vae_kl", "vae", "VAE, 2-D, closed-form KL", options={"kl": "closed_form"}, **_VAE),
     Run("vae_before", "vae", "VAE, 2-D, before it was improved", options=_SMALL, decay="constant", **_VAE),
+    Run(
+        "ae_plain",
+        "autoencoder",
+        "plain autoencoder, 2-D",
+        epochs=10,
+        batch_size=128,
+        learning_rate=1e-3,
+        options=_PLAIN_AE,
+    ),
     Run("gan_train", "gan_train", "classifier of the GAN's images", depends_on=("gan",), **_CLASSIFIER),
 )
 RUNS = MappingProxyType({run.name: run for run in _RUNS})
@@ -149,7 +159,7 @@ def dependencies(run: Run | str) -> list[Run]:
 
 _RATE = {"learning_rate": 1e-3}  # the rate of the normalised network is too high without normalisation
 _NO_FOURIER = {"pl": "bez cech Fouriera na wejściu dekodera", "en": "no Fourier features at the decoder's input"}
-_NO_CLASSIFIER = {"pl": "bez klasyfikatora", "en": "no classifier"}
+_LONGER = {"epochs": 22}
 ABLATIONS = (
     Ablation("ae_without_fourier_features", "ae", _NO_FOURIER, {"num_frequencies": 0}),
     Ablation(
@@ -165,6 +175,12 @@ ABLATIONS = (
         {"pl": "krok malejący wzdłuż połówki kosinusa", "en": "learning rate falling along half a cosine"},
         settings={"decay": "cosine"},
     ),
+    Ablation(
+        "ae_binary_cross_entropy",
+        "ae",
+        {"pl": "koszt: binarna entropia krzyżowa", "en": "loss: binary cross-entropy"},
+        {"pixel_loss": "binary_cross_entropy"},
+    ),
     Ablation("vae_without_fourier_features", "vae_kl", _NO_FOURIER, {"num_frequencies": 0}),
     Ablation(
         "vae_without_normalisation",
@@ -178,9 +194,21 @@ ABLATIONS = (
         {"pl": "stały krok uczenia", "en": "constant learning rate"},
         settings={"decay": "constant"},
     ),
-    Ablation("cvae_without_classifier", "cvae_25", _NO_CLASSIFIER, {"classifier_weight": 0.0}),
-    Ablation("cvae_beta_1", "cvae_25", {"pl": "waga KL równa 1", "en": "KL weight of 1"}, {"beta": 1.0}),
-    Ablation("gan_without_classifier", "gan", _NO_CLASSIFIER, {"classifier_weight": 0.0}),
+    Ablation(
+        "cvae_normal_prior",
+        "cvae_25",
+        {"pl": "rozkład a priori N(0, I), niewyuczony", "en": "prior N(0, I), not learned"},
+        {"prior": "normal"},
+    ),
+    Ablation("cvae_100_longer", "cvae_100", {"pl": "dwa razy więcej epok", "en": "twice the epochs"}, settings=_LONGER),
+    Ablation("cvae_plain_2", "cvae_plain_25", {"pl": "2 wymiary", "en": "2 dimensions"}, {"latent_dim": 2}),
+    Ablation("cvae_plain_100", "cvae_plain_25", {"pl": "100 wymiarów", "en": "100 dimensions"}, {"latent_dim": 100}),
+    Ablation(
+        "cvae_plain_longer", "cvae_plain_25", {"pl": "dwa razy więcej epok", "en": "twice the epochs"}, settings=_LONGER
+    ),
+    Ablation(
+        "gan_without_classifier", "gan", {"pl": "bez klasyfikatora", "en": "no classifier"}, {"classifier_weight": 0.0}
+    ),
     Ablation(
         "gan_without_image_noise",
         "gan",

@@ -5,7 +5,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import KerasTensor, ops
 from numpy.typing import ArrayLike
 
