@@ -22,8 +22,9 @@ NINETEEN = """latent_space_AE.png grid_ae.png 2_pairs_ae.png phase_change_ae.png
 latent_space_VAE.png grid_Vae.png 2_pairs_quantized_vae.png phase_change_vae.png kld_formulas.png
 training_result_vae_special_loss.png cond_vae_2.png cond_vae_25.png cond_vae_100.png cond_representation.png
 cond_rep_all_positions.png cond_rep_normal.png gan_results.png gan_examples.png""".split()  # in their order
-FURTHER = """models.png learning_ae.png kl_forms.png learning_vae.png vae_before_after.png learning_cvae.png
-cvae_accuracy_map.png gan_progress.png gan_neighbours.png time_to_quality.png""".split()
+FURTHER = """models.png learning_ae.png kl_forms.png learning_vae.png vae_before_after.png cond_vae_plain.png
+cvae_accuracy_map.png learning_cvae.png cvae_information.png cvae_digits.png cond_rep_all_positions_plain.png
+cond_rep_normal_plain.png gan_progress.png gan_neighbours.png time_to_quality.png""".split()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from genmodels import experiments
 from genmodels.pipeline import fingerprint, store
 
 VAES = {"vae_mc", "vae_kl", "vae_before"}
-CVAES = {"cvae_2", "cvae_25", "cvae_100"}
+CVAES = {"cvae_2", "cvae_25", "cvae_25_tuned", "cvae_100", "cvae_plain_25"}
 CLASSIFIERS = {"reference", "reference_2", "gan_train"}
 GANS = {"gan", "gan_train"}
 
@@ -62,7 +62,7 @@ def test_fields_of_a_dataclass_count(package):
         ("training.py", "MIN_DIVERSITY = 0.35", "MIN_DIVERSITY = 0.36", GANS),  # of a file that all trainings use
         ("models/classifier.py", "Dropout(0.5 if", "Dropout(0.6 if", CLASSIFIERS),
         ("models/classifier.py", "(64, 2), (64, 1)", "(64, 2), (96, 1)", CLASSIFIERS),
-        ("models/autoencoder.py", "ops.square(targets - y_pred)", "ops.square(y_pred - targets)", {"ae"}),
+        ("models/autoencoder.py", "ops.square(targets - y_pred)", "ops.square(y_pred - targets)", {"ae", "ae_plain"}),
         ("models/conditional_vae.py", "loss + real", "loss + 2 * real", CVAES),
         ("experiments.py", "count: int = 60_000", "count: int = 50_000", {"gan_train"}),
         ("experiments.py", "beta_1=0.5", "beta_1=0.6", GANS),

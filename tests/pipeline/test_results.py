@@ -198,7 +198,7 @@ def test_reserved_and_other_sections_that_are_no_word_are_refused_in_one_line(re
 
 def test_committed_figures_are_pictures_with_data():
     made = [name for maker in records.provenance().values() for name in maker.results if name.endswith(".png")]
-    assert len(made) == len(set(made)) == 30
+    assert len(made) == len(set(made)) == 35
     for name in made:
         with Image.open(records.output() / name) as image, np.load(results.data_path(name)) as shown:
             assert min(image.size) > 100 and shown.files, name
