@@ -294,15 +294,16 @@ def run_notebooks(jobs: int) -> None:
 
 
 @main.command("study", cls=InCheckout)
+@click.argument("entries", metavar="[ENTRY]...", nargs=-1, type=click.Choice(list(study.entries())))
 @JOBS
 @DEVICE
-def make_study(jobs: int) -> None:
-    """Train and score every run, and every ablation, with several seeds. Fresh scores stay.
+def make_study(entries: tuple[str, ...], jobs: int) -> None:
+    """Train and score the named runs and ablations, or all, with several seeds. Fresh scores stay.
 
-    Takes hours. You may stop it: finished scores stand in data/report/, and the next call goes on from there.
+    All take hours. You may stop it: finished scores stand in data/report/, and the next call goes on from there.
     """
     _require_mnist()
-    study.make(jobs)
+    study.make(jobs, entries)
     click.echo(f"Wrote {_shown(study.path())}")
 
 

@@ -13,6 +13,7 @@ import math
 import statistics
 import sys
 import time
+from collections.abc import Collection
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -337,24 +338,25 @@ def score(task: tuple[str, str]) -> None:
     parallel.forget()
 
 
-def make(jobs: int) -> None:
+def make(jobs: int, wanted: Collection[str] = ()) -> None:
     """Train and score every stale entry, and write it into study.json when it is done.
 
     Parts that unfinished_study.json holds are not computed again.
 
     Args:
         jobs: Number of trainings at the same time.
+        wanted: Names of the entries; empty for all.
 
     Raises:
         TrainingError: A training failed, or every seed of an entry diverged.
     """
     with files.lock("study"):  # a second process waits
-        _make(jobs)
+        _make(jobs, wanted)
 
 
-def _make(jobs):
+def _make(jobs, wanted):
     _remove(left_over())
-    keys = {entry: files.short(inputs(entry)) for entry in stale()}
+    keys = {entry: files.short(inputs(entry)) for entry in stale() if not wanted or entry in wanted}
     parallel.train_all(REFERENCES, jobs=jobs)
     tasks = [(entry, part) for entry in keys for part in parts(entry) if not finished(part, keys[entry])]
     tasks.sort(key=lambda task: task[0] in RUNS and bool(RUNS[task[0]].depends_on))  # after the runs that they need
