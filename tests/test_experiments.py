@@ -1,8 +1,10 @@
 import dataclasses
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from genmodels import experiments
+from genmodels import canvas, experiments
 from genmodels.experiments import BUILDERS
 from genmodels.models.classifier import Classifier
 from genmodels.pipeline import store
@@ -77,3 +79,15 @@ def test_the_gan_train_classifier_is_built_like_the_second_reference_classifier(
     names = ("gan_train", "reference", "reference_2")
     gan_train, first, second = (Classifier(**experiments.RUNS[name].options) for name in names)
     assert gan_train.architecture == second.architecture != first.architecture
+
+
+def test_a_conditional_vae_goes_on_from_the_networks_of_the_run_it_depends_on(digits):
+    splits = SimpleNamespace(train=digits, validation=digits)
+    options = {"hidden_units": (8,), "prior": "flow"}
+    settings = {**experiments.RUNS["cvae_25_tuned"].settings(), "options": options}
+    start = BUILDERS["conditional_vae"](settings, splits).model
+    tuned = BUILDERS["conditional_vae"](
+        {**settings, "seed": 2, "options": {**options, "classifier_weight": 6.0}}, splits, start
+    )
+    asked = canvas.all_conditions(1)
+    assert np.array_equal(tuned.model.sample(asked, seed=0), start.sample(asked, seed=0))

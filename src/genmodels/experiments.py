@@ -85,7 +85,7 @@ class Ablation:
 
 
 _LATE = {"decay": "constant_then_linear"}
-_VAE = {"epochs": 9, "batch_size": 128, "learning_rate": 1.5e-3}
+_VAE = {"epochs": 12, "batch_size": 128, "learning_rate": 1.5e-3, **_LATE}
 _CVAE = {"epochs": 11, "batch_size": 128, "learning_rate": 3.5e-3, **_LATE}
 _PLAIN = {**_CVAE, "learning_rate": 2e-3}
 _PLAIN_CVAE = {"latent_dim": 25, "hidden_units": (512, 256), "window": False}
@@ -115,7 +115,7 @@ _RUNS = (
     Run("reference_2", "classifier", "scores them too", options={"architecture": "pooled"}, seed=101, **_CLASSIFIER),
     Run("vae_mc", "vae", "VAE, 2-D, Monte-Carlo KL", options={"kl": "monte_carlo"}, **_VAE),
     Run("vae_kl", "vae", "VAE, 2-D, closed-form KL", options={"kl": "closed_form"}, **_VAE),
-    Run("vae_before", "vae", "VAE, 2-D, before it was improved", options=_SMALL, decay="constant", **_VAE),
+    Run("vae_before", "vae", "VAE, 2-D, before it was improved", options=_SMALL, **{**_VAE, "decay": "constant"}),
     Run(
         "ae_plain",
         "autoencoder",

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from genmodels.models.autoencoder import AE
+from genmodels.models.autoencoder import AE, PIXEL_LOSSES
 
 
 @pytest.fixture
@@ -44,3 +44,40 @@ def test_saved_model_gives_the_same_codes_and_images(ae, digits, tmp_path):
 def test_decoded_images_are_probabilities(ae):
     images = ae.decode(np.array([[-50.0, 50.0], [0, 0]], "float32"))
     assert images.shape == (2, 28, 28, 1) and (images >= 0).all() and (images <= 1).all()
+
+
+def test_binary_cross_entropy_is_that_of_the_reconstructions(digits):
+    ae = AE(hidden_units=(32,), pixel_loss="binary_cross_entropy")
+    ae.compile(keras.optimizers.Adam(1e-3))
+    result = ae.evaluate(digits.images, verbose=0, return_dict=True)
+    x, p = digits.images.astype("float64"), ae.decode(ae.encode(digits.images)).astype("float64")
+    expected = -(x * np.log(p) + (1 - x) * np.log(1 - p)).sum(axis=(1, 2, 3)).mean()
+    assert result["loss"] == pytest.approx(expected, rel=1e-4)
+    assert result["mse"] == pytest.approx(np.square(x - p).mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize("pixel_loss", PIXEL_LOSSES)
+def test_either_loss_has_its_minimum_at_the_image(pixel_loss, digits):
+    ae = AE(hidden_units=(4,), pixel_loss=pixel_loss)
+    grey = np.full((1, 28, 28, 1), 0.3, "float32")
+    losses = {p: float(ae.compute_loss(x=grey, y_pred=np.full_like(grey, p))) for p in np.arange(0.1, 1, 0.1).round(1)}
+    assert min(losses, key=losses.get) == 0.3
+
+
+def test_only_normalised_codes_have_a_standard_deviation_of_one(digits):
+    for normalised in (True, False):
+        ae = AE(hidden_units=(8,), normalise_codes=normalised)
+        codes = np.asarray(ae.encoder(100 * digits.images, training=True))
+        assert np.allclose(codes.std(axis=0), 1, atol=0.02) == normalised
+
+
+def test_a_saved_model_keeps_its_loss_and_its_codes(tmp_path):
+    ae = AE(hidden_units=(4,), pixel_loss="binary_cross_entropy", normalise_codes=False)
+    ae.save(tmp_path / "ae.keras")
+    loaded = keras.models.load_model(tmp_path / "ae.keras")
+    assert (loaded.pixel_loss, loaded.normalise_codes) == ("binary_cross_entropy", False)
+
+
+def test_an_unknown_loss_is_refused():
+    with pytest.raises(ValueError, match=r"pixel_loss must be .*binary_cross_entropy.*, got 'mse'"):
+        AE(pixel_loss="mse")

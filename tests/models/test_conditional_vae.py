@@ -93,6 +93,16 @@ def test_loss_with_a_classifier_adds_both_cross_entropies_to_the_negative_elbo(p
     assert float(loss) == pytest.approx(expected, rel=1e-5)
 
 
+def test_samples_for_the_classifier_leave_the_moving_averages_of_the_decoder_alone(pair):
+    """They are decoded as in `sample`: only reconstructions count for batch normalisation."""
+    averages = []
+    for weight in (0.0, 5.0):
+        model = conditional(classifier_weight=weight)
+        model(pair, training=True)
+        averages.append([np.asarray(each) for each in model.decoder.non_trainable_variables])
+    assert averages[0] and all(np.array_equal(*each) for each in zip(*averages))
+
+
 def test_draw_samples_under_one_condition():
     model = conditional()
     expected = model.sample([[4, 2, 1]] * 3, seed=1)

@@ -67,6 +67,7 @@ class Source(keras.utils.PyDataset):
     def __init__(self, *data):
         super().__init__()
         self.batches = list(batches(*data))
+        self.checks = []  # a name that the dataset of `training.Batches` uses too
 
     def __len__(self):
         return len(self.batches)
