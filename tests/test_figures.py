@@ -3,6 +3,7 @@ import re
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse
 from scipy import spatial
 
 from genmodels import canvas, figures
@@ -323,6 +324,13 @@ def test_accuracy_map_says_each_share_in_its_place():
     shares = np.arange(90).reshape(10, 9) / 100
     found = {text.get_position(): text.get_text() for text in figures.plot_accuracy_map(shares).axes[0].texts}
     assert found[(3, 7)] == "66" and len(found) == 90
+
+
+def test_an_ellipse_reaches_two_deviations_from_its_code():
+    codes, deviations = np.array([[1.0, -2.0], [0, 0], [3, 3]]), np.array([[0.5, 0.25], [0.1, 0.2]])
+    axes = figures.plot_latent_space(codes, [0, 1, 1], deviations=deviations).axes[0]
+    drawn = [patch for patch in axes.patches if isinstance(patch, Ellipse)]
+    assert [(tuple(each.center), each.width, each.height) for each in drawn] == [((1, -2), 2, 1), ((0, 0), 0.4, 0.8)]
 
 
 def test_class_accuracy_has_wilsons_intervals():

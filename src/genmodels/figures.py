@@ -15,7 +15,7 @@ from typing import Any
 import matplotlib.style
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Ellipse, Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike
@@ -279,16 +279,22 @@ def _latent_axes(axes, limit):
 
 @_styled
 def plot_latent_space(
-    codes: ArrayLike, labels: ArrayLike | None = None, *, class_names: Sequence[str] | None = None
+    codes: ArrayLike,
+    labels: ArrayLike | None = None,
+    *,
+    class_names: Sequence[str] | None = None,
+    deviations: ArrayLike | None = None,
 ) -> Figure:
     """Draw codes in the latent plane, coloured by label, with each class written in an area of its own.
 
     A dashed square marks the decoded grid. Both axes reach to the first whole number beyond it that no code exceeds.
+    Of a VAE some q(z|x) can be drawn too: an ellipse reaches two standard deviations from the mean along each axis.
 
     Args:
         codes: Shape (N, 2), in standard deviations.
         labels: Shape (N,), whole numbers from 0; None draws all codes in one colour.
         class_names: Names of the classes by label; None for their numbers.
+        deviations: Standard deviations of q(z|x) of the first M images, shape (M, 2); None for no ellipses.
 
     Returns:
         A scatter plot.
@@ -309,6 +315,9 @@ def plot_latent_space(
         labels = validation.array("labels", labels, ("N",), 0, whole=True)
         validation.same_length(codes=codes, labels=labels)
         figure, axes = _labelled_plane(codes, labels, order, _names(class_names, labels.max() + 1))
+    if deviations is not None:
+        for centre, deviation in zip(codes, validation.array("deviations", deviations, ("M", 2), 0)):
+            axes.add_patch(Ellipse(centre, *(4 * deviation), fill=False, linewidth=0.8))
     axes.add_patch(Rectangle((-LIMIT, -LIMIT), 2 * LIMIT, 2 * LIMIT, fill=False, linestyle="--", linewidth=0.8))
     _latent_axes(axes, max(LIMIT + 1, np.ceil(np.abs(codes).max())))
     return figure
