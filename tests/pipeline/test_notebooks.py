@@ -423,12 +423,34 @@ def test_nbval_has_something_to_compare(ours):
     assert all(any(output.get("text", "").strip() for output in cell.outputs) for cell in checked)
 
 
-def test_cells_are_short_and_train_nothing(ours):
+def bookkeeping(cell):
+    """Return whether a cell is folded, because it only records numbers for the report."""
+    return cell.metadata.get("jupyter", {}).get("source_hidden", False)
+
+
+def test_cells_are_short_and_ordinary_python(ours):
     for cell in code_cells(ours):
-        assert len(cell.source.splitlines()) <= 15
+        assert bookkeeping(cell) or len(cell.source.splitlines()) <= 15
         nodes = list(ast.walk(ast.parse(cell.source)))
         assert not any(isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Lambda, ast.While)) for node in nodes)
-        assert not any(isinstance(node, ast.Attribute) and node.attr in ("fit", "train_step") for node in nodes)
+        assert not any(isinstance(node, ast.Attribute) and node.attr == "train_step" for node in nodes)
+
+
+def test_a_fit_that_a_reader_waits_for_sees_a_few_thousand_images_a_few_times(ours):
+    nodes = [node for cell in code_cells(ours) for node in ast.walk(ast.parse(cell.source))]
+    calls = [node for node in nodes if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".fit")]
+    assert len(calls) <= 3
+    for call in calls:
+        images = [node.upper.value for node in ast.walk(call) if isinstance(node, ast.Slice)]
+        epochs = [each.value.value for each in call.keywords if each.arg == "epochs"]
+        assert images and max(images) <= 5_000 and epochs and max(epochs) <= 5
+
+
+def test_bookkeeping_stands_in_the_last_cell_alone(ours):
+    *cells, last = code_cells(ours)
+    if bookkeeping(last):
+        assert not any(bookkeeping(cell) or "record(" in cell.source for cell in cells)
+        assert "record(" in last.source and len(ours.cells[-2].source.splitlines()) == 1
 
 
 def test_tasks_are_told_in_polish_between_the_cells(ours):
