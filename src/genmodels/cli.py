@@ -25,17 +25,25 @@ DEVICE = device_option("cpu")  # for the report, whose results repeat bit for bi
 JOBS = click.option("--jobs", type=click.IntRange(1), default=2, help="Tasks at once; each takes one core and 1 GB.")
 
 
+# The sections of `--help`.
+SECTIONS = {
+    "Models of the report": ("runs", "train", "sample"),
+    "Your own images": ("fit", "evaluate", "reconstruct", "grid"),
+    "Make the report, in a checkout": ("report", "figures", "notebooks", "strip", "prune"),
+    "Trust the report, in a checkout": ("status", "diff", "verify", "study", "release-check"),
+}
+
+
 class PlainErrors(click.Group):
     """A group whose errors take one line if they say what to mend. Other errors keep their trace."""
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands that work anywhere, then those that need a checkout."""
+        """List the commands by what people do with them."""
         longest = max(map(len, self.commands))
-        for title, in_checkout in (("Commands", False), ("Commands that need a checkout", True)):
-            found = {name: of for name, of in self.commands.items() if isinstance(of, InCheckout) == in_checkout}
-            texts = {name: of.get_short_help_str(formatter.width - longest - 6) for name, of in sorted(found.items())}
+        for title, names in SECTIONS.items():
+            texts = [self.commands[name].get_short_help_str(formatter.width - longest - 6) for name in names]
             with formatter.section(title):
-                formatter.write_dl([(name.ljust(longest), text) for name, text in texts.items()])
+                formatter.write_dl([(name.ljust(longest), text) for name, text in zip(names, texts)])
 
     def invoke(self, context: click.Context) -> Any:
         """Run a command; stop it and its workers on SIGTERM."""
@@ -93,9 +101,10 @@ def main() -> None:
 @main.command("runs")
 def list_runs() -> None:
     """List the runs of the report and their state."""
+    longest = max(map(len, RUNS))
     for name, run in RUNS.items():
         state = "trained" if store.is_trained(name) else "to train"
-        click.echo(f"{name:10} {state:9} {run.settings()['epochs']:3} epochs  seed {run.seed}  {run.summary}")
+        click.echo(f"{name:{longest}} {state:9} {run.settings()['epochs']:3} epochs  seed {run.seed}  {run.summary}")
 
 
 @main.command(cls=InCheckout)
