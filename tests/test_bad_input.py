@@ -366,6 +366,7 @@ CALLS = {
             ((ConditionalGAN,), "noise_dim", NOT_COUNTS),
             ((ConditionalGAN,), "channels", NOT_COUNTS),
             ((ConditionalGAN,), "image_noise", NOT_WEIGHTS),
+            ((ConditionalGAN,), "sampling_deviation", NOT_WEIGHTS),
             ((ConditionalGAN,), "average_decay", {**NOT_WEIGHTS, "above one": 1.1}),
             ((Classifier,), "architecture", {"unknown": "deep", "nothing": None, "a list": ["pooled"]}),
         )

@@ -49,6 +49,14 @@ def test_each_optimizer_leaves_the_other_network_alone(digits, frozen):
     assert all(np.array_equal(was, now) for was, now in zip(before, snapshot(getattr(model, frozen))))
 
 
+def test_generated_images_vary_more_with_wider_noise(gan):
+    def spread(deviation):
+        gan.sampling_deviation = deviation
+        return np.std(gan.generate([3] * 200, seed=0), axis=0).mean()
+
+    assert spread(0.0) < 1e-6 < spread(0.5) < spread(1.0)
+
+
 def test_gradients_reach_both_networks(gan, digits):
     images = keras.ops.convert_to_tensor(digits.images)
     label = keras.ops.one_hot(digits.labels, 10)

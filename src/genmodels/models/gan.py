@@ -36,9 +36,12 @@ def generator(
 ) -> keras.Model:
     """Build the generator: convolutions that double the side, from noise and label to logits.
 
+    A hidden dense layer comes before them, so that distant parts of an image can depend on each other in more ways than
+    linearly. Noise and label also go past it.
+
     Args:
         noise_dim: Axes of the noise.
-        channels: Channels at a quarter of the sides; half as many at half of them.
+        channels: Channels at a quarter of the sides; half as many at half of them, and twice as many hidden units.
         image_shape: Height, width and channels; the sides are multiples of 4.
         num_classes: Number of classes.
 
@@ -52,7 +55,9 @@ def generator(
     """
     height, width, colours = image_shape
     inputs = [Input((noise_dim,)), Input((num_classes,))]
-    x = Dense(height // 4 * (width // 4) * channels, use_bias=False)(Concatenate()(inputs))
+    x = Concatenate()(inputs)
+    x = Concatenate()([x, Dense(2 * channels, activation="relu")(x)])
+    x = Dense(height // 4 * (width // 4) * channels, use_bias=False)(x)
     x = Reshape((height // 4, width // 4, channels))(x)
     x = Activation("relu")(BatchNormalization()(x))
     x = Conv2DTranspose(channels // 2, 4, 2, padding="same", use_bias=False)(x)
@@ -66,10 +71,11 @@ def discriminator(
 ) -> keras.Model:
     """Build the discriminator: from image and label to a real/fake logit and label logits.
 
-    The label enters by projection: the inner product of its embedding with the features is added to the logit.
+    A hidden dense layer relates all parts of the image: the convolutions see 16x16 pixels of it. The label enters by
+    projection: the inner product of its embedding with the features is added to the logit.
 
     Args:
-        channels: Channels at a quarter of the sides; half as many at half of them.
+        channels: Channels at a quarter of the sides; half as many at half of them, and twice as many features.
         image_shape: Height, width and channels; the sides are multiples of 4.
         num_classes: Number of classes.
 
@@ -86,7 +92,7 @@ def discriminator(
     x = LeakyReLU(0.2)(x)
     x = Conv2D(channels, 4, 2, padding="same", use_bias=False)(x)
     x = LeakyReLU(0.2)(BatchNormalization()(x))
-    features = Flatten()(x)
+    features = LeakyReLU(0.2)(Dense(2 * channels)(Flatten()(x)))
     embedding = Dense(features.shape[-1], use_bias=False, dtype="float32")(label)
     # Not keras.layers.Dot: as a batch of products of one row and one column it takes three times as long.
     projection = ops.sum(embedding * features, axis=1, keepdims=True)
@@ -142,6 +148,8 @@ class ConditionalGAN(ImageModel):
         classifier_weight: Weight of the label term, >= 0.
         image_noise: Standard deviation, >= 0, of normal noise on all images that the discriminator is trained on, real
             and generated. Without it the discriminator could tell them apart by pixels that are exactly 0.
+        sampling_deviation: Standard deviation, >= 0, of the noise that `generate` draws; training draws from N(0, 1).
+            Above 1, generated images are more diverse and less typical.
         average_decay: Decay of the running average, in [0, 1). In the first steps it is smaller, see `decay_after`.
         seed: Seed of all noise in `fit`; None for a random one.
         **kwargs: Options of keras.Model.
@@ -153,7 +161,9 @@ class ConditionalGAN(ImageModel):
         Goodfellow et al., "Generative Adversarial Nets", 2014 (non-saturating loss, section 3); Mirza & Osindero,
         "Conditional Generative Adversarial Nets", 2014; Odena, Olah & Shlens, 2017 (label term); Arjovsky & Bottou,
         "Towards Principled Methods for Training Generative Adversarial Networks", 2017, section 3 (image noise); Yazici
-        et al., "The Unusual Effectiveness of Averaging in GAN Training", 2019.
+        et al., "The Unusual Effectiveness of Averaging in GAN Training", 2019; Brock, Donahue & Simonyan, "Large Scale
+        GAN Training for High Fidelity Natural Image Synthesis", 2019, section 3.1 (another width of the noise in
+        sampling than in training; theirs is smaller, for more typical images).
     """
 
     takes_weights = False
@@ -167,6 +177,7 @@ class ConditionalGAN(ImageModel):
         channels: int = 64,
         classifier_weight: float = 0.5,
         image_noise: float = 0.15,
+        sampling_deviation: float = 1.0,
         average_decay: float = 0.998,
         seed: int | None = None,
         **kwargs: Any,
@@ -176,6 +187,7 @@ class ConditionalGAN(ImageModel):
         self.channels = validation.number("channels", channels, 2, whole=True)
         self.classifier_weight = validation.number("classifier_weight", classifier_weight, 0)
         self.image_noise = validation.number("image_noise", image_noise, 0)
+        self.sampling_deviation = validation.number("sampling_deviation", sampling_deviation, 0)
         self.average_decay, self.seed = validation.number("average_decay", average_decay, 0, 1), validation.seed(seed)
         self.image_shape = _validate_sides(validation.image_shape(image_shape))
         self.num_classes = validation.number("num_classes", num_classes, 1, whole=True)
@@ -346,9 +358,8 @@ class ConditionalGAN(ImageModel):
             ValueError: The labels or the seed are not allowed.
         """
         labels = validate_labels(labels, self.num_classes)
-        noise = np.random.default_rng(validation.number("seed", seed, 0, whole=True)).standard_normal(
-            (len(labels), self.noise_dim), "float32"
-        )
+        rng = np.random.default_rng(validation.number("seed", seed, 0, whole=True))
+        noise = np.float32(self.sampling_deviation) * rng.standard_normal((len(labels), self.noise_dim), "float32")
         one_hot = np.eye(self.num_classes, dtype="float32")[labels]
         network = self.averaged_generator if averaged else self.generator
         return ops.convert_to_numpy(ops.sigmoid(network.predict([noise, one_hot], batch_size=1000, verbose=0)))
@@ -360,7 +371,7 @@ class ConditionalGAN(ImageModel):
     def get_config(self) -> dict:
         """Return the options that rebuild the model."""
         names = ("image_shape", "num_classes", "noise_dim", "channels")
-        names += ("classifier_weight", "image_noise", "average_decay", "seed")
+        names += ("classifier_weight", "image_noise", "sampling_deviation", "average_decay", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
