@@ -35,7 +35,7 @@ class Longer(Run):
 
 training.PATIENCE = 99
 small = {"ae": {"hidden_units": (32,)}, "vae_kl": {"hidden_units": (32,)}, "gan": {"channels": 4}, "reference": {}}
-small["cvae_2"] = {"latent_dim": 2, "hidden_units": (32,), "classifier_weight": 80.0}
+small["cvae_2"] = {"latent_dim": 2, "hidden_units": (32,), "prior": "flow"}
 for name in sys.argv[1:] or small:
     trained(Longer(**{**vars(RUNS[name]), "options": small[name]}))
 """

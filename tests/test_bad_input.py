@@ -360,7 +360,7 @@ CALLS = {
             ),
             ((VAE, ConditionalVAE), "beta", NOT_WEIGHTS),
             ((VAE, ConditionalVAE, ConditionalGAN), "seed", NOT_SEEDS),
-            ((ConditionalVAE, ConditionalGAN), "classifier_weight", NOT_WEIGHTS),
+            ((ConditionalGAN,), "classifier_weight", NOT_WEIGHTS),
             ((ConditionalVAE,), "prior", {"unknown": "vamp", "nothing": None, "a list": ["flow"]}),
             ((ConditionalVAE,), "window", {"a number": 1, "nothing": None, "a text": "yes"}),
             ((ConditionalGAN,), "noise_dim", NOT_COUNTS),
@@ -403,7 +403,7 @@ def test_the_table_is_large():
 def test_extreme_models_learn_from_extreme_images(latent_dim):
     """Train on one image, all zeros or all ones, in a batch larger than the data."""
     small, condition = {"latent_dim": latent_dim, "hidden_units": (4,)}, np.array([[3, 1, 1]])
-    for model in (AE(**small), VAE(**small), ConditionalVAE(**small, classifier_weight=1.0)):
+    for model in (AE(**small), VAE(**small), ConditionalVAE(**small, prior="flow")):
         model.compile(optimizers.adam(1e-3, 6))
         for value in (0.0, 1.0):
             image = np.full((1, 28, 28, 1), value, "float32")

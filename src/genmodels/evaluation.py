@@ -667,6 +667,11 @@ def score_conditional_vae(model: keras.Model, classifiers: Sequence[keras.Model]
     return conditional_vae(model, classifiers, getattr(data, split))
 
 
+def score_tuned_prior(model: keras.Model, classifiers: Sequence[keras.Model], data: Dataset, split: str) -> dict:
+    """Score a conditional VAE whose prior was trained on, see `conditional_vae`."""
+    return conditional_vae(model, classifiers, getattr(data, split))
+
+
 def score_gan(model: keras.Model, classifiers: Sequence[keras.Model], data: Dataset, split: str) -> dict:
     """Score a conditional GAN against a split, see `gan`."""
     return gan(model, classifiers, getattr(data, split), data.train)

@@ -5,7 +5,7 @@ import tensorflow as tf
 from scipy import special, stats
 
 from genmodels import canvas, metrics
-from genmodels.models.conditional_vae import ConditionalVAE, one_hot_condition
+from genmodels.models.conditional_vae import ConditionalVAE, PriorTuner, one_hot_condition
 
 
 def conditional(**options):
@@ -42,7 +42,7 @@ def test_gradients_reach_everything(options, pair):
     assert all(np.abs(gradient).max() > 0 for gradient in tape.gradient(loss, model.trainable_variables))
 
 
-SAVED = [("beta", 2.0), ("classifier_weight", 5.0), ("prior", "flow"), ("windowed", False)]
+SAVED = [("beta", 2.0), ("prior", "flow"), ("windowed", False)]
 
 
 @pytest.mark.parametrize(("option", "value"), SAVED)
@@ -59,48 +59,6 @@ def test_saved_conditional_vae_is_the_same_model_and_goes_on(option, value, pair
 def test_one_hot_condition_keeps_label_column_and_row_apart():
     vector = np.asarray(one_hot_condition([[4, 2, 1]]))[0]
     assert np.flatnonzero(vector).tolist() == [4, 10 + 2, 13 + 1]
-
-
-def with_classifier(pair):
-    model = conditional(classifier_weight=5.0)
-    model.window.background.assign(0.0)  # at its initial value nothing is drawn yet
-    with tf.GradientTape(persistent=True) as tape:
-        outputs = model(pair)
-        label = one_hot_condition(pair[1])[: len(pair[1]) // 2, :10]
-        fake, real = (
-            keras.ops.mean(keras.ops.categorical_crossentropy(label, outputs[name], from_logits=True))
-            for name in ("fake_label_logits", "real_label_logits")
-        )
-        loss = model.compute_loss(x=pair, y_pred=outputs)
-    return model, tape, loss, fake, real
-
-
-def test_samples_teach_the_decoder_and_not_the_classifier(pair):
-    model, tape, _, fake, real = with_classifier(pair)
-    decoder, classifier = (
-        model.decoder.get_layer("digit_decoder").trainable_variables,
-        model.classifier.trainable_variables,
-    )
-    assert all(np.abs(gradient).max() > 0 for gradient in tape.gradient(fake, decoder))
-    assert all(gradient is None for gradient in tape.gradient(fake, classifier))
-    assert all(np.abs(gradient).max() > 0 for gradient in tape.gradient(real, classifier))
-    assert all(gradient is None for gradient in tape.gradient(real, model.encoder.trainable_variables))
-
-
-def test_loss_with_a_classifier_adds_both_cross_entropies_to_the_negative_elbo(pair):
-    model, _, loss, fake, real = with_classifier(pair)
-    expected = float(model.negative_elbo.result()) + float(real) + 5 * float(fake)
-    assert float(loss) == pytest.approx(expected, rel=1e-5)
-
-
-def test_samples_for_the_classifier_leave_the_moving_averages_of_the_decoder_alone(pair):
-    """They are decoded as in `sample`: only reconstructions count for batch normalisation."""
-    averages = []
-    for weight in (0.0, 5.0):
-        model = conditional(classifier_weight=weight)
-        model(pair, training=True)
-        averages.append([np.asarray(each) for each in model.decoder.non_trainable_variables])
-    assert averages[0] and all(np.array_equal(*each) for each in zip(*averages))
 
 
 def test_draw_samples_under_one_condition():
@@ -198,20 +156,9 @@ def test_the_importance_weighted_bound_is_integration_over_noise(pair):
     np.testing.assert_allclose(found, expected, atol=0.2)
 
 
-def test_samples_for_the_classifier_come_from_the_flow(pair):
-    """A gradient of the term reaches the flow, which decides what the prior draws for a label."""
-    model = conditional(prior="flow", classifier_weight=5.0)
-    disturb(model)
-    model.window.background.assign(0.0)
-    with tf.GradientTape() as tape:
-        fake = keras.ops.sum(keras.ops.square(model(pair)["fake_label_logits"]))
-    gradients = tape.gradient(fake, model.flow.trainable_variables)
-    assert all(np.abs(gradient).max() > 0 for gradient in gradients)
-
-
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_a_flow_computes_in_float32_under_a_mixed_policy(policy, pair):
-    model = conditional(prior="flow", dtype=policy, classifier_weight=1.0)
+    model = conditional(prior="flow", dtype=policy)
     history = model.fit(pair, verbose=0).history
     assert np.isfinite([value[-1] for value in history.values()]).all()
     assert {each.compute_dtype for each in model.flow._flatten_layers()} == {"float32"}
@@ -242,9 +189,31 @@ def test_a_plain_model_gives_canvas_and_condition_side_by_side_to_dense_layers()
     [
         ({"prior": "flow", "kl": "closed_form"}, 'kl must be "monte_carlo" with prior="flow", .* got \'closed_form\''),
         ({"prior": "flow", "latent_dim": 1}, "latent_dim must be .*, got 1"),
-        ({"window": False, "classifier_weight": 2.0}, "classifier_weight must be 0 with window=False, .* got 2.0"),
     ],
 )
 def test_options_that_exclude_each_other_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         ConditionalVAE(hidden_units=(4,), **options)
+
+
+@pytest.mark.parametrize("window", [True, False])
+def test_the_tuner_of_the_prior_minimises_the_part_of_the_bound_that_the_prior_has(window, pair):
+    model = conditional(prior="flow", latent_dim=4, window=window)
+    disturb(model)
+    z_mean, z_log_var = model.encode(*pair)
+    z_log_var -= 30  # so that z is the mean
+    loss = float(PriorTuner(model).compute_loss(y_pred=PriorTuner(model)((z_mean, z_log_var, pair[1]))))
+    assert loss == pytest.approx(-model.log_prior(z_mean, pair[1]).mean(), rel=1e-4)
+
+
+def test_a_tuned_prior_is_closer_to_the_codes(with_flow, pair):
+    codes = (*with_flow.encode(*pair), pair[1])
+    tuner = PriorTuner(with_flow)
+    tuner.compile(keras.optimizers.Adam(1e-2))
+    losses = tuner.fit(codes, epochs=20, batch_size=16, verbose=0).history["loss"]
+    assert losses[-1] < losses[0] - 0.5
+
+
+def test_a_model_without_a_flow_has_no_prior_to_tune():
+    with pytest.raises(ValueError, match=r'vae must have prior="flow", got prior=\'normal\''):
+        PriorTuner(conditional())

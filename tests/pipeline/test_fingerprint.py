@@ -63,7 +63,7 @@ def test_fields_of_a_dataclass_count(package):
         ("models/classifier.py", "Dropout(0.5 if", "Dropout(0.6 if", CLASSIFIERS),
         ("models/classifier.py", "(64, 2), (64, 1)", "(64, 2), (96, 1)", CLASSIFIERS),
         ("models/autoencoder.py", "ops.square(targets - y_pred)", "ops.square(y_pred - targets)", {"ae", "ae_plain"}),
-        ("models/conditional_vae.py", "loss + real", "loss + 2 * real", CVAES),
+        ("models/conditional_vae.py", "+ log_det", "+ 2 * log_det", CVAES),
         ("experiments.py", "count: int = 60_000", "count: int = 50_000", {"gan_train"}),
         ("experiments.py", "beta_1=0.5", "beta_1=0.6", GANS),
         ("experiments.py", "datasets.augment(train.images[chosen], rng)", "train.images[chosen]", CLASSIFIERS),

@@ -17,7 +17,7 @@ DEFAULTS = {"floatx": "float32", "epsilon": 1e-07, "backend": "tensorflow", "ima
 OPTIONS = {
     "ae": {"hidden_units": (16,), "num_frequencies": 2},
     "vae_mc": {"hidden_units": (16,), "kl": "monte_carlo"},
-    "cvae_2": {"hidden_units": (16,), "latent_dim": 2, "classifier_weight": 80.0},
+    "cvae_2": {"hidden_units": (16,), "latent_dim": 2, "prior": "flow"},
     "gan": {"channels": 4},
     "reference": {"architecture": "strided"},
     "reference_2": {"architecture": "pooled"},

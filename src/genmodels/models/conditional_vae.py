@@ -10,24 +10,11 @@ from numpy.typing import ArrayLike
 
 from genmodels import validation
 from genmodels.canvas import CANVAS, CANVAS_SHAPE, GRID, validate_conditions
-from genmodels.datasets import LABELS, SHAPE, validate_images
+from genmodels.datasets import LABELS, validate_images
 from genmodels.distributions import gaussian_log_density, kl_monte_carlo, sample_gaussian
-from genmodels.layers import (
-    Conv2D,
-    Dense,
-    Flatten,
-    Input,
-    MaxPooling2D,
-    ReadWriteWindow,
-    SpaceToDepth,
-    SpatialDropout2D,
-    as_floats,
-    dense_decoder,
-    dense_encoder,
-    precision,
-)
+from genmodels.layers import Input, ReadWriteWindow, as_floats, dense_decoder, dense_encoder
 from genmodels.models.flow import RealNVP
-from genmodels.models.inputs import check_examples, check_images, mean_over_batch
+from genmodels.models.inputs import check_examples, check_images
 from genmodels.models.vae import VAE, predict_in_batches
 
 CONDITION = LABELS + 2 * GRID  # one-hot label, one-hot pos_x, one-hot pos_y
@@ -71,22 +58,6 @@ def canvas_decoder(
     return keras.Model([z, condition], canvas, name="decoder")
 
 
-def digit_classifier(channels: int = 16) -> keras.Model:
-    """Build a classifier (B, 28, 28, 1) -> label logits (B, 10), small because it trains along with the VAE.
-
-    Args:
-        channels: Channels of the first convolution.
-
-    Returns:
-        A model of the image.
-    """
-    image = Input(SHAPE)
-    x = Conv2D(channels, 3, padding="same", activation="relu")(SpaceToDepth()(image))
-    x = Conv2D(2 * channels, 3, padding="same", activation="relu")(MaxPooling2D()(x))
-    x = Flatten()(SpatialDropout2D(0.3)(x))
-    return keras.Model(image, Dense(LABELS, dtype="float32")(x), name="classifier")
-
-
 @keras.saving.register_keras_serializable("genmodels")
 class ConditionalVAE(VAE):
     """A VAE on MNIST's 56x56 canvas whose encoder and decoder receive the condition [label, pos_x, pos_y].
@@ -102,11 +73,7 @@ class ConditionalVAE(VAE):
     has no KL term in closed form, and `kl` is "monte_carlo". `encode` and `decode` speak of z; `from_noise` and
     `to_noise` lead from one to the other.
 
-    An optional term rewards prior samples that a classifier gives the requested label. The classifier learns from the
-    real digits at the same time.
-
     Args:
-        classifier_weight: Weight of that term, >= 0; 0 leaves out the term and its classifier.
         num_frequencies: Frequencies of z given to the decoder, >= 0, see `layers.FourierFeatures`.
         prior: Distribution of z before an image is seen: "normal" for N(0, I), or "flow", see `flow.RealNVP`, for two
             axes of z or more.
@@ -120,20 +87,10 @@ class ConditionalVAE(VAE):
 
     Source:
         Sohn, Lee & Yan, "Learning Structured Output Representation using Deep Conditional Generative Models", 2015; the
-        term: Odena, Olah & Shlens, "Conditional Image Synthesis with Auxiliary Classifier GANs", 2017, here without a
-        discriminator, and Bao et al., "CVAE-GAN", 2017; the flow as a prior: Chen et al., "Variational Lossy
-        Autoencoder", 2017, section 3.2.
+        flow as a prior: Chen et al., "Variational Lossy Autoencoder", 2017, section 3.2.
     """
 
-    def __init__(
-        self,
-        *,
-        classifier_weight: float = 0.0,
-        num_frequencies: int = 0,
-        prior: str = "normal",
-        window: bool = True,
-        **options: Any,
-    ) -> None:
+    def __init__(self, *, num_frequencies: int = 0, prior: str = "normal", window: bool = True, **options: Any) -> None:
         if tuple(options.setdefault("image_shape", CANVAS_SHAPE)) != CANVAS_SHAPE:
             raise ValueError(f"ConditionalVAE: image_shape must be that of the canvas, {CANVAS_SHAPE}")
         flow = validation.choice("prior", prior, PRIORS) == "flow"
@@ -142,17 +99,9 @@ class ConditionalVAE(VAE):
                 'ConditionalVAE: kl must be "monte_carlo" with prior="flow", whose KL term has no closed form, '
                 f"got {options['kl']!r}"
             )
-        classifier_weight = validation.number("classifier_weight", classifier_weight, 0)
         self.windowed = validation.flag("window", window)  # super().__init__ builds the networks
-        if classifier_weight and not window:
-            raise ValueError(
-                "ConditionalVAE: classifier_weight must be 0 with window=False, because the classifier takes the digit "
-                f"in the window, got {classifier_weight!r}"
-            )
         super().__init__(num_frequencies=num_frequencies, **options)
-        self.prior, self.classifier_weight = prior, classifier_weight
-        with precision(self.dtype_policy):
-            self.classifier = digit_classifier() if classifier_weight else None
+        self.prior = prior
         self.flow = RealNVP(self.latent_dim, LABELS if window else CONDITION, name="flow") if flow else None
 
     def _networks(self):
@@ -191,12 +140,10 @@ class ConditionalVAE(VAE):
         """Encode canvases, sample z and decode it under the same conditions.
 
         Returns:
-            The values of VAE.call, with logits (B, 56, 56, 1). With a flow also log p(z|condition): logpz (B,). With a
-            classifier also its label logits for real digits and for prior samples: real_label_logits and
-            fake_label_logits.
+            The values of VAE.call, with logits (B, 56, 56, 1). With a flow also log p(z|condition): logpz (B,).
         """
         canvases, condition = as_floats(inputs[0]), one_hot_condition(inputs[1])
-        context, position = self._context(condition), condition[:, LABELS:]
+        context, position = context_of(condition, self.windowed), condition[:, LABELS:]
         if self.window:
             read = self.window(canvases, position)
             encode, draw = self.encoder.get_layer("digit_encoder"), self.decoder.get_layer("digit_decoder")
@@ -206,66 +153,14 @@ class ConditionalVAE(VAE):
         z = sample_gaussian(z_mean, z_log_var, self.seed_generator)
         found = {"z_mean": z_mean, "z_log_var": z_log_var, "z": z}
         if self.flow:
-            found["logpz"] = self._logpz(z, context)
+            found["logpz"] = log_density(self.flow, z, context)
         digits = draw([z, context], training=training)
-        if self.classifier:
-            # Half a batch teaches the classifier enough.
-            noise = keras.random.normal(ops.shape(_half(z)), dtype="float32", seed=self.seed_generator)
-            prior = self.flow.inverse(noise, _half(context)) if self.flow else noise
-            # As in `sample`, with the moving averages of batch normalisation.
-            drawn = draw([prior, _half(context)], training=False)
-            found |= self._label_logits(_half(read), drawn, training)
         return {**found, "logits": self.window(digits, position, write=True) if self.window else digits}
-
-    def _context(self, condition):
-        """Return the part of one-hot conditions (B, 16) that the networks and the flow see."""
-        return condition[:, :LABELS] if self.window else condition
-
-    def _logpz(self, z, context):
-        """Return log p(z|condition) of the flow, shape (B,)."""
-        noise, log_det = self.flow(z, context)
-        zeros = ops.zeros_like(noise)
-        return gaussian_log_density(noise, zeros, zeros) + log_det
 
     def _kl(self, y_pred):
         if not self.flow:
             return super()._kl(y_pred)
         return kl_monte_carlo(y_pred["z_mean"], y_pred["z_log_var"], y_pred["z"], y_pred["logpz"])
-
-    def _label_logits(self, real, drawn, training):
-        """Classify real digits, given as images, and prior samples, given as logits: label logits (B, 10) of each.
-
-        The classifier learns from the real digits. Its weights are held fixed for the samples, so that it cannot learn
-        to agree with them. The samples are binarized like the real digits, and the gradient passes straight through.
-
-        Source:
-            Bengio, Leonard & Courville, "Estimating or Propagating Gradients Through Stochastic Neurons", 2013
-            (straight-through estimator).
-        """
-        drawn = ops.sigmoid(drawn + self.window.background)
-        drawn += ops.stop_gradient(ops.cast(drawn >= 0.5, drawn.dtype) - drawn)
-        fixed = [ops.stop_gradient(weight.value) for weight in self.classifier.trainable_variables]
-        others = [weight.value for weight in self.classifier.non_trainable_variables]
-        fake_label_logits, _ = self.classifier.stateless_call(fixed, others, drawn, training=False)
-        return {
-            "real_label_logits": self.classifier(ops.stop_gradient(real), training=training),
-            "fake_label_logits": fake_label_logits,
-        }
-
-    def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
-    ) -> KerasTensor:
-        """Return the loss of VAE.compute_loss; with a classifier add the cross-entropies of both label logits."""
-        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
-        if not self.classifier:
-            return loss
-        label = _half(one_hot_condition(x[1])[:, :LABELS])
-        weights = sample_weight if sample_weight is None else _half(sample_weight)
-        real, fake = (
-            mean_over_batch(ops.categorical_crossentropy(label, y_pred[name], from_logits=True), weights)
-            for name in ("real_label_logits", "fake_label_logits")
-        )
-        return loss + real + self.classifier_weight * fake
 
     def encode(self, canvases: ArrayLike, conditions: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Return the mean and the log-variance of q(z|x, condition), in the unit of z and not of the noise.
@@ -364,13 +259,15 @@ class ConditionalVAE(VAE):
         """
         z, context = self._with_context("z", z, conditions)
         zeros = np.zeros_like(z)
-        return ops.convert_to_numpy(self._logpz(z, context) if self.flow else gaussian_log_density(z, zeros, zeros))
+        return ops.convert_to_numpy(
+            log_density(self.flow, z, context) if self.flow else gaussian_log_density(z, zeros, zeros)
+        )
 
     def _with_context(self, name, values, conditions):
         """Return codes or noise, validated, and what the flow sees of their conditions."""
         values, conditions = validation.array(name, values, ("N", self.latent_dim)), _one_hot(conditions)
         validation.same_length(**{name: values}, conditions=conditions)
-        return values.astype("float32"), self._context(conditions)
+        return values.astype("float32"), context_of(conditions, self.windowed)
 
     def draw(self, count: int, seed: int, *, label: int, position: Sequence[int]) -> np.ndarray:
         """Return `count` canvases (count, 56, 56, 1) with one label and one position (pos_x, pos_y), see `sample`."""
@@ -381,8 +278,61 @@ class ConditionalVAE(VAE):
 
     def get_config(self) -> dict:
         """Return the options that rebuild the model."""
-        own = {"classifier_weight": self.classifier_weight, "prior": self.prior, "window": self.windowed}
-        return {**super().get_config(), **own}
+        return {**super().get_config(), "prior": self.prior, "window": self.windowed}
+
+
+class PriorTuner(keras.Model):
+    """Train the learned prior of a ConditionalVAE alone, on codes of its encoder.
+
+    Encoder and decoder stay as they are, so that only log p(z|condition) of the bound changes. A step costs a fraction
+    of a step of the whole model. The prior comes closer to the distribution of all codes than when it follows an
+    encoder that still moves.
+
+    It trains on z_mean and z_log_var (B, latent_dim) of q(z|x, condition), see `ConditionalVAE.encode`, and conditions
+    (B, 3). `save` saves the ConditionalVAE.
+
+    Args:
+        vae: A trained ConditionalVAE with `prior="flow"`; its flow is trained in place.
+
+    Raises:
+        ValueError: The model has no flow.
+
+    Source:
+        van den Oord, Vinyals & Kavukcuoglu, "Neural Discrete Representation Learning", 2017 (a prior fitted to the
+        codes of a trained encoder).
+    """
+
+    def __init__(self, vae: ConditionalVAE) -> None:
+        super().__init__(name="prior_tuner")
+        if not vae.flow:
+            raise ValueError(f'vae must have prior="flow", got prior={vae.prior!r}')
+        self.flow, self.windowed, self.save = vae.flow, vae.windowed, vae.save
+        self.seed_generator = keras.random.SeedGenerator(vae.seed)
+        self.built = True
+
+    def call(self, inputs: Sequence[KerasTensor], training: bool = False) -> KerasTensor:
+        """Return log p(z|condition), shape (B,), of one z of q(z|x, condition) for each image."""
+        z_mean, z_log_var, conditions = inputs
+        z = sample_gaussian(z_mean, z_log_var, self.seed_generator)
+        return log_density(self.flow, z, context_of(one_hot_condition(conditions), self.windowed))
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> KerasTensor:
+        """Return the mean of -log p(z|condition) in nats."""
+        return -ops.mean(y_pred)
+
+
+def context_of(condition: KerasTensor, windowed: bool) -> KerasTensor:
+    """Return the part of one-hot conditions (B, 16) that the networks and the flow see: with a window the label."""
+    return condition[:, :LABELS] if windowed else condition
+
+
+def log_density(flow: RealNVP, z: KerasTensor, context: KerasTensor) -> KerasTensor:
+    """Return the log-density (B,) of codes (B, latent_dim) whose noise `flow(z, context)` is standard normal."""
+    noise, log_det = flow(z, context)
+    zeros = ops.zeros_like(noise)
+    return gaussian_log_density(noise, zeros, zeros) + log_det
 
 
 def one_hot_condition(conditions: KerasTensor) -> KerasTensor:
@@ -399,8 +349,3 @@ def _one_hot(conditions):
 
 def _described(x):
     return f"a {type(x).__name__} of {len(x)}" if isinstance(x, (tuple, list, dict)) else f"shape {np.shape(x)}"
-
-
-def _half(batch):
-    """Return the first half of a batch, which is a view. Every second example would be a copy."""
-    return batch[: (ops.shape(batch)[0] + 1) // 2]
