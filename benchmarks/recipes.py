@@ -20,6 +20,7 @@ NAMES = {
     "conv_vae_grey": "splotowy VAE II",
     "conditional_gan": "warunkowy GAN",
     "dcgan": "DCGAN",
+    "torch_vae": "VAE w PyTorch",
 }
 EPOCHS = {"conv_vae": 10, "conv_vae_grey": 30, "conditional_gan": 20, "dcgan": 50}
 

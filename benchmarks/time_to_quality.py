@@ -2,16 +2,20 @@
 
 Each training has a process of its own, one after another and in alternation, so that other work of the machine hits all
 alike. Recipes may use all cores, as by default; ours uses one, as in the report. The clock runs only while the model
-trains, its first, slow step included. It stops while the quality is measured.
+trains, its first, slow step included. It stops while the quality is measured. One recipe needs PyTorch, which has an
+environment of its own.
 """
 
 import json
+import os
+import shutil
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import click
 import keras
@@ -21,9 +25,9 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from benchmarks import recipes
-from genmodels import config, figures, load_mnist, trained, training
+from genmodels import config, figures, load_mnist, mnist, trained, training
 from genmodels.datasets import LABELS, Dataset, binarize
-from genmodels.experiments import BUILDERS, find
+from genmodels.experiments import BUILDERS, RUNS, Run, find
 from genmodels.pipeline import document, files, notebooks, records, results
 from genmodels.pipeline.records import Record
 from genmodels.pipeline.text import BENCHMARK
@@ -33,6 +37,8 @@ GROWTH = 1.25  # of the number of steps from one measurement of the quality to t
 FIGURE = "time_to_quality.png"
 CLASSIFIER = "reference"  # the run whose classifier scores the GANs
 SCORED = ("label_accuracy", "frechet")  # the qualities that need the classifier
+TORCH = "torch_vae"  # the recipe that needs PyTorch, and its script
+LOCK = Path(__file__).with_name("torch.lock")
 
 
 @dataclass(frozen=True)
@@ -42,20 +48,20 @@ class Comparison:
     Attributes:
         name: Key in `COMPARISONS` and in the record.
         label: The quality, in Polish.
-        ours: Name of a run of the report.
-        recipes: Names of functions of `recipes`.
+        ours: Name of a run of the report, or another run.
+        recipes: Names of functions of `recipes`, or TORCH.
         quality: Key of `MEASURES`.
-        target: Quality to reach.
+        target: Quality to reach; None for the last quality of the recipe, which then trains before ours.
         less_is_better: Whether the quality falls while the model learns.
         overtime: A recipe may stop once it has taken this many times as long as ours.
     """
 
     name: str
     label: str
-    ours: str
+    ours: str | Run
     recipes: tuple[str, ...]
     quality: str
-    target: float
+    target: float | None
     less_is_better: bool
     overtime: float = float("inf")
 
@@ -63,13 +69,28 @@ class Comparison:
         """Return whether a quality reaches the target."""
         return quality <= self.target if self.less_is_better else quality >= self.target
 
+    def met_by(self, found: Mapping) -> bool:
+        """Return whether a training, see `compare`, reached its target."""
+        return replace(self, target=found.get("target", self.target)).reached(found["quality"][-1])
 
+
+# Chosen on the validation images. Many dimensions need no Fourier features: the loss falls faster without.
+_VAE_20 = Run(
+    "vae_20",
+    "vae",
+    options={"latent_dim": 20, "hidden_units": (512, 256), "num_frequencies": 0},
+    epochs=2,
+    batch_size=128,
+    learning_rate=3e-3,
+    decay="constant_then_linear",
+)
 _GREY = ("vae_grey", "−ELBO, obrazy szare [naty]", "vae_kl", ("conv_vae_grey",), "negative_elbo_grey", 150.4, True)
 _COMPARISONS = (
     Comparison("vae", "−ELBO, obrazy progowane [naty]", "vae_mc", ("conv_vae",), "negative_elbo", 156.8, True),
     Comparison(*_GREY, overtime=15),
     Comparison("gan", "rozpoznane obrazy", "gan", ("conditional_gan",), "label_accuracy", 0.95, False, overtime=10.5),
     Comparison("gan_distance", "odległość Frécheta", "gan", ("dcgan",), "frechet", 20.0, True, overtime=5),
+    Comparison("vae_torch", "BCE + KL, 20 wymiarów [naty]", _VAE_20, (TORCH,), "negative_elbo_grey", None, True),
 )
 COMPARISONS = {comparison.name: comparison for comparison in _COMPARISONS}
 
@@ -235,7 +256,7 @@ def train(comparison: Comparison, who: str, seed: int, limit: float) -> dict:
     splits, measure, title = load_mnist(), MEASURES[comparison.quality], f"{comparison.name}, {who}, seed {seed}"
     clock = Clock(title, lambda model: measure(model, splits, classifier), comparison.reached, limit)
     if who == "ours":
-        training.fit(model, batches, epochs=epochs, name=comparison.ours, callbacks=[clock])
+        training.fit(model, batches, epochs=epochs, name=title, callbacks=[clock])
     else:
         begin = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.begin(epoch))
         model.fit(batches.dataset(), epochs=epochs, shuffle=False, verbose=0, callbacks=[begin, clock])
@@ -247,30 +268,71 @@ def _unfinished():
     return records.output() / "unfinished_benchmark.json"
 
 
-def _train_in_own_process(comparison, who, seed, limit):
+def torch_environment() -> Path:
+    """Return the Python of build/torch, the environment with PyTorch; set it up from torch.lock if necessary.
+
+    Raises:
+        click.ClickException: pip could not install the lock.
+    """
+    folder = records.root() / "build" / "torch"
+    python, made_from = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python"), folder / LOCK.name
+    if not made_from.exists() or made_from.read_bytes() != LOCK.read_bytes():
+        print(f"Setting up {folder} for PyTorch; 1 GB, a few minutes", file=sys.stderr, flush=True)
+        install = "-m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement".split()
+        try:
+            subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+            subprocess.run([python, *install, LOCK], check=True)
+        except subprocess.CalledProcessError as error:
+            raise click.ClickException(
+                "expected pip to find the files of benchmarks/torch.lock, among them a CPU build of PyTorch for Python "
+                "3.11 on Linux, but it failed, see above; give another Python that has torch, numpy and psutil: "
+                "--torch-python PATH"
+            ) from error
+        shutil.copy(LOCK, made_from)
+    return python
+
+
+def _command(comparison, who, seed, limit, torch_python):
+    """Return the command that trains one side and prints what it found."""
+    if who == TORCH:  # isolated from the modules beside the script and in PYTHONPATH
+        return [torch_python, "-I", Path(__file__).with_name(f"{TORCH}.py"), mnist.find(), str(seed)]
+    command = [sys.executable, "-m", "benchmarks.time_to_quality", comparison.name, who, str(seed), str(limit)]
+    return [*command, str(comparison.target)]
+
+
+def _train_in_own_process(comparison, who, seed, limit, torch_python):
     """Return what `train` does; what this code has measured before, here or elsewhere, is not measured again."""
-    part, key = f"{comparison.name}, {who}, seed {seed}", files.short(inputs([comparison]))
+    part = f"{comparison.name}, {who}, seed {seed}"
+    key = files.short([inputs([comparison]), comparison.target])
     kept = files.read_json(_unfinished(), {}).get(part, {})
     if kept.get("key") == key and kept["machine"] == config.machine():  # both sides on the same machine
         return kept["found"]
-    command = [sys.executable, "-m", "benchmarks.time_to_quality", comparison.name, who, str(seed), str(limit)]
+    command = _command(comparison, who, seed, limit, torch_python)
     found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
     files.put(_unfinished(), part, {"key": key, "found": found, "machine": config.machine()})
     return found
 
 
 def _runs(comparisons):
-    """Return {run: its seeds} of the runs that comparisons use."""
-    scored = any(comparison.quality in SCORED for comparison in comparisons)
-    names = [*(comparison.ours for comparison in comparisons), *([CLASSIFIER] if scored else [])]
-    return {name: [find(name).seed] for name in names}
+    """Return the runs that comparisons use, by name."""
+    used = [*(comparison.ours for comparison in comparisons), *([CLASSIFIER] if _scored(comparisons) else [])]
+    return {run.name: run for run in map(find, used)}
+
+
+def _scored(comparisons):
+    return any(comparison.quality in SCORED for comparison in comparisons)
+
+
+def _in_record(runs):
+    """Return runs for a record, {name: its name and settings}. Those of the report have their settings there."""
+    return {name: {"name": name, "settings": None if name in RUNS else asdict(run)} for name, run in runs.items()}
 
 
 def inputs(comparisons: Iterable[Comparison]) -> dict:
     """Return everything that comparisons depend on, {what: value}: code, our runs, data and libraries."""
-    runs = {name: {"name": name, "settings": None} for name in _runs(comparisons)}
-    own = [f"{notebooks.FILE}benchmarks/{name}.py" for name in ("time_to_quality", "recipes")]
-    return document.benchmark_inputs(Record(dict.fromkeys(own), {}, runs=runs))
+    names = ("time_to_quality.py", "recipes.py", f"{TORCH}.py", LOCK.name)
+    own = [f"{notebooks.FILE}benchmarks/{name}" for name in names]
+    return document.benchmark_inputs(Record(dict.fromkeys(own), {}, runs=_in_record(_runs(comparisons))))
 
 
 def summary(comparison: Comparison, runs: Mapping[str, Sequence[Mapping]]) -> dict[str, dict]:
@@ -278,7 +340,7 @@ def summary(comparison: Comparison, runs: Mapping[str, Sequence[Mapping]]) -> di
 
     Args:
         comparison: The comparison.
-        runs: {who: results of `train`, one a seed}.
+        runs: {who: results, one a seed}, see `compare`.
 
     Returns:
         For each side:
@@ -288,13 +350,18 @@ def summary(comparison: Comparison, runs: Mapping[str, Sequence[Mapping]]) -> di
         reached: Number of trainings that reached the target.
         seeds: Number of trainings.
         ratio: Seconds as a multiple of ours.
+        target: Median of the targets, where each seed has one of its own.
+        torch, threads: Version of PyTorch and number of its threads, for TORCH.
     """
     found = {}
     for who, each in runs.items():
         last = {name: statistics.median(run[name][-1] for run in each) for name in ("seconds", "cpu", "quality")}
-        reached = sum(comparison.reached(run["quality"][-1]) for run in each)
+        reached = sum(comparison.met_by(run) for run in each)
         memory = statistics.median(run["memory"] for run in each)
-        found[who] = {**last, "memory": memory, "reached": reached, "seeds": len(each)}
+        about = {name: each[0][name] for name in ("torch", "threads") if name in each[0]}
+        if comparison.target is None:
+            about["target"] = statistics.median(run["target"] for run in each)
+        found[who] = {**last, "memory": memory, "reached": reached, "seeds": len(each), **about}
     for who in found:
         found[who]["ratio"] = found[who]["seconds"] / found["ours"]["seconds"]
     return found
@@ -312,30 +379,36 @@ def table(numbers: Mapping[str, dict]) -> Iterator[str]:
         for who in ("ours", *comparison.recipes):
             of = numbers[comparison.name][who]
             sign = "<=" if comparison.less_is_better else ">="
-            quality = f"{comparison.quality.replace('_', ' ')} {sign} {comparison.target:g}"
+            quality = f"{comparison.quality.replace('_', ' ')} {sign} {of.get('target', comparison.target):.4g}"
             reached = f"{of['reached']} of {of['seeds']}"
             ratio = f"{'' if of['reached'] == of['seeds'] else '> '}{of['ratio']:.1f}"
             measured = f"{of['seconds']:.1f} | {of['cpu']:.1f} | {of['memory']:.0f} | {reached} | {ratio}"
             yield f"| {quality} | {who.replace('_', ' ')} | {measured} |"
 
 
-def compare(comparisons: Sequence[Comparison], seeds: int) -> dict[str, dict[str, list[dict]]]:
+def compare(
+    comparisons: Sequence[Comparison], seeds: int, torch_python: Path | str | None = None
+) -> dict[str, dict[str, list[dict]]]:
     """Run comparisons, one seed of all after another.
 
     Args:
         comparisons: The comparisons.
         seeds: Number of seeds.
+        torch_python: Python that has PyTorch, for the comparison with TORCH.
 
     Returns:
-        {name of the comparison: {who: results of `train`, one a seed}}.
+        {name of the comparison: {who: results of `train`, one a seed, each with its target}}.
     """
     found = {comparison.name: {who: [] for who in ("ours", *comparison.recipes)} for comparison in comparisons}
     for seed in range(1, seeds + 1):
         for comparison in comparisons:
-            limit = float("inf")
-            for who, runs in found[comparison.name].items():
-                runs.append(_train_in_own_process(comparison, who, seed, limit))
-                limit = comparison.overtime * found[comparison.name]["ours"][-1]["seconds"][-1]
+            limit, target, runs = float("inf"), comparison.target, found[comparison.name]
+            for who in [*reversed(runs)] if target is None else [*runs]:
+                done = _train_in_own_process(replace(comparison, target=target), who, seed, limit, torch_python)
+                target = done["quality"][-1] if target is None else target
+                runs[who].append({**done, "target": target})
+                if who == "ours":
+                    limit = comparison.overtime * done["seconds"][-1]
     return found
 
 
@@ -351,10 +424,10 @@ def write(numbers: dict, figure: Figure, made_from: dict, origin: dict) -> None:
     shown = figures.shown_in(figure)
     files.put(records.output() / "metrics.json", BENCHMARK, numbers)
     results.write_figure(FIGURE, results.picture(figure), shown)
-    made = {f"{BENCHMARK}.{name}": {"cell": 0, "runs": _runs([each])} for name, each in COMPARISONS.items()}
-    made |= {f"{BENCHMARK}.machine": {"cell": 0, "runs": {}}, FIGURE: {"cell": 0, "runs": _runs(COMPARISONS.values())}}
-    runs = {name: {"name": name, "settings": None} for name in made[FIGURE]["runs"]}
-    records.note(BENCHMARK, Record(made_from, results.outputs(made), origin, made, runs))
+    used = {f"{BENCHMARK}.{name}": _runs([each]) for name, each in COMPARISONS.items()}
+    used |= {f"{BENCHMARK}.machine": {}, FIGURE: _runs(COMPARISONS.values())}
+    made = {what: {"cell": 0, "runs": {name: [run.seed] for name, run in of.items()}} for what, of in used.items()}
+    records.note(BENCHMARK, Record(made_from, results.outputs(made), origin, made, _in_record(used[FIGURE])))
     _unfinished().unlink(missing_ok=True)
 
 
@@ -363,24 +436,40 @@ def write(numbers: dict, figure: Figure, made_from: dict, origin: dict) -> None:
 @click.argument("who", required=False)
 @click.argument("seed", type=int, required=False)
 @click.argument("limit", type=float, required=False)
+@click.argument("target", type=float, required=False)
 @click.option("--seeds", type=click.IntRange(1), default=SEEDS, show_default=True, help="How many.")
 @click.option("--only", type=click.Choice(list(COMPARISONS)), multiple=True, help="Run these alone; write nothing.")
+@click.option(
+    "--torch-python", envvar="TORCH_PYTHON", help="Python with torch, numpy and psutil.  [default: build/torch]"
+)
 def main(
-    name: str | None, who: str | None, seed: int | None, limit: float | None, seeds: int, only: Sequence[str]
+    name: str | None,
+    who: str | None,
+    seed: int | None,
+    limit: float | None,
+    target: float | None,
+    seeds: int,
+    only: Sequence[str],
+    torch_python: str | None,
 ) -> None:
     """Run all comparisons, for the report; or train one side of one with one seed, as JSON on standard output."""
     if who:
-        json.dump(train(COMPARISONS[name], who, seed, limit), sys.stdout)
+        json.dump(train(replace(COMPARISONS[name], target=target), who, seed, limit), sys.stdout)
         return
-    trained(CLASSIFIER)
     comparisons = [COMPARISONS[name] for name in only or COMPARISONS]
+    if any(TORCH in comparison.recipes for comparison in comparisons):
+        torch_python = torch_python or torch_environment()
+    if _scored(comparisons):
+        trained(CLASSIFIER)
     origin, made_from = records.origin("benchmarks"), inputs(comparisons)
-    runs = compare(comparisons, seeds)
+    runs = compare(comparisons, seeds, torch_python)
     numbers = {comparison.name: summary(comparison, runs[comparison.name]) for comparison in comparisons}
     print("\n".join(table(numbers)))
-    if numbers.keys() == COMPARISONS.keys():  # the report quotes them all
+    numbers |= {"machine": origin["machine"]}
+    if only:
+        print(json.dumps(numbers, indent=1))
+    else:  # the report quotes them all
         panels = [_panel(comparison, runs[comparison.name]) for comparison in comparisons]
-        numbers |= {"machine": origin["machine"]}
         write(numbers, figures.plot_time_to_quality(panels), made_from, origin)
 
 
@@ -388,7 +477,7 @@ def _panel(comparison, runs):
     """Return what `figures.plot_time_to_quality` draws of a comparison."""
     names = {"ours": "nasz model", **recipes.NAMES}
     lines = {names[who]: [(run["seconds"], run["quality"]) for run in each] for who, each in runs.items()}
-    return comparison.label, comparison.target, lines
+    return comparison.label, statistics.median(run["target"] for run in runs["ours"]), lines
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import itertools
 import subprocess
 import sys
+from dataclasses import replace
 from functools import lru_cache
 from types import SimpleNamespace
 
@@ -166,3 +167,61 @@ def test_a_comparison_is_summed_up_by_medians():
         "ratio": 1,
     }
     assert (found["conv_vae"]["reached"], found["conv_vae"]["ratio"]) == (2, 25)
+
+
+def test_a_recipe_that_sets_the_target_trains_before_ours(monkeypatch):
+    """Give ours the last loss of the same seed's recipe as its target."""
+    trained, last = [], {("torch_vae", 1): 105.3, ("torch_vae", 2): 105.9, ("ours", 1): 105.2, ("ours", 2): 106.0}
+
+    def train(comparison, who, seed, limit, torch_python):
+        trained.append((who, seed, comparison.target))
+        found = {name: [1.0, 40.0 if who == "torch_vae" else 10.0] for name in ("seconds", "cpu", "steps")}
+        about = {"torch": "2.13.0+cpu", "threads": 2} if who == "torch_vae" else {}
+        return {**found, "quality": [140.0, last[who, seed]], "memory": 100.0, **about}
+
+    monkeypatch.setattr(time_to_quality, "_train_in_own_process", train)
+    comparison = time_to_quality.COMPARISONS["vae_torch"]
+    runs = time_to_quality.compare([comparison], 2)["vae_torch"]
+    assert trained == [("torch_vae", 1, None), ("ours", 1, 105.3), ("torch_vae", 2, None), ("ours", 2, 105.9)]
+    numbers = time_to_quality.summary(comparison, runs)
+    assert [*numbers] == ["ours", "torch_vae"]
+    assert numbers["torch_vae"] == {
+        **{"seconds": 40, "cpu": 40, "quality": pytest.approx(105.6), "memory": 100, "reached": 2, "seeds": 2},
+        **{"ratio": 4, "target": pytest.approx(105.6), "torch": "2.13.0+cpu", "threads": 2},
+    }
+    assert (numbers["ours"]["reached"], "torch" in numbers["ours"]) == (1, False)
+    rows = [*time_to_quality.table({"vae_torch": numbers})][2:]
+    assert rows[1] == "| negative elbo grey <= 105.6 | torch vae | 40.0 | 40.0 | 100 | 2 of 2 | 4.0 |"
+
+
+def test_the_run_beside_pytorch_is_recorded_with_its_settings():
+    """It is no run of the report, so the record could not find it by its name."""
+    with_run, *others = (
+        time_to_quality.inputs([time_to_quality.COMPARISONS[name]]) for name in ("vae_torch", "vae", "gan")
+    )
+    assert with_run["run vae_20"] and not any("run vae_20" in inputs for inputs in others)
+    assert all(with_run[f"file benchmarks/{name}"] for name in ("torch_vae.py", "torch.lock"))
+
+
+def test_a_side_trains_until_a_target_of_its_own(digits, monkeypatch):
+    """Set up our side as the benchmark does, on a few images."""
+    monkeypatch.setattr(
+        time_to_quality, "load_mnist", lambda: SimpleNamespace(train=digits, validation=digits, test=digits)
+    )
+    comparison = replace(time_to_quality.COMPARISONS["vae_torch"], target=1e9)
+    found = time_to_quality.train(comparison, "ours", 1, float("inf"))
+    assert found["steps"] == [2] and comparison.met_by(found)
+
+
+def test_the_environment_of_pytorch_is_made_once(tmp_path, monkeypatch):
+    commands = []
+
+    def run(command, check):
+        commands.append([str(part) for part in command])
+        (tmp_path / "build" / "torch").mkdir(parents=True, exist_ok=True)
+
+    monkeypatch.setattr(time_to_quality.records, "root", lambda: tmp_path)
+    monkeypatch.setattr(time_to_quality.subprocess, "run", run)
+    python = time_to_quality.torch_environment()
+    assert time_to_quality.torch_environment() == python and tmp_path in python.parents
+    assert [command[1:3] for command in commands] == [["-m", "venv"], ["-m", "pip"]]

@@ -907,7 +907,10 @@ def plot_time_to_quality(panels: Sequence[tuple[str, float, Mapping[str, Sequenc
         Panels in two columns.
     """
     figure = _figure(2.6 * -(-len(panels) // 2))
-    for axes, (quality, target, lines) in zip(figure.subplots(-(-len(panels) // 2), 2).ravel(), panels):
+    places = figure.subplots(-(-len(panels) // 2), 2).ravel()
+    for axes in places[len(panels) :]:
+        axes.remove()
+    for axes, (quality, target, lines) in zip(places, panels):
         for (who, seeds), colour, marker in zip(lines.items(), COLOURS, "os^"):
             for number, (seconds, values) in enumerate(seeds):
                 label = None if number else who
