@@ -23,7 +23,7 @@ from matplotlib.mathtext import MathTextParser
 from matplotlib.patches import Ellipse, Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import ArrayLike
 from scipy.stats import binomtest
 
@@ -352,22 +352,23 @@ def _labelled_plane(codes, labels, order, names):
     occurring, colours = np.unique(labels), class_colours(len(names))
     named = [names[label] for label in occurring]
     legend, lines = _legend(named)
-    figure = _figure(HALF + 0.17 * lines, HALF)
+    figure = _figure(HALF + 0.18 * lines, HALF)
     axes = figure.subplots()
     if lines > 1:
         axes.set_anchor("SW")  # the layout would take free space around the square for the space of its axis labels
     axes.scatter(*codes[order].T, s=DOT, linewidths=0, alpha=0.7, c=[colours[label] for label in labels[order]])
     size = _label_size(named)
     letter = size / 72 * (max(LIMIT + 1, np.abs(codes).max()) / (HALF / 2 - 0.3))  # its height in units of the axes
-    taken = []
     for label, name in zip(occurring, named):
-        extent = letter * np.array([0.7 * len(name), 1.0])
-        found = _own_place(codes, labels == label, extent, taken)
         axes.scatter([], [], s=30, color=colours[label], label=name)
+    taken = []
+    for label in sorted(occurring, key=lambda label: codes[labels == label].std()):  # wide areas have places to spare
+        extent = letter * np.array([0.7 * len(names[label]) + 0.3, 1.25])
+        found = _own_place(codes, labels == label, extent, taken)
         if found is not None:
             taken.append((found, extent))
             style = {"size": size, "path_effects": [withStroke(linewidth=size / 4, foreground="white")]}
-            axes.text(*found, name, weight="bold", ha="center", va="center", **style)
+            axes.text(*found, names[label], weight="bold", ha="center", va="center", **style)
     figure.legend(loc="outside upper center", frameon=False, **legend)
     return figure, axes
 
@@ -385,7 +386,7 @@ def _legend(names):
 def _label_size(names):
     """Return a size for names in a plane: smaller for many or for long ones."""
     many, long = max(len(names) / 10, 1), max(max(map(len, names)) / 3, 1)
-    return max(SMALLEST, 12 / (many * long) ** 0.5)
+    return max(SMALLEST, 11 / (many * long) ** 0.5)
 
 
 def _own_place(points, own, extent, taken):
@@ -953,6 +954,8 @@ def plot_time_to_quality(panels: Sequence[tuple[str, float, Mapping[str, Sequenc
         if seen.min() * 100 < seen.max():  # the target would lie on a linear axis
             axes.set_yscale("log")
         _number_axes(axes)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_minor_formatter(NullFormatter())
         axes.grid(lw=0.3)
         above = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 3}
         axes.legend(frameon=False, borderpad=0, columnspacing=0.8, handlelength=1.2, handletextpad=0.4, **above)
