@@ -358,13 +358,14 @@ def _labelled_plane(codes, labels, order, names):
         axes.set_anchor("SW")  # the layout would take free space around the square for the space of its axis labels
     axes.scatter(*codes[order].T, s=DOT, linewidths=0, alpha=0.7, c=[colours[label] for label in labels[order]])
     size = _label_size(named)
-    letter = size / 72 * (max(LIMIT + 1, np.abs(codes).max()) / (HALF / 2 - 0.3))  # its height in units of the axes
+    edge = max(LIMIT + 1, np.ceil(np.abs(codes).max()))
+    letter = size / 72 * edge / (HALF / 2 - 0.3)  # its height in units of the axes
     for label, name in zip(occurring, named):
         axes.scatter([], [], s=30, color=colours[label], label=name)
     taken = []
     for label in sorted(occurring, key=lambda label: codes[labels == label].std()):  # wide areas have places to spare
         extent = letter * np.array([0.7 * len(names[label]) + 0.3, 1.25])
-        found = _own_place(codes, labels == label, extent, taken)
+        found = _own_place(codes, labels == label, extent, edge, taken)
         if found is not None:
             taken.append((found, extent))
             style = {"size": size, "path_effects": [withStroke(linewidth=size / 4, foreground="white")]}
@@ -389,18 +390,19 @@ def _label_size(names):
     return max(SMALLEST, 11 / (many * long) ** 0.5)
 
 
-def _own_place(points, own, extent, taken):
+def _own_place(points, own, extent, edge, taken):
     """Find a place among points (N, 2) with many points of the mask `own` (N,) and few others.
 
     The place is the median of own points in the best of boxes 0.8 wide. The best box has the largest count of own
     points times the square of their share. `taken` lists places and extents of other names. A name of the given extent
-    covers none of them. None if it does so everywhere.
+    covers none of them, and ends before the edge of the axes. None if there is no such place.
     """
     centres = np.unique(np.rint(points[own] / 0.4), axis=0) * 0.4
     boxes = [np.abs(points - centre).max(axis=1) <= 0.4 for centre in centres]
     for box in sorted(boxes, key=lambda box: (box & own).sum() ** 3 / box.sum() ** 2, reverse=True):
         place = np.median(points[box & own], axis=0)
-        if all((np.abs(place - other) >= (extent + theirs) / 2).any() for other, theirs in taken):
+        inside = (np.abs(place) + extent / 2 <= edge).all()
+        if inside and all((np.abs(place - other) >= (extent + theirs) / 2).any() for other, theirs in taken):
             return place
     return None
 
