@@ -1,5 +1,5 @@
 // Checks one HTML file in headless Chromium, wide and on a phone, light and dark, and prints each finding in a line:
-// findings of axe-core, a page that scrolls sideways, anything from outside the file, links that lead nowhere, errors
+// findings of axe-core, a page that scrolls sideways, text that is too small for a phone, in figures too, anything from outside the file, links that lead nowhere, errors
 // of the browser. Ends with status 1 after any finding.
 //
 //     npm ci --prefix .ci && node .ci/check_html.mjs report/generative_models.html [--pictures FOLDER]
@@ -16,9 +16,10 @@ const AXE = readFileSync(new URL("node_modules/axe-core/axe.min.js", import.meta
 const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--hide-scrollbars"];
 const WIDTHS = { wide: 1280, phone: 360 };
+const SMALLEST = 11;  // CSS pixels of the smallest text on a phone
 const LIMIT = 300;  // seconds for everything; a check takes a few
 
-// Runs in the page, like the next two functions.
+// Runs in the page, like the next three functions.
 function outside() {
     const loads = /^(src|srcset|(xlink:)?href|poster|data|action|background)$/;
     const isOutside = (tag, { name, value }) => loads.test(name) && !/^(data:|#)/.test(value)
@@ -35,6 +36,24 @@ function deadLinks() {
     return [...document.links].filter(link => link.getAttribute("href").startsWith("#"))
         .map(link => decodeURIComponent(link.hash.slice(1))).filter(id => !document.getElementById(id))
         .map(id => `leads nowhere: #${id}`);
+}
+
+// Figures say how many points of text an inch of their width has.
+function tooSmall(least) {
+    const size = element => parseFloat(getComputedStyle(element).fontSize);
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
+    while (walker.nextNode()) {
+        const { data, parentElement } = walker.currentNode;
+        if (data.trim() && parentElement.getClientRects().length && size(parentElement) < least)
+            found.push(`text of ${size(parentElement)} px: ${parentElement.tagName} "${data.slice(0, 40)}"`);
+    }
+    for (const image of document.querySelectorAll("img[data-points-per-inch]")) {
+        const { width, paddingLeft, paddingRight } = getComputedStyle(image);
+        const inside = parseFloat(width) - parseFloat(paddingLeft) - parseFloat(paddingRight);
+        const pixels = image.dataset.pointsPerInch / 72 * inside;
+        if (pixels < least) found.push(`text of ${pixels.toFixed(1)} px in the figure ${image.closest("figure").id}`);
+    }
+    return found;
 }
 
 async function violations() {
@@ -71,6 +90,7 @@ async function look(browser, url, width, colorScheme, picture) {
     const findings = [...await page.evaluate(outside), ...await page.evaluate(deadLinks)];
     const wide = await page.evaluate(() => document.documentElement.scrollWidth);
     if (wide > width) findings.push(`scrolls sideways: ${wide} px`);
+    if (width < 500) findings.push(...await page.evaluate(tooSmall, SMALLEST));
     findings.push(...heard);  // before axe, which may ask for style sheets itself
     await page.evaluate(AXE);
     findings.push(...await page.evaluate(violations));

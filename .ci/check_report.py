@@ -137,9 +137,27 @@ def problems(pdf):
         places = [body.find(f"\n{part}") for part in wanted]
         if -1 in places or places != sorted(places):
             yield f"expected {name} {wanted} in this order, got {[part for part in wanted if part not in body]} nowhere"
+    for number, share in enumerate(filled(pdf), 1):
+        if share < 1 / 3:
+            yield f"expected pages of which at least a third is used, got {share:.0%} on page {number}"
     images = len(said_by("pdfimages", "-list", pdf).splitlines()) - 2
     if images < 1 + len(FIGURES) + len(EXTRA):
         yield f"expected the cover and a picture for each figure, got {images}"
+
+
+def filled(pdf):
+    """Yield for each page but the last how far down it is used, as a share of the height of the text."""
+    dots = subprocess.run(["pdftoppm", "-r", "18", "-gray", pdf], check=True, capture_output=True).stdout
+    pages = []
+    while dots:
+        _, size, _, rest = dots.split(b"\n", 3)
+        width, height = map(int, size.split())
+        pages.append([rest[row * width : (row + 1) * width] for row in range(height)])
+        dots = rest[width * height :]
+    for rows in pages[:-1]:
+        margin = round(2.4 / 29.7 * len(rows))
+        used = [number for number, row in enumerate(rows[margin : len(rows) - margin], 1) if min(row) < 200]
+        yield max(used, default=0) / (len(rows) - 2 * margin)
 
 
 def stale_entries():

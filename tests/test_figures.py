@@ -60,8 +60,87 @@ def test_a_figure_comes_back_and_is_the_same_picture_every_time(name, tmp_path):
     assert pictures[0] == pictures[1] and len(pictures[0]) > 1000
 
 
+LONG = ["T-shirt/top", "Ankle boot"] * 5
+SMALLEST_OF_ALL = {
+    **DRAWINGS,
+    "hundred classes": lambda: figures.plot_latent_space(random(300, 2), np.arange(300) % 100),
+    "long names in the plane": lambda: figures.plot_latent_space(random(50, 2), np.arange(50) % 10, class_names=LONG),
+    "long names": lambda: figures.plot_digits(random(10, 6, 8), class_names=LONG),
+    "long names in rows": lambda: figures.plot_digit_rows(random(10, 3, 6, 8), class_names=LONG),
+    "long names of a GAN": lambda: figures.plot_gan_progress(HISTORY, 255 * random(2, 26, 4, 4), class_names=LONG * 3),
+}
+
+
+@pytest.mark.parametrize("name", SMALLEST_OF_ALL)
+def test_no_text_is_too_small_for_paper_or_a_phone(name):
+    """On paper figures have their own width, and on a phone at least 96 pixels an inch."""
+    figure = SMALLEST_OF_ALL[name]()
+    sizes = figures.text_sizes(figure)
+    assert bool(sizes) == (name != "mosaic") and min(sizes.values(), default=9) >= figures.SMALLEST
+    assert figures.SMALLEST >= 7 and figures.SMALLEST / 72 * 96 >= 11
+    assert figure.get_figwidth() in (figures.HALF, figures.WIDTH)
+
+
+def test_an_index_is_smaller_than_its_formula():
+    figure = Figure()
+    figure.text(0, 0, "kod $z_1$ i $z$\nwiersz", size=10)
+    figure.text(0, 0, "ukryty", size=1, visible=False)
+    assert figures.text_sizes(figure) == {"kod $z_1$ i $z$": pytest.approx(7), "wiersz": 10}
+
+
+def shown_texts(figure):
+    """The texts of a figure, as drawn: findobj would also give tick labels outside the axes."""
+    figure.draw_without_rendering()
+    found = [*figure.texts, *(text for legend in figure.legends for text in legend.get_texts())]
+    found += [text for part in figure.subfigs for text in (*part.texts, part._suptitle) if text is not None]
+    for axes in figure.get_axes():
+        found += [axes.title, axes._left_title, *axes.texts]
+        if axes.axison:
+            ticks = [tick for axis in (axes.xaxis, axes.yaxis) for tick in axis._update_ticks()]
+            found += [axes.xaxis.label, axes.yaxis.label]
+            found += [label for tick in ticks for label in (tick.label1, tick.label2) if label.get_visible()]
+        if axes.get_legend():
+            found += axes.get_legend().get_texts()
+    return [text for text in dict.fromkeys(found) if text.get_text()]
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_texts_stand_in_the_figure_and_cover_no_others(name):
+    figure = DRAWINGS[name]()
+    shown = shown_texts(figure)
+    width, height = figure.canvas.get_width_height()
+    boxes = [(text.get_text(), text.get_window_extent()) for text in shown]
+    outside = [text for text, box in boxes if min(box.x0, box.y0) < -1 or box.x1 > width + 1 or box.y1 > height + 1]
+    covered = [
+        (text, other)
+        for place, (text, box) in enumerate(boxes)
+        for other, its in boxes[:place]
+        if min(box.x1, its.x1) - max(box.x0, its.x0) > 1 and min(box.y1, its.y1) - max(box.y0, its.y0) > 1
+    ]
+    assert (outside, covered) == ([], [])
+
+
 def test_ten_different_colours():
     assert len(set(figures.COLOURS)) == 10
+
+
+NEIGHBOURS = ((0, 4), (0, 8), (4, 8), (4, 9), (4, 7), (7, 9), (3, 5), (3, 8), (5, 8))  # in the planes of AE or VAE
+# How linear RGB looks to readers without red or green cones: Machado, Oliveira and Fernandes, 2009, severity 1.
+SIGHTS = {
+    "all cones": np.eye(3),
+    "no red": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "no green": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+}
+
+
+@pytest.mark.parametrize("sight", SIGHTS)
+def test_colours_of_neighbours_in_the_plane_are_far_apart(sight):
+    """Distances in OKLab; black and white are 1 apart."""
+    share = levels(figures.COLOURS) / 255
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(linear @ np.transpose(SIGHTS[sight]), 0, 1)
+    places = figures._oklab(255 * np.where(seen <= 0.0031308, 12.92 * seen, 1.055 * seen ** (1 / 2.4) - 0.055))
+    assert min(np.linalg.norm(places[one] - places[other]) for one, other in NEIGHBOURS) > 0.25
 
 
 def levels(colours):
@@ -172,9 +251,14 @@ def test_the_legend_fits_and_names_cover_no_others(kind):
     assert 0 <= box.x0 and box.x1 <= width and box.y1 <= height
     assert box.y0 >= figure.axes[0].get_window_extent().y1 and figure.axes[0].get_tightbbox().y0 > 0
     boxes = [text.get_window_extent() for text in figure.axes[0].texts]
-    assert {text.get_text() for text in figure.axes[0].texts} <= set(names) and len(boxes) >= 10
-    if len(names) > 10:
-        assert not any(box.overlaps(other) for place, box in enumerate(boxes) for other in boxes[:place])
+    assert {text.get_text() for text in figure.axes[0].texts} <= set(names)
+    assert len(boxes) >= (0 if kind == "long" else 7) and all(0 <= box.x0 and box.x1 <= width for box in boxes)
+    assert not any(box.overlaps(other) for place, box in enumerate(boxes) for other in boxes[:place])
+
+
+def test_positions_in_another_order_are_refused():
+    with pytest.raises(ValueError, match=r"in this order, got \[\(2, 2\), \(1, 2\)"):
+        figures.plot_positions(random(9, 56, 56, 1), POSITIONS[::-1])
 
 
 def test_classes_beyond_ten_have_colours_of_their_own():
@@ -310,7 +394,8 @@ def test_an_unknown_language_is_refused():
 def test_a_digit_is_written_where_it_outnumbers_the_others():
     codes = np.repeat([[-2.0, -2.0], [3.0, 3.0], [-2.0, -2.0]], [30, 20, 25], axis=0)
     labels = np.repeat([0, 0, 1], [30, 20, 25])
-    assert figures.plot_latent_space(codes, labels).axes[0].texts[0].get_position() == (3.0, 3.0)
+    names = {text.get_text(): text.get_position() for text in figures.plot_latent_space(codes, labels).axes[0].texts}
+    assert names == {"0": (3.0, 3.0), "1": (-2.0, -2.0)}
 
 
 def test_numbers_on_axes_have_decimal_commas():

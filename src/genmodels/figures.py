@@ -4,6 +4,9 @@ Words are Polish, or English after `use_language("en")`. Texts that come with th
 Images are arrays in [0, 1] of shape (..., height, width, channels), or (..., height, width) for one channel. Those with
 three channels are shown as RGB. Grey images are drawn as dark ink on white paper, which suits digits and letters.
 `cmap="gray"` draws photographs with their own light and dark. Canvases have 56 pixels a side.
+
+Each figure is as wide as it stands in the report: WIDTH alone, HALF beside another one. Font sizes are then those on
+paper. None is under SMALLEST, also not an index or an exponent: on a phone, at 96 pixels an inch, this is 11 pixels.
 """
 
 import os
@@ -14,24 +17,36 @@ from typing import Any
 
 import matplotlib.style
 import numpy as np
+from matplotlib.cbook import is_math_text
 from matplotlib.figure import Figure
+from matplotlib.mathtext import MathTextParser
 from matplotlib.patches import Ellipse, Rectangle
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.text import Text
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import ArrayLike
 from scipy.stats import binomtest
 
 from genmodels import validation
 
-WIDTH = 6.3  # inches: the text width of an A4 page
+WIDTH = 6.375  # inches: the text width of the report's page
+HALF = 3.11  # inches: the width of each of two figures side by side
+SMALLEST = 8.25  # points of the smallest text
 LIMIT = 4  # the decoded grid covers [-LIMIT, LIMIT] on both axes
-STYLE = {"font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "axes.linewidth": 0.6, "mathtext.fontset": "cm"}
+STYLE = {
+    **{"font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "xtick.labelsize": 8.5, "ytick.labelsize": 8.5},
+    **{"legend.fontsize": 8.5, "axes.linewidth": 0.6, "mathtext.fontset": "cm"},
+}
+FORMULA = 12  # points of a formula, whose indices and exponents have 70 % of them
 # Each digit has one colour in every figure: eight of P. Tol's "muted" scheme, one of his "high-contrast" scheme
-# (#ddaa33), both made for colour-blind readers, and black.
+# (#ddaa33), both made for colour-blind readers, and black. Digits that are neighbours in a latent plane, such as 4 and
+# 9, have colours far apart, also for readers who see no red or no green.
 COLOURS = (
-    *("#332288", "#cc6677", "#117733", "#88ccee", "#882255"),
-    *("#999933", "#44aa99", "#000000", "#aa4499", "#ddaa33"),
+    *("#44aa99", "#cc6677", "#999933", "#aa4499", "#332288"),
+    *("#ddaa33", "#882255", "#117733", "#000000", "#88ccee"),
 )
+LINES = ("#332288", "#cc6677", "#117733", "#ddaa33")  # colours of curves
+DOT = 4  # square points: the area of a dot in a scatter plot
 COLUMNS = 10  # images in a row of `plot_digits`
 SHOWN = 26  # most classes and epochs that `plot_gan_progress` shows
 MARK = "#c44900"  # outlines of the cells that conditions ask for
@@ -56,7 +71,7 @@ WORDS = {
         "formula": "wzór",
         "generated": "obraz\nz generatora",
         "generator": "generator",
-        "half": "1/2 (średnia)",
+        "half": "1/2\n(średnia)",
         "image": "obraz $x$",
         "KL": "KL [naty]",
         "KL by formula": "KL ze wzoru [naty]",
@@ -104,7 +119,7 @@ WORDS = {
         "formula": "formula",
         "generated": "generated\nimage",
         "generator": "generator",
-        "half": "1/2 (mean)",
+        "half": "1/2\n(mean)",
         "image": "image $x$",
         "KL": "KL [nats]",
         "KL by formula": "KL by formula [nats]",
@@ -168,8 +183,8 @@ def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     return in_style
 
 
-def _figure(height):
-    return Figure(figsize=(WIDTH, height), layout="constrained")
+def _figure(height, width=WIDTH):
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _flat(images):
@@ -196,26 +211,31 @@ def _show(axes, image, title="", cmap="gray_r"):
     axes.set(xticks=[], yticks=[], title=title)
 
 
-def _image_table(images, *, columns="", rows="", height=None, cmap="gray_r"):
+def _image_table(images, *, columns="", rows="", height=None, width=WIDTH, cmap="gray_r"):
     """Draw a table of images (rows, n, height, width) with texts above and to the left; return figure and axes."""
-    count, width = len(images), len(images[0])
-    figure = _figure(height or (WIDTH - 0.9) / width * count * _ratio(images[0]) + 0.3)
-    table = figure.subplots(count, width, squeeze=False)
+    count, across = len(images), len(images[0])
+    inches = (width - (0.9 if rows else 0.1)) / across  # of a column
+    style, extra = _title_style(columns, inches) if columns else ({}, 0)
+    figure = _figure((height or inches * count * _ratio(images[0]) + 0.3) + extra, width)
+    table = figure.subplots(count, across, squeeze=False)
     for line, line_axes in zip(images, table):
         for image, axes in zip(line, line_axes):
             _show(axes, image, cmap=cmap)
     for axes, text in zip(table[0], columns):
-        axes.set_title(text, **_title_size(columns))
+        axes.set_title(text, **style)
     for axes, text in zip(table[:, 0], rows):
         axes.set_ylabel(text, rotation=0, ha="right", va="center")
     return figure, table
 
 
-def _title_size(names):
-    """Return a size for titles side by side that keeps the longest within its column; nothing if all are short."""
-    inches = (WIDTH - 0.9) / len(names)
-    fits = 72 * inches / (0.6 * max(map(len, names)))  # a letter is about 0.6 of the font's size wide
-    return {} if fits >= STYLE["font.size"] else {"size": max(fits, 4)}
+def _title_style(names, inches):
+    """Return a style for titles that stand side by side, each `inches` wide, and the height that they add in inches.
+
+    Names too long for their columns are written upwards.
+    """
+    letter = 0.6 * STYLE["font.size"] / 72  # about its width
+    longest = letter * max(len(line) for name in names for line in name.splitlines())
+    return ({}, 0) if longest <= 1.3 * inches else ({"rotation": 90}, longest)
 
 
 def class_colours(count: int) -> tuple[str, ...]:
@@ -274,7 +294,8 @@ def _names(class_names, count):
 def _latent_axes(axes, limit):
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
     unit = _word("standard deviations")
-    axes.set(xlabel=f"$z_1$ [{unit}]", ylabel=f"$z_2$ [{unit}]")
+    axes.set_xlabel(f"$z_1$ [{unit}]", size=FORMULA, labelpad=1)
+    axes.set_ylabel(f"$z_2$ [{unit}]", size=FORMULA, labelpad=0)
 
 
 @_styled
@@ -308,9 +329,9 @@ def plot_latent_space(
         raise ValueError(f"codes must have two dimensions to be drawn in a plane, got {codes.shape[1]}; {chosen}")
     order = np.random.default_rng(0).permutation(len(codes))  # so that the last class does not lie on top
     if labels is None:
-        figure = _figure(WIDTH)
+        figure = _figure(HALF, HALF)
         axes = figure.subplots()
-        axes.scatter(*codes[order].T, s=3, linewidths=0, alpha=0.7, c=COLOURS[0])
+        axes.scatter(*codes[order].T, s=DOT, linewidths=0, alpha=0.7, c=LINES[0])
     else:
         labels = validation.array("labels", labels, ("N",), 0, whole=True)
         validation.same_length(codes=codes, labels=labels)
@@ -326,39 +347,39 @@ def plot_latent_space(
 def _labelled_plane(codes, labels, order, names):
     """Draw codes coloured by label, with the name of each class in its area and in a legend above.
 
-    Of more than ten classes, a name that finds no free place stands in the legend alone.
+    A name that finds no free place stands in the legend alone.
     """
     occurring, colours = np.unique(labels), class_colours(len(names))
     named = [names[label] for label in occurring]
     legend, lines = _legend(named)
-    figure = _figure(WIDTH + 0.17 * (lines - 1))
+    figure = _figure(HALF + 0.18 * lines, HALF)
     axes = figure.subplots()
     if lines > 1:
         axes.set_anchor("SW")  # the layout would take free space around the square for the space of its axis labels
-    axes.scatter(*codes[order].T, s=3, linewidths=0, alpha=0.7, c=[colours[label] for label in labels[order]])
+    axes.scatter(*codes[order].T, s=DOT, linewidths=0, alpha=0.7, c=[colours[label] for label in labels[order]])
     size = _label_size(named)
-    letter = size / 72 * (max(LIMIT + 1, np.abs(codes).max()) / (WIDTH / 2 - 0.5))  # its height on the axes
-    taken = []
+    edge = max(LIMIT + 1, np.ceil(np.abs(codes).max()))
+    letter = size / 72 * edge / (HALF / 2 - 0.3)  # its height in units of the axes
     for label, name in zip(occurring, named):
-        extent = letter * np.array([0.7 * len(name), 1.0])
-        found = _own_place(codes, labels == label, extent, taken if len(named) > len(COLOURS) else [])
         axes.scatter([], [], s=30, color=colours[label], label=name)
+    taken = []
+    for label in sorted(occurring, key=lambda label: codes[labels == label].std()):  # wide areas have places to spare
+        extent = letter * np.array([0.7 * len(names[label]) + 0.3, 1.25])
+        found = _own_place(codes, labels == label, extent, edge, taken)
         if found is not None:
             taken.append((found, extent))
-            style = {"size": size, "path_effects": [withStroke(linewidth=size / 5, foreground="white")]}
-            axes.text(*found, name, weight="bold", ha="center", va="center", **style)
+            style = {"size": size, "path_effects": [withStroke(linewidth=size / 4, foreground="white")]}
+            axes.text(*found, names[label], weight="bold", ha="center", va="center", **style)
     figure.legend(loc="outside upper center", frameon=False, **legend)
     return figure, axes
 
 
 def _legend(names):
     """Return the style of a legend that fits the figure's width, and its number of lines."""
-    style = {"handlelength": 2, "handletextpad": 0, "columnspacing": 1, "fontsize": STYLE["font.size"]}
-    if len(names) > len(COLOURS):
-        style = {"handlelength": 1, "handletextpad": 0.2, "columnspacing": 0.8, "fontsize": 8}
+    style = {"handlelength": 1, "handletextpad": 0.2, "columnspacing": 0.8, "fontsize": STYLE["legend.fontsize"]}
     parts = style["handlelength"] + style["handletextpad"] + style["columnspacing"] + 0.62 * max(map(len, names))
     width = style["fontsize"] / 72 * parts  # of a column, in inches
-    most = max(1, int((WIDTH - 0.2) / width))
+    most = max(1, int((HALF - 0.2) / width))
     lines = -(-len(names) // most)
     return {"ncols": -(-len(names) // lines), **style}, lines
 
@@ -366,21 +387,22 @@ def _legend(names):
 def _label_size(names):
     """Return a size for names in a plane: smaller for many or for long ones."""
     many, long = max(len(names) / 10, 1), max(max(map(len, names)) / 3, 1)
-    return max(5, 15 / (many * long) ** 0.5)
+    return max(SMALLEST, 11 / (many * long) ** 0.5)
 
 
-def _own_place(points, own, extent, taken):
+def _own_place(points, own, extent, edge, taken):
     """Find a place among points (N, 2) with many points of the mask `own` (N,) and few others.
 
     The place is the median of own points in the best of boxes 0.8 wide. The best box has the largest count of own
     points times the square of their share. `taken` lists places and extents of other names. A name of the given extent
-    covers none of them. None if it does so everywhere.
+    covers none of them, and ends before the edge of the axes. None if there is no such place.
     """
     centres = np.unique(np.rint(points[own] / 0.4), axis=0) * 0.4
     boxes = [np.abs(points - centre).max(axis=1) <= 0.4 for centre in centres]
     for box in sorted(boxes, key=lambda box: (box & own).sum() ** 3 / box.sum() ** 2, reverse=True):
         place = np.median(points[box & own], axis=0)
-        if all((np.abs(place - other) >= (extent + theirs) / 2).any() for other, theirs in taken):
+        inside = (np.abs(place) + extent / 2 <= edge).all()
+        if inside and all((np.abs(place - other) >= (extent + theirs) / 2).any() for other, theirs in taken):
             return place
     return None
 
@@ -437,9 +459,9 @@ def plot_latent_images(images: ArrayLike, *, gap: int = 0, cmap: str = "gray_r")
         raise ValueError(f"expected {grid}, which needs codes of two dimensions, got {len(images)} images")
     mosaic = _mosaic(images.reshape(count, count, *images.shape[1:]), gap)
     edge = LIMIT * count / (count - 1)  # the outermost points are the centres of the outermost images
-    figure = _figure(WIDTH * _ratio(images))
+    figure = _figure(HALF * _ratio(images), HALF)
     axes = figure.subplots()
-    axes.imshow(mosaic, cmap=cmap, vmin=0, vmax=1, extent=(-edge, edge, -edge, edge), interpolation="nearest")
+    axes.imshow(mosaic, cmap=cmap, vmin=0, vmax=1, extent=(-edge, edge, -edge, edge))
     _latent_axes(axes, edge)
     axes.set_aspect(_ratio(images))
     axes.set(xticks=range(-LIMIT, LIMIT + 1), yticks=range(-LIMIT, LIMIT + 1))
@@ -457,7 +479,7 @@ def plot_pairs(images: ArrayLike, labels: ArrayLike) -> Figure:
     Returns:
         Two groups of two images, side by side.
     """
-    figure = _figure(2.2)
+    figure = _figure(1.35, HALF)
     for number, half in enumerate(figure.subfigures(1, 2)):
         half.suptitle(_word("pair", number + 1))
         for axes, image, label in zip(half.subplots(1, 2), images[number], labels[number]):
@@ -476,10 +498,11 @@ def plot_interpolations(images: ArrayLike, labels: ArrayLike) -> Figure:
     Returns:
         One row of images for each pair.
     """
-    figure, table = _image_table(_flat(images), columns=[_word("end"), "1/4", _word("half"), "3/4", _word("end")])
+    columns = [_word("end"), "1/4", _word("half"), "3/4", _word("end")]
+    figure, table = _image_table(_flat(images), columns=columns, height=2.1, width=HALF)
     for line, (first, last) in zip(table, labels):
-        line[0].set_xlabel(_word("code of", first))
-        line[-1].set_xlabel(_word("code of", last))
+        line[0].set_xlabel(_word("code of", first), loc="left")
+        line[-1].set_xlabel(_word("code of", last), loc="right")
     return figure
 
 
@@ -502,7 +525,7 @@ def plot_training_result(
     return _image_table([_flat(images) for images in (originals, reconstructions, samples)], rows=rows, cmap=cmap)[0]
 
 
-BOX, STEP = (0.88, 0.36), 1.06  # inches: a box of `plot_models`, and the distance of two neighbours
+BOX, STEP = (0.93, 0.36), 1.08  # inches: a box of `plot_models`, and the distance of two neighbours
 # The boxes of each model, from left to right. Texts that are no words of WORDS are formulas, the same in all languages.
 _SAMPLED = (r"$\mu,\ \ln\sigma^2$", r"$z=\mu+\sigma\varepsilon$")
 _CHAINS = {
@@ -523,8 +546,8 @@ def plot_models() -> Figure:
     axes.axis("off")
     top = sum(heights.values())
     for name, chain in _CHAINS.items():
-        axes.text(0.05, top - 0.13, _word(name), va="center", size=9, weight="bold")
-        places = [(0.5 + STEP * number, top - 0.44) for number in range(len(chain))]
+        axes.text(0.05, top - 0.13, _word(name), va="center", size=9.5, weight="bold")
+        places = [(0.48 + STEP * number, top - 0.44) for number in range(len(chain))]
         for box, place in zip(chain, places):
             _box(axes, _word(box) if box in WORDS["pl"] else box, place)
         for place, following in pairwise(places):
@@ -550,7 +573,7 @@ def plot_models() -> Figure:
 def _box(axes, text, centre, width=BOX[0]):
     corner = (centre[0] - width / 2, centre[1] - BOX[1] / 2)
     axes.add_patch(Rectangle(corner, width, BOX[1], facecolor="#f2f2f2", edgecolor="black", linewidth=0.8))
-    size = 10 if text[0] == "$" else 8  # the exponents of a formula are smaller
+    size = FORMULA if text[0] == "$" else 8.5
     axes.text(*centre, text, ha="center", va="center", size=size, linespacing=1.1)
 
 
@@ -564,11 +587,11 @@ def plot_kl_formulas() -> Figure:
     """Write the KL divergence of two normal distributions, in general and for P = N(0, 1)."""
     general = (
         r"$D_{\mathrm{KL}}\left(\mathcal{N}(\mu_q,\sigma_q^2)\;\Vert\;\mathcal{N}(\mu_p,\sigma_p^2)\right)"
-        r"=\ln\frac{\sigma_p}{\sigma_q}+\frac{\sigma_q^2+(\mu_q-\mu_p)^2}{2\sigma_p^2}-\frac{1}{2}$"
+        r"=\ln\dfrac{\sigma_p}{\sigma_q}+\dfrac{\sigma_q^2+(\mu_q-\mu_p)^2}{2\sigma_p^2}-\dfrac{1}{2}$"
     )
     special = (
         r"$D_{\mathrm{KL}}\left(\mathcal{N}(\mu,\sigma^2)\;\Vert\;\mathcal{N}(0,1)\right)"
-        r"=\frac{1}{2}\left(\mu^2+\sigma^2-\ln\sigma^2-1\right)$"
+        r"=\dfrac{1}{2}\left(\mu^2+\sigma^2-\ln\sigma^2-1\right)$"
     )
     figure = Figure(figsize=(WIDTH, 1.5))
     figure.text(0.5, 0.72, general, size=14, ha="center", va="center")
@@ -610,7 +633,7 @@ def plot_canvas(canvas: ArrayLike, condition: Sequence[int]) -> Figure:
         One image.
     """
     label, pos_x, pos_y = condition
-    figure = _figure(2.9)
+    figure = _figure(2.9, HALF)
     axes = figure.subplots()
     _show(axes, canvas, f"{_word('label')} {label}, pos_x = {pos_x}, pos_y = {pos_y}")
     _outline(axes, pos_x, pos_y)
@@ -626,15 +649,25 @@ def plot_positions(canvases: ArrayLike, conditions: ArrayLike) -> Figure:
 
     Args:
         canvases: Shape (9, 56, 56), row by row.
-        conditions: Shape (9, 3).
+        conditions: Shape (9, 3), with the positions of `canvas.all_positions`.
 
     Returns:
-        Three rows of three canvases.
+        Three rows of three canvases, with pos_x above the columns and pos_y beside the rows.
+
+    Raises:
+        ValueError: The positions are others, or in another order.
     """
-    figure = _figure(5.4)
-    for axes, canvas, (_, pos_x, pos_y) in zip(figure.subplots(3, 3).ravel(), canvases, conditions):
-        _show(axes, canvas, f"pos_x = {pos_x}, pos_y = {pos_y}")
-        _outline(axes, pos_x, pos_y)
+    expected = [(pos_x, pos_y) for pos_y in range(3) for pos_x in range(3)]
+    if (got := [tuple(map(int, condition[1:])) for condition in conditions]) != expected:
+        raise ValueError(f"conditions must have the positions (pos_x, pos_y) {expected}, in this order, got {got}")
+    figure = _figure(HALF, HALF)
+    table = figure.subplots(3, 3)
+    for axes, canvas, position in zip(table.ravel(), canvases, expected):
+        _show(axes, canvas)
+        _outline(axes, *position)
+    for place in range(3):
+        table[0, place].set_title(f"pos_x = {place}")
+        table[place, 0].set_ylabel(f"pos_y = {place}")
     return figure
 
 
@@ -654,10 +687,10 @@ def plot_digit_rows(images: ArrayLike, *, class_names: Sequence[str] | None = No
         ValueError: A class has no name.
     """
     images = _flat(images)
-    names, colours = _names(class_names, len(images)), class_colours(len(images))
+    names = _names(class_names, len(images))
     figure, table = _image_table(images, height=0.41 * len(images) * _ratio(images), cmap=cmap)
-    for line, name, colour in zip(table, names, colours):
-        line[0].set_ylabel(name, rotation=0, ha="right", va="center", color=colour, weight="bold")
+    for line, name in zip(table, names):
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center")
     return figure
 
 
@@ -681,11 +714,12 @@ def plot_digits(images: ArrayLike, *, class_names: Sequence[str] | None = None, 
     if len(images) == width:
         return _image_table([images], columns=names, cmap=cmap)[0]
     lines = -(-len(images) // width)
-    figure = _figure(((WIDTH - 0.9) / width * _ratio(images) + 0.22) * lines)
+    style, extra = _title_style(names, (WIDTH - 0.9) / width)
+    figure = _figure(((WIDTH - 0.9) / width * _ratio(images) + 0.22 + extra) * lines)
     for place, axes in enumerate(figure.subplots(lines, width).ravel()):
         if place < len(images):
             _show(axes, images[place], cmap=cmap)
-            axes.set_title(names[place], **_title_size([max(names, key=len)] * width))
+            axes.set_title(names[place], **style)
         else:
             axes.axis("off")
     return figure
@@ -696,21 +730,23 @@ def plot_learning(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure
     """Draw learning curves in panels, side by side.
 
     Args:
-        panels: {label of the vertical axis: {name of a curve: values by epoch}}; at most three curves in a panel.
+        panels: {label of the vertical axis: {name of a curve: values by epoch}}; at most three curves in a panel. The
+            label stands above its panel, where there is room for a long one.
 
     Returns:
-        One panel for each label.
+        One panel for each label: one as wide as half the text, two as all of it.
     """
-    figure = _figure(2.4)
+    figure = _figure(2.3, HALF if len(panels) == 1 else WIDTH)
     for axes, (label, curves) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
         _draw_curves(axes, label, curves)
     return figure
 
 
 def _draw_curves(axes, label, curves):
-    for (name, values), colour, marker in zip(curves.items(), (COLOURS[0], COLOURS[1], COLOURS[2]), "os^"):
+    for (name, values), colour, marker in zip(curves.items(), LINES, "os^"):
         axes.plot(range(1, len(values) + 1), values, marker=marker, ms=3, lw=1.2, color=colour, label=name)
-    axes.set(xlabel=_word("epoch"), ylabel=label)
+    axes.set(xlabel=_word("epoch"))
+    axes.set_title(label, loc="left")  # it may be longer than the axis
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
     _number_axes(axes)
     axes.grid(lw=0.3)
@@ -735,17 +771,17 @@ def plot_kl_forms(closed_form: np.ndarray, monte_carlo: np.ndarray) -> Figure:
     Returns:
         A scatter plot of the pairs and a histogram of both forms.
     """
-    figure = _figure(3.0)
+    figure = _figure(2.8)
     left, right = figure.subplots(1, 2)
     ends = [min(closed_form.min(), monte_carlo.min()), max(closed_form.max(), monte_carlo.max())]
     left.plot(ends, ends, color="black", lw=0.8)
-    left.scatter(closed_form, monte_carlo, s=2, linewidths=0, alpha=0.4, color=COLOURS[0])
+    left.scatter(closed_form, monte_carlo, s=DOT, linewidths=0, alpha=0.4, color=LINES[0])
     left.set(xlabel=_word("KL by formula"), ylabel=_word("KL by sample"))
     bins = np.linspace(*ends, 60)
-    for values, name, colour in ((closed_form, _word("formula"), COLOURS[1]), (monte_carlo, "Monte Carlo", COLOURS[0])):
+    for values, name, colour in ((closed_form, _word("formula"), LINES[1]), (monte_carlo, "Monte Carlo", LINES[0])):
         right.hist(values, bins, histtype="step", lw=1.3, color=colour, label=name)
     right.set(xlabel=_word("KL"), ylabel=_word("number of images"))
-    right.legend(frameon=False, loc="upper left")
+    right.legend(frameon=False, loc="upper right")
     for axes in (left, right):
         _number_axes(axes)
     return figure
@@ -775,16 +811,17 @@ def plot_accuracy_map(shares: np.ndarray) -> Figure:
     Returns:
         A heat map with its colour bar.
     """
-    figure = _figure(3.6)
+    figure = _figure(3.3, HALF)
     axes = figure.subplots()
     low = np.floor(20 * shares.min()) / 20
     shown = axes.imshow(shares, cmap="cividis", vmin=low, vmax=1, aspect="auto")
     for (label, cell), share in np.ndenumerate(shares):
         colour = "white" if share < (low + 1) / 2 else "black"
-        axes.text(cell, label, f"{100 * share:.0f}", ha="center", va="center", color=colour, size=8)
-    cells = [f"({column}, {row})" for row in range(3) for column in range(3)]
-    axes.set(xticks=range(9), xticklabels=cells, yticks=range(10), xlabel="(pos_x, pos_y)", ylabel=_word("label"))
-    bar = figure.colorbar(shown, label=_word("cell accuracy"))
+        axes.text(cell, label, f"{100 * share:.0f}", ha="center", va="center", color=colour, size=8.5)
+    cells = [f"{column}, {row}" for row in range(3) for column in range(3)]
+    axes.set(xticks=range(9), xticklabels=cells, yticks=range(10), xlabel="pos_x, pos_y", ylabel=_word("label"))
+    axes.tick_params(axis="x", rotation=90)
+    bar = figure.colorbar(shown, label=_word("cell accuracy"), location="top", aspect=30, pad=0.02)
     bar.formatter = FuncFormatter(lambda value, _: f"{100 * value:.0f}")
     return figure
 
@@ -800,7 +837,7 @@ def plot_class_accuracy(shares: Mapping[str, ArrayLike], count: int) -> Figure:
     Returns:
         A point for each name and class; its bar is Wilson's interval for `count` independent images.
     """
-    figure = _figure(2.4)
+    figure = _figure(2.4, HALF)
     axes = figure.subplots()
     for place, ((name, values), marker) in enumerate(zip(shares.items(), "os^")):
         values = 100 * np.asarray(values)
@@ -808,8 +845,9 @@ def plot_class_accuracy(shares: Mapping[str, ArrayLike], count: int) -> Figure:
         ends = 100 * np.array([test.proportion_ci(method="wilson") for test in tests]).T
         across = np.arange(len(values)) + 0.2 * (place - (len(shares) - 1) / 2)
         bars = np.abs(ends - values)
-        axes.errorbar(across, values, bars, fmt=marker, ms=4, lw=1, color=COLOURS[place], label=name)
+        axes.errorbar(across, values, bars, fmt=marker, ms=4, lw=1, color=LINES[place], label=name)
     axes.set(xticks=np.arange(len(values)), xlabel=_word("label"), ylabel=_word("cell accuracy"))
+    _number_axes(axes)
     axes.grid(lw=0.3, axis="y")
     figure.legend(*axes.get_legend_handles_labels(), frameon=False, loc="outside upper center", ncols=len(shares))
     return figure
@@ -825,9 +863,9 @@ def plot_information(axes_of: Mapping[str, ArrayLike]) -> Figure:
     Returns:
         A line for each name, with the rank of the axis across.
     """
-    figure = _figure(2.4)
+    figure = _figure(2.4, HALF)
     axes = figure.subplots()
-    for (name, nats), colour, marker in zip(axes_of.items(), COLOURS, "os^D"):
+    for (name, nats), colour, marker in zip(axes_of.items(), LINES, "os^D"):
         nats = np.sort(nats)[::-1]
         axes.plot(np.arange(1, len(nats) + 1), nats, marker=marker, ms=3, lw=1, color=colour, label=name)
     axes.set(xlabel=_word("rank of axis"), ylabel=_word("information"), xscale="log")
@@ -868,18 +906,18 @@ def plot_gan_progress(
     epochs += len(drawn) - 1 - epochs[-1]  # with the last one
     names = _names(class_names, drawn.shape[1])
     row = min(0.5, (WIDTH - 0.9) / len(classes) * _ratio(drawn) + 0.05)  # inches
-    figure = _figure(2.2 + row * len(epochs))
-    above, below = figure.subfigures(2, 1, height_ratios=(2.2, row * len(epochs)))
+    shown = [names[label] for label in classes] if class_names is not None or len(classes) < len(names) else []
+    style, extra = _title_style(shown, (WIDTH - 0.9) / len(classes)) if shown else ({}, 0)
+    figure = _figure(2.2 + row * len(epochs) + extra)
+    above, below = figure.subfigures(2, 1, height_ratios=(2.2, row * len(epochs) + extra))
     _draw_progress(above, history)
     table = below.subplots(len(epochs), len(classes), squeeze=False)
     for epoch, line in zip(epochs, table):
         for axes, image in zip(line, drawn[epoch, classes]):
             _show(axes, image, cmap=cmap)
         line[0].set_ylabel(_word("epoch of", epoch + 1), rotation=0, ha="right", va="center")
-    if class_names is not None or len(classes) < len(names):
-        shown = [names[label] for label in classes]
-        for axes, name in zip(table[0], shown):
-            axes.set_title(name, **_title_size(shown))
+    for axes, name in zip(table[0], shown):
+        axes.set_title(name, **style)
     return figure
 
 
@@ -911,7 +949,7 @@ def plot_time_to_quality(panels: Sequence[tuple[str, float, Mapping[str, Sequenc
     for axes in places[len(panels) :]:
         axes.remove()
     for axes, (quality, target, lines) in zip(places, panels):
-        for (who, seeds), colour, marker in zip(lines.items(), COLOURS, "os^"):
+        for (who, seeds), colour, marker in zip(lines.items(), LINES, "os^"):
             for number, (seconds, values) in enumerate(seeds):
                 label = None if number else who
                 axes.plot(seconds, values, marker=marker, ms=2, lw=1, color=colour, label=label)
@@ -921,8 +959,10 @@ def plot_time_to_quality(panels: Sequence[tuple[str, float, Mapping[str, Sequenc
         if seen.min() * 100 < seen.max():  # the target would lie on a linear axis
             axes.set_yscale("log")
         _number_axes(axes)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_minor_formatter(NullFormatter())
         axes.grid(lw=0.3)
-        above = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 3, "fontsize": "small"}
+        above = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 3}
         axes.legend(frameon=False, borderpad=0, columnspacing=0.8, handlelength=1.2, handletextpad=0.4, **above)
     return figure
 
@@ -955,6 +995,28 @@ def mark_as_draft(figure: Figure) -> None:
     """
     style = {"size": 40, "color": "red", "alpha": 0.35, "weight": "bold", "rotation": 20}
     figure.text(0.5, 0.5, _word("draft"), ha="center", va="center", **style)
+
+
+def text_sizes(figure: Figure) -> dict[str, float]:
+    """Return the size of each text of a matplotlib Figure, in points on a figure of its own width.
+
+    Args:
+        figure: Figure to measure. Its layout is brought up to date.
+
+    Returns:
+        {text: the size of its smallest sign}. Indices and exponents of a formula are smaller than its other signs.
+    """
+    figure.draw_without_rendering()
+    found = {}
+    for text in figure.findobj(Text):
+        for line in text.get_text().splitlines() if text.get_visible() else ():
+            size = text.get_fontsize()
+            if is_math_text(line) and not text.get_usetex():
+                glyphs = MathTextParser("path").parse(line, 72, text.get_fontproperties()).glyphs
+                size = min(size, *(glyph[1] for glyph in glyphs))
+            if line.strip():
+                found[line] = min(size, found.get(line, size))
+    return found
 
 
 def shown_in(figure: Figure) -> dict[str, np.ndarray]:

@@ -280,7 +280,11 @@ CAUGHT_BY_THE_BUILD = (
         text(MARKDOWN, "::: obok\n", "::: obok\nZgubione zdanie.\n\n"),
         "::: obok: expected figures only",
     ),
-    ("a width in pixels", text(MARKDOWN, "width=70%", "width=70px"), "expected a width such as 80%, got 70px"),
+    (
+        "a width in pixels",
+        text(MARKDOWN, "#fig-wzory ", "#fig-wzory width=70px "),
+        "expected a width such as 80%, got 70px",
+    ),
     (
         "numbers that can't be read",
         file(METRICS, lambda path: path.write_text("<<<<<<< HEAD")),

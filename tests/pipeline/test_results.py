@@ -39,6 +39,17 @@ def numbers_on_disk():
     return files.read_json(records.output() / "metrics.json")
 
 
+def test_a_picture_says_its_width_and_the_size_of_its_smallest_text(tmp_path):
+    figure = Figure(figsize=(3, 2))
+    (tmp_path / "bare.png").write_bytes(results.picture(figure))
+    figure.text(0.5, 0.5, "$z_1$", size=10)
+    (tmp_path / "text.png").write_bytes(results.picture(figure))
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG")
+    assert results.size_of(tmp_path / "bare.png") == (3, None)
+    assert results.size_of(tmp_path / "text.png") == (3, 7)
+    assert results.size_of(tmp_path / "broken.png") == (None, None)
+
+
 @pytest.mark.parametrize("name", ["my_figure.png", "łódź.png", "2.v1-final.png", "A.png"])
 def test_any_plain_file_name_is_a_figures_name(recording, name):
     picture = save(plot(), name)

@@ -7,7 +7,7 @@ import shutil
 import pytest
 from pypdf import PdfReader
 
-from genmodels.pipeline import claims, document, layout, numbers, verify
+from genmodels.pipeline import claims, document, layout, numbers, results, verify
 from genmodels.pipeline.language import WORDS, words
 from genmodels.pipeline.numbers import Numbers
 from genmodels.pipeline.records import Record, ReportError
@@ -323,6 +323,37 @@ def contents(root, text):
     html, markdown = (path.read_text(encoding="utf-8") for path in (html, markdown))
     html = re.sub('data:image[^"]*|<style.*?</style>', "", html, flags=re.S)
     return {**verify._contents(pdf), "html": html, "plain": markdown}
+
+
+def test_a_figure_is_printed_at_its_own_width_and_small_text_is_named(checkout, read, capsys, monkeypatch):
+    """Of a page with room for 6.378 inches, or 3.116 for each of two."""
+    sizes = {"six_points.png": (5.0, 6), "half.png": (3.11, 8.4), "wide.png": (6.375, 8.25)}
+    for name in sizes:
+        shutil.copy(checkout / "data" / "report" / "cover.png", checkout / "data" / "report" / name)
+    monkeypatch.setattr(Sources, "maker", lambda self, name: "zadanie_1")
+    monkeypatch.setattr(results, "size_of", lambda path: sizes.get(path.name, (None, None)))
+
+    def figure(name, file, more=""):
+        return f"![Podpis.](../data/report/{file}){{#fig-{name} {more} alt='opis'}}\n\n"
+
+    beside = f"::: obok\n{figure('c', 'half.png')}{figure('d', 'wide.png')}:::\n\n"
+    alone = [figure("a", "six_points.png"), figure("b", "wide.png"), figure("e", "half.png"), figure("f", "cover.png")]
+    text = read("".join([*alone, beside, figure("g", "wide.png", "width=80%")]))
+    found = {of.name[-1]: (of.inches, of.points) for of in text.figures.values()}
+    assert found == {
+        "a": (5.0, 6),
+        "b": pytest.approx((6.378, 8.25), rel=1e-3),
+        "e": (3.11, 8.4),
+        "f": (6.378, None),
+        "c": pytest.approx((3.116, 8.42), rel=1e-3),
+        "d": pytest.approx((3.116, 4.03), rel=1e-3),
+        "g": pytest.approx((5.102, 6.60), rel=1e-3),
+    }
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 3 and 'figure "fig-a": its smallest text has 6.0 points in print' in said[0]
+    written = contents(checkout, text)["html"]
+    assert written.count('class="szeroki" role="region" tabindex="0"') == 4  # a, b, f and g
+    assert 'style="width:299px"' in written and 'data-points-per-inch="1.294"' in written
 
 
 ENGLISH = """---

@@ -7,7 +7,7 @@ from copy import deepcopy
 from pathlib import Path
 
 from genmodels.pipeline.records import Record, ReportError
-from genmodels.pipeline.text import SOURCE, Text
+from genmodels.pipeline.text import GAP, SOURCE, Text
 from genmodels.pipeline.tree import NBSP, NO_ATTRIBUTES, attributes, node, nodes, plain, rebuild, string
 
 # The fonts of pdflatex lack these signs. Figures stay at their place in the text, with the numbers in their captions.
@@ -22,6 +22,8 @@ LATEX = r"""\usepackage{float}\floatplacement{figure}{H}
   \DeclareUnicodeCharacter{2192}{\ensuremath{\to}}
   \DeclareUnicodeCharacter{221E}{\ensuremath{\infty}}
 \fi"""
+PIXELS = 96  # CSS pixels in an inch
+PHONE = 3.4  # inches: a figure wider than a phone scrolls instead of shrinking
 WIDEST = 90  # letters in a row of the widest table that fits on LaTeX's page
 LATEX_SETTINGS = {"geometry": "margin=2.4cm", "fontsize": "11pt", "papersize": "a4"}
 
@@ -98,7 +100,7 @@ def typst(text: Text, folder: Path) -> str:
         if of["t"] == "Figure" and (figure := text.figures.get(attributes(of)[0])):
             return [node("Para", _typst_figure(figure, _caption(of), text.words["figure"], folder))]
         if of["t"] == "RawBlock":
-            return [node("RawBlock", ["typst", "#pagebreak(weak: true)"])]
+            return [node("RawBlock", ["typst", "#newpage"])]
         if of["t"] == "Div":
             return _typst_region(of)
         return None
@@ -133,7 +135,8 @@ def _quoted(text):
 
 def _typst_figure(figure, caption, word, folder):
     kind = f', kind: "dodatkowy", supplement: [{word}], numbering: n => "A" + str(n)' if figure.extra else ""
-    image = f"image({_quoted(_relative(figure.file, folder))}, width: {figure.width}, alt: {_quoted(figure.alt)})"
+    file, width = _quoted(_relative(figure.file, folder)), f"{100 * figure.share:.4g}%"
+    image = f"image({file}, width: {width}, alt: {_quoted(figure.alt)})"
     return [_typst(f"#figure({image}, caption: ["), *caption, _typst(f"]{kind}) <{figure.name}>")]
 
 
@@ -141,7 +144,8 @@ def _typst_region(div):
     name, blocks = attributes(div)[1][:1], div["c"][1]
     if name == ["obok"]:
         cells = [part for block in blocks for part in (_typst("["), *block["c"], _typst("], "))]
-        return [node("Para", [_typst(f"#grid(columns: {len(blocks)}, gutter: 1em, "), *cells, _typst(")")])]
+        grid = f"#grid(columns: (1fr,) * {len(blocks)}, gutter: {GAP}in, "
+        return [node("Para", [_typst(grid), *cells, _typst(")")])]
     if name == ["nieaktualne"]:
         frame = "#block(inset: 0.8em, width: 100%, stroke: 0.5pt)["
         return [node("RawBlock", ["typst", frame]), *blocks, node("RawBlock", ["typst", "]"])]
@@ -153,10 +157,15 @@ def html(text: Text, folder: Path) -> str:
 
     def change(of):
         if of["t"] == "Figure" and (figure := text.figures.get(attributes(of)[0])):
-            return [_numbered(of, figure, text.words["figure"], folder, ["style", f"width:{figure.width}"])]
-        if of["t"] == "Table":  # a table wider than a phone scrolls by itself, also by keyboard
-            settings = [["role", "region"], ["tabindex", "0"], ["aria-label", plain(of["c"][1])]]
-            return [node("Div", [["", ["tabela"], settings], [of]])]
+            settings = [["style", f"width:{PIXELS * figure.inches:.0f}px"]]
+            if figure.points is not None:  # for .ci/check_html.mjs
+                settings.append(["data-points-per-inch", f"{figure.points / figure.inches:.3f}"])
+            changed = _numbered(of, figure, text.words["figure"], folder, settings)
+            if figure.inches > PHONE:
+                changed["c"][2] = [_scrolling("szeroki", f"{text.words['figure']} {figure.number}", changed["c"][2])]
+            return [changed]
+        if of["t"] == "Table":
+            return [_scrolling("tabela", plain(of["c"][1]), [of])]
         return [] if of["t"] == "RawBlock" else _linked(of, text)
 
     blocks, meta = _changed(text, change)
@@ -178,7 +187,8 @@ def markdown(text: Text, folder: Path) -> str:
 
     def change(of):
         if of["t"] == "Figure" and (figure := text.figures.get(attributes(of)[0])):
-            return [_numbered(of, figure, text.words["figure"], folder, ["width", figure.width])]
+            settings = [["width", f"{figure.inches:.4g}in"]]
+            return [_numbered(of, figure, text.words["figure"], folder, settings)]
         if of["t"] == "Table":
             _fit(of)
         return of["c"][1] if of["t"] == "Div" and attributes(of)[1] == ["obok"] else _linked(of, text)
@@ -271,9 +281,15 @@ def _caption(figure):
     return [inline for block in figure["c"][1][1] for inline in block["c"]]
 
 
-def _numbered(of, figure, word, folder, width):
+def _scrolling(kind, label, blocks):
+    """Return a part of the page that scrolls by itself where it is wider than the screen, also by keyboard."""
+    settings = [["role", "region"], ["tabindex", "0"], ["aria-label", label]]
+    return node("Div", [["", [kind], settings], blocks])
+
+
+def _numbered(of, figure, word, folder, settings):
     """Return a figure in the form of pandoc's own writers, with our number."""
-    image = node("Image", [["", [], [width]], [string(figure.alt)], [_relative(figure.file, folder), ""]])
+    image = node("Image", [["", [], settings], [string(figure.alt)], [_relative(figure.file, folder), ""]])
     caption = [string(f"{word}{NBSP}{figure.number}: "), *_caption(of)]
     return node("Figure", [[figure.name, [], []], [None, [node("Plain", caption)]], [node("Plain", [image])]])
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 RESERVED = ("study", "benchmark")  # sections that no notebook writes
 METRICS = {"type": "object", "additionalProperties": {"type": "object"}}  # metrics.json: {section: {name: anything}}
+SMALLEST_TEXT = "Smallest text"  # a field of our PNG files
 # Of this process. `path` is set only in a kernel of the pipeline; `cell` is the number of the present code cell.
 _journal = {"path": None, "cell": 0, "results": {}, "runs": {}, "files": []}
 _read = set()  # paths of the files that this process opened for reading
@@ -80,6 +81,8 @@ def save(figure: "Figure", name: str) -> "Image":
 def picture(figure: "Figure") -> bytes:
     """Draw a figure as PNG. The quick mode marks the figure as a draft.
 
+    The file says how many points its smallest text has, so that a document can tell its size in print.
+
     Args:
         figure: A matplotlib Figure.
 
@@ -88,14 +91,36 @@ def picture(figure: "Figure") -> bytes:
     """
     import matplotlib.style
 
-    from genmodels.figures import mark_as_draft
+    from genmodels.figures import mark_as_draft, text_sizes
 
     if config.quick_mode():
         mark_as_draft(figure)
     drawn = io.BytesIO()
     with matplotlib.style.context("default"):
-        figure.savefig(drawn, format="png", dpi=200, metadata={"Software": None})
+        sizes = text_sizes(figure).values()
+        noted = {SMALLEST_TEXT: f"{min(sizes):.2f} pt"} if sizes else {}
+        figure.savefig(drawn, format="png", dpi=200, metadata={"Software": None, **noted})
     return drawn.getvalue()
+
+
+def size_of(picture: Path) -> tuple[float | None, float | None]:
+    """Return the size of a picture and of its text, as `picture` wrote them.
+
+    Args:
+        picture: A PNG file.
+
+    Returns:
+        Its width in inches, and the points of its smallest text; None for what the file does not say.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(picture) as opened:
+            dots, noted = opened.info.get("dpi"), opened.info.get(SMALLEST_TEXT)
+            inches = round(opened.width / dots[0], 3) if dots and dots[0] > 0 else None
+        return inches, float(noted.partition(" ")[0]) if noted and inches else None
+    except (OSError, ValueError, Image.DecompressionBombError):  # the typesetter will say what is wrong
+        return None, None
 
 
 def write_figure(name: str, drawn: bytes, shown: dict[str, np.ndarray]) -> None:

@@ -5,6 +5,7 @@
     @fig-x, [-@fig-x]            "Rysunek 3", "3"
     ![Caption](file){#fig-x alt="..."}   a numbered figure that keeps its alternative text
     ![Caption](file){#fig-x .dodatkowy alt="..."}   the same, numbered apart: A1, A2, ...
+    ![Caption](file){#fig-x width=80% alt="..."}   a width other than the figure's own
     ::: obok                     the figures inside stand side by side
     ::: zrodla                   the origin of each figure and number, from provenance.json
     \\newpage                     a new page
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from genmodels.pipeline import checks, claims, language
+from genmodels.pipeline import checks, claims, language, results
 from genmodels.pipeline.checks import closest
 from genmodels.pipeline.numbers import OLD, SINGLE, Numbers
 from genmodels.pipeline.records import Record, ReportError
@@ -33,6 +34,8 @@ _PICTURES = "../data/report/"  # the folder of pictures, as named in the Markdow
 _REFERENCE = re.compile(r"\{\{([\w.]+):?([^}]*)\}\}")
 _COMMENTS = re.compile(r"\s*(?:<!--(?:(?!-->).)*-->\s*)+", re.S)
 SIGNS = ("±", "×")
+ROOM, GAP = 6.378, 0.146  # inches: the text width of template.typ, and the gap between figures side by side
+LEGIBLE = 7  # points in print; smaller text of a figure causes a warning
 
 
 @dataclass(frozen=True)
@@ -79,12 +82,25 @@ class Sources:
 
 @dataclass
 class Figure:
-    """A numbered figure. `extra` marks one of the further figures, A1, A2, ..."""
+    """A numbered figure.
+
+    Attributes:
+        name: Its name, such as "fig-x".
+        file: Its picture.
+        alt: What is to be seen.
+        inches: Its width in print.
+        share: `inches` as a share of the room: the text width, or a part of it for figures side by side.
+        points: Size of its smallest text in print; None if the picture does not say it.
+        extra: Whether it is one of the further figures, A1, A2, ...
+        number: Its number in the report.
+    """
 
     name: str
     file: Path
     alt: str
-    width: str
+    inches: float
+    share: float
+    points: float | None
     extra: bool
     number: str
 
@@ -123,8 +139,10 @@ class Text:
         except ValueError as error:
             self.stop(str(error))
         rebuild(self.blocks, _without_comments)
+        rows = [found["c"][1] for found in nodes(self.blocks) if found["t"] == "Div"]
+        beside = {id(of): len(row) for row in rows for of in row if of["t"] == "Figure"}
         for found in [found for found in nodes(self.blocks) if found["t"] == "Figure"]:
-            self._add_figure(found)
+            self._add_figure(found, beside.get(id(found), 1))
         if not plain(self.meta.get("cover-alt")):
             self.complain("expected cover-alt: what the cover shows, got none")
             self.meta["cover-alt"] = node("MetaInlines", [string(self.words["cover"])])
@@ -180,13 +198,14 @@ class Text:
         """Return whether the source writes the dollars of a Str as \\$."""
         return self._places.escaped(dollar)
 
-    def _add_figure(self, of):
+    def _add_figure(self, of, beside):
+        """Add a figure, one of `beside` that stand side by side."""
         pictures = [found for found in nodes(of) if found["t"] == "Image"]
         if not pictures:
             return
         (_, alt, (source, _)), name = pictures[-1]["c"], attributes(of)[0]
         _, classes, settings = attributes(pictures[-1])
-        alt, caption, width = plain(alt), of["c"][1][1], settings.get("width", "100%")
+        alt, caption, width = plain(alt), of["c"][1][1], settings.get("width")
         wrong = f'figure "{name or source}": expected '
         if not name.startswith("fig-"):
             self.stop(f'{wrong}a name, {{#fig-name alt="what is to be seen"}}, got none', of)
@@ -194,7 +213,7 @@ class Text:
             self.stop(f"{wrong}a name of its own, got one that stands twice", of)
         if alt in ("", plain(caption)):
             self.complain(f'{wrong}alt="what is to be seen", got none or the caption again', of)
-        if not re.fullmatch(r"\d+%", width):
+        if width is not None and not re.fullmatch(r"\d+%", width):
             self.stop(f"{wrong}a width such as 80%, got {width}", of)
         file, extra = self._picture(source, of), "dodatkowy" in classes
         if (
@@ -206,7 +225,25 @@ class Text:
             caption[-1]["c"].append(string(mark))
         number = 1 + sum(figure.extra == extra for figure in self.figures.values())
         alt = self.fill_all(alt or plain(caption) or name, of)
-        self.figures[name] = Figure(name, file, alt, width, extra, f"{'A' if extra else ''}{number}")
+        size = self._printed(of, file, width, (ROOM - (beside - 1) * GAP) / beside)
+        self.figures[name] = Figure(name, file, alt, *size, extra, f"{'A' if extra else ''}{number}")
+
+    def _printed(self, of, file, width, room):
+        """Return `inches`, `share` and `points` of a Figure that has `room` inches of the page.
+
+        Without a `width` it has its own, so that its texts have their own size, but at most the room.
+        """
+        own, points = results.size_of(file)
+        inches = room * int(width[:-1]) / 100 if width else min(own or room, room)
+        if 0.98 * room < inches < room:
+            inches = room  # to the edge, where other figures end
+        if points is not None:
+            points *= inches / own
+            if points < LEGIBLE:
+                wanted = f"draw it with figsize=({room:.1f}, ...) or with larger letters"
+                message = f'figure "{attributes(of)[0]}": its smallest text has {points:.1f} points in print; {wanted}'
+                print(f"warning: {self.located(message, of)}", file=sys.stderr)
+        return inches, inches / room, points
 
     def _picture(self, source, of):
         """Return the file of a picture that the Markdown names."""
