@@ -6,7 +6,9 @@ from keras import KerasTensor, layers, ops
 from genmodels import validation
 from genmodels.layers import Float32, Input
 
-LARGEST_LOG_SCALE = 2.0  # a coupling stretches or shrinks an axis by at most exp(2): no exp overflows
+# A coupling stretches or shrinks an axis by at most exp(0.5). Nothing else would hold the scale of the codes of a VAE
+# whose prior learns along: code and noise could move apart without a limit.
+LARGEST_LOG_SCALE = 0.5
 
 
 @keras.saving.register_keras_serializable("genmodels")
@@ -22,7 +24,8 @@ class RealNVP(Float32, layers.Layer):
         b = (b' - t(a, context)) * exp(-s(a, context))
 
     Couplings take turns in keeping the first and the second half. One small network a coupling computes s and t. Their
-    first values are 0, so that an untrained flow changes nothing. s stays within +-LARGEST_LOG_SCALE.
+    first values are 0, so that an untrained flow changes nothing. s stays within +-LARGEST_LOG_SCALE, and t of far codes
+    does not grow with them, because the hidden layers end in tanh.
 
     With noise e = f(z) from N(0, I), the code z has the density log p(z) = log N(f(z); 0, I) + log |det df/dz|. Such a
     density may serve a VAE as the prior p(z).
@@ -110,5 +113,5 @@ def _coupling_network(kept, moved, context, width):
     inputs = [Input((kept,)), Input((context,))]
     x = layers.Concatenate(dtype="float32")(inputs)
     for _ in range(2):
-        x = layers.Dense(width, "relu", dtype="float32")(x)
+        x = layers.Dense(width, "tanh", dtype="float32")(x)
     return keras.Model(inputs, layers.Dense(2 * moved, kernel_initializer="zeros", dtype="float32")(x))
