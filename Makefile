@@ -53,6 +53,7 @@ lab: .venv/installed ## open JupyterLab in notebooks/, with this environment's k
 SITE_PY := build/site-env$(PY:.venv%=%)
 site: .venv/installed build/site-env/installed ## build the site in build/site/ from the report, the executed notebooks and docs/
 	@$(PY) docs/gather.py
+	@rm -rf build/site  # or pages that are gone would stay
 	@$(SITE_PY) -m sphinx -q -W --keep-going -E -c docs -d build/site-doctrees build/site-source build/site
 	@echo "build/site/index.html"
 

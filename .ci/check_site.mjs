@@ -66,8 +66,9 @@ async function look(page, url, { name, width }, findings) {
 
 // Returns the pages that the search names for a word typed into the field of the start page.
 async function search(page, word) {
-    await page.goto(`${root}search.html`);
-    await page.locator("input[type=search]:visible").first().fill(word);
+    await page.goto(`${root}index.html`);
+    await page.locator(".search-button__button:visible").click();
+    await page.locator("dialog input[type=search]").fill(word);
     await page.keyboard.press("Enter");
     await page.waitForURL(/[?]q=/);
     await page.waitForFunction(() => /Results/.test(document.querySelector("#search-results h2")?.textContent ?? ""));
