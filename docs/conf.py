@@ -112,6 +112,13 @@ def _index_report(app):
     return ()
 
 
+def _name_toggles(app, exception):
+    """Name the buttons that unfold the navigation: in the theme they are nothing but an arrow."""
+    for page in Path(app.outdir, "api").rglob("*.html"):
+        html = page.read_text(encoding="utf-8")
+        page.write_text(html.replace("<summary><span", '<summary aria-label="Pages below"><span'), encoding="utf-8")
+
+
 def setup(app):
     """Register the parts above with Sphinx."""
     app.add_html_math_renderer(
@@ -121,6 +128,7 @@ def setup(app):
     )
     app.connect("autodoc-process-docstring", _prepare, priority=400)  # before napoleon
     app.connect("html-page-context", _mark_language)
+    app.connect("build-finished", _name_toggles)
     app.connect("html-collect-pages", _index_report)
 
 
