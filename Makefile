@@ -29,7 +29,7 @@ FIND_SOURCE := import os, sysconfig; site = sysconfig.get_path('purelib'); \
 SMOKE := GENMODELS_BUDGET=smoke
 
 .DEFAULT_GOAL := help
-.PHONY: help report test lab strip notebooks nbval figures study bench release-check crash-test lint clean
+.PHONY: help report test lab site strip notebooks nbval figures study bench release-check crash-test lint clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,19 @@ lab: .venv/installed ## open JupyterLab in notebooks/, with this environment's k
 	  --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks \
 	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url=None \
 	  --LabApp.extension_manager=readonly $(ARGS)
+
+# Sphinx lives in an environment of its own: no student needs it, and another lock does not touch the versions behind results.
+SITE_PY := build/site-env$(PY:.venv%=%)
+site: .venv/installed build/site-env/installed ## build the site in build/site/ from the report, the executed notebooks and docs/
+	@$(PY) docs/gather.py
+	@rm -rf build/site  # or pages that are gone would stay
+	@$(SITE_PY) -m sphinx -q -W --keep-going -E -c docs -d build/site-doctrees build/site-source build/site
+	@echo "build/site/index.html"
+
+build/site-env/installed: requirements-site.lock | .venv/installed
+	@$(PY) -m venv --clear build/site-env
+	@$(SITE_PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement $<
+	@touch $@
 
 strip: .venv/installed ## bring notebooks back to their stored form; runs nothing
 	@$(PY) -m genmodels strip
@@ -82,8 +95,8 @@ lint: .venv/installed ## ruff, and the directions of imports
 	$(PY) -m ruff format --no-cache --check .
 	$(PY) -c "from importlinter.cli import lint_imports_command as main; main(['--no-cache'])"
 
-clean: ## remove the environment, trained models, drafts and documents; figures and numbers stay
-	rm -rf .venv .cache draft report/build report/*.pdf report/generative_models.html
+clean: ## remove the environments, trained models, the site, drafts and documents; figures and numbers stay
+	rm -rf .venv .cache draft build/site* report/build report/*.pdf report/generative_models.html
 
 .venv/installed: requirements.lock
 	@for python in "$(PYTHON)" python3 python3.13 python3.12 python3.11 python3.10 python; do \
