@@ -9,5 +9,5 @@ fi
 pandoc=$(../../.venv/bin/python -c "import pypandoc; print(pypandoc.get_pandoc_path())")
 "$pandoc" --fail-if-warnings generative_models.md -o generative_models.pdf
 text=$(pdftotext generative_models.pdf -)
-[[ $text == *"Rysunek A10: "* && $text != *"{{"* ]]  # the last figure
+[[ $text == *"Rysunek A15: "* && $text != *"{{"* ]]  # the last figure
 echo "LaTeX: the plain Markdown became a PDF"

@@ -237,7 +237,7 @@ def test_the_pdf_carries_what_it_was_made_from(built):
     attached = {name: json.loads(contents[0]) for name, contents in reader.attachments.items()}
     for name in ("metrics.json", "study.json", "provenance.json"):
         assert attached[name] == files.read_json(built / "data" / "report" / name)
-    assert attached["figures.json"][0] == "cover.png" and len(attached["figures.json"]) == 30
+    assert attached["figures.json"][0] == "cover.png" and len(attached["figures.json"]) == 35
     assert len(attached["claims.json"]) >= 40 and set(attached["claims.json"][0]) == {
         "sentence",
         "claim",
@@ -273,7 +273,7 @@ def test_the_html_is_one_file_with_the_same_text(built):
     assert 'src="data:image/png;base64,' in html and not [
         part for part in html.split('src="')[1:] if part[:5] != "data:"
     ]
-    assert html.count("<figure") == 29 and html.count("<img") == 30 and html.count('alt=""') == 0
+    assert html.count("<figure") == 34 and html.count("<img") == 35 and html.count('alt=""') == 0
     assert "<math" in html and "Rysunek\u00a0A10: " in html and "{{" not in html
 
 
