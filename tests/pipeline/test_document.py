@@ -274,7 +274,7 @@ def test_the_html_is_one_file_with_the_same_text(built):
         part for part in html.split('src="')[1:] if part[:5] != "data:"
     ]
     assert html.count("<figure") == 34 and html.count("<img") == 35 and html.count('alt=""') == 0
-    assert "<math" in html and "Rysunek\u00a0A10: " in html and "{{" not in html
+    assert "<math" in html and "Rysunek\u00a0A15: " in html and "{{" not in html
 
 
 def test_numbers_of_the_study_are_quoted_beside_those_of_the_run(source):

@@ -413,7 +413,7 @@ def test_the_plain_markdown_needs_nothing_of_ours(checkout):
     assert not re.search(r"\{\{|claim=|\[@|\[-@|\.ustalone|::: (obok|zrodla)", written)
     pictures = re.findall(r"\]\(([^)]+\.png)\)", written)
     assert len(pictures) == 35 and all((path.parent / picture).is_file() for picture in pictures)
-    assert "![Rysunek\u00a03: " in written and "![Rysunek\u00a0A10: " in written
+    assert "![Rysunek\u00a03: " in written and "![Rysunek\u00a0A15: " in written
     assert numbers.OLD not in written
     parsed = json.loads(document._pandoc(to="json", content=written))
     figures = [of for of in nodes(parsed["blocks"]) if of["t"] == "Figure"]
