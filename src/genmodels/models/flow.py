@@ -24,8 +24,8 @@ class RealNVP(Float32, layers.Layer):
         b = (b' - t(a, context)) * exp(-s(a, context))
 
     Couplings take turns in keeping the first and the second half. One small network a coupling computes s and t. Their
-    first values are 0, so that an untrained flow changes nothing. s stays within +-LARGEST_LOG_SCALE, and t of far codes
-    does not grow with them, because the hidden layers end in tanh.
+    first values are 0, so that an untrained flow changes nothing. s stays within +-LARGEST_LOG_SCALE, and t does not
+    grow with far codes, because the hidden layers end in tanh.
 
     With noise e = f(z) from N(0, I), the code z has the density log p(z) = log N(f(z); 0, I) + log |det df/dz|. Such a
     density may serve a VAE as the prior p(z).
