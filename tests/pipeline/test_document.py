@@ -87,11 +87,10 @@ def test_the_listing_of_the_report_is_the_source_of_the_models(checkout):
 
 @pytest.mark.parametrize("training", OTHER_TRAININGS)
 def test_the_report_holds_for_the_numbers_of_other_trainings(checkout, training):
-    """A report that is true on one machine only would stop everybody else's builds.
+    """A report that is true for one training only would stop everybody else's builds.
 
-    The numbers were measured on an Intel Xeon (6/207/2): all runs trained and all notebooks run, for AVX2 with
-    ONEDNN_MAX_CPU_ISA=AVX2 and OPENBLAS_CORETYPE=Haswell in place of its AVX-512, and with two more seeds of all models
-    but the reference classifiers, which stand for processors that nobody has tried.
+    The numbers of seed 2 come from all runs and notebooks with that seed, but the reference classifiers, which kept
+    theirs. They stand for processors that nobody has tried.
     """
     record_numbers(**numbers_of(training))
     document._write_pdf(document.path(), document.read())

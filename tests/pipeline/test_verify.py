@@ -167,7 +167,7 @@ def test_on_another_machine_pictures_of_models_may_part_but_not_those_of_data(co
 def test_the_numbers_of_other_trainings_are_explained(before, after):
     """See `test_the_report_holds_for_the_numbers_of_other_trainings` for how they were measured.
 
-    They are compared with each other, not with the committed ones, whose models may have changed since.
+    They are compared with each other, not with the committed ones, whose models may change.
     """
     rows = list(verify.number_changes(numbers_of(before), numbers_of(after), same=False))
     far = [name for name, _, far in rows if far and not name.endswith(".seed")]  # they have their own
