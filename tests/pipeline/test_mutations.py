@@ -155,18 +155,18 @@ CAUGHT_BY_THE_BUILD = (
     ),
     (
         "a claim about nothing",
-        text(MARKDOWN, 'claim="zadanie_3.threes.both >', 'claim="zadanie_3.threes.bath >'),
-        'no number "zadanie_3.threes.bath" in metrics.json or study.json; did you mean "zadanie_3.threes.both"?',
+        text(MARKDOWN, 'claim="study.test.gan.nearest.mean >', 'claim="study.test.gan.nearast.mean >'),
+        'no number "study.test.gan.nearast.mean" in metrics.json or study.json; did you mean',
     ),
     (
         "a claim that judges nothing",
-        text(MARKDOWN, "zadanie_3.threes.both > 0.99", "zadanie_3.threes.both"),
+        text(MARKDOWN, "study.test.gan.nearest.mean > 0.9", "study.test.gan.nearest.mean"),
         "expected comparisons of numbers joined by and, or, not",
     ),
-    ("code in a claim", text(MARKDOWN, "zadanie_3.threes.both > 0.99", "os.exit(0) > 1"), 'no number "os.exit"'),
+    ("code in a claim", text(MARKDOWN, "study.test.gan.nearest.mean > 0.9", "os.exit(0) > 1"), 'no number "os.exit"'),
     (
         "a claim misspelt",
-        text(MARKDOWN, 'claim="zadanie_3.threes', 'clam="zadanie_3.threes'),
+        text(MARKDOWN, 'claim="study.test.gan.nearest', 'clam="study.test.gan.nearest'),
         '{clam=...}: expected claim="..." or alt="...", got clam',
     ),
     (
@@ -211,12 +211,12 @@ CAUGHT_BY_THE_BUILD = (
     ),
     (
         "a claim without a number",
-        text(MARKDOWN, "zadanie_3.threes.both > 0.99", "1 < 2"),
+        text(MARKDOWN, "study.test.gan.nearest.mean > 0.9", "1 < 2"),
         'claim "1 < 2": expected comparisons of numbers joined by and, or, not; got none of metrics.json or study.json',
     ),
     (
         "a claim that may be read in two ways",
-        text(MARKDOWN, "zadanie_3.threes.both > 0.99", "not zadanie_3.threes.both < 0.99"),
+        text(MARKDOWN, "study.test.gan.nearest.mean > 0.9", "not study.test.gan.nearest.mean < 0.9"),
         "expected comparisons of numbers joined by and, or, not; got",
     ),
     (
@@ -228,9 +228,9 @@ CAUGHT_BY_THE_BUILD = (
         "claims switched off",
         lambda root: (
             replace_in(root / MARKDOWN, "lang: pl-PL", 'lang: pl-PL\ndraft: ""'),
-            replace_in(root / MARKDOWN, "zadanie_3.threes.both > 0.99", "zadanie_3.threes.both > 1.99"),
+            replace_in(root / MARKDOWN, "study.test.gan.nearest.mean > 0.9", "study.test.gan.nearest.mean > 1.9"),
         ),
-        "is no longer true: zadanie_3.threes.both > 1.99",
+        "is no longer true: study.test.gan.nearest.mean > 1.9",
     ),
     (
         "a reference with a space in it",
@@ -292,7 +292,7 @@ CAUGHT_BY_THE_BUILD = (
     ),
     ("a brace too few", text(MARKDOWN, "\\frac{1}{2}", "\\frac{1}{2"), "it has 2 { and 1 }"),
     ("a command misspelt", text(MARKDOWN, "\\sum_", "\\summ_"), "is a command misspelt, or a $ missing?"),
-    ("a dollar too few", text(MARKDOWN, "[$\\beta$]", "[$\\beta]"), "expected $ on both sides"),
+    ("a dollar too few", text(MARKDOWN, "[$k = 5$]", "[$k = 5]"), "expected $ on both sides"),
     (
         "a broken reference",
         text(MARKDOWN, "@fig-mapa", "@fig-mapka"),
@@ -362,8 +362,8 @@ CAUGHT_IN_THE_TREE = (
     ),
     (
         "a claim of the tree that is false",
-        text(MARKDOWN, "zadanie_3.threes.both > 0.99", "zadanie_3.threes.both > 1.99"),
-        "is no longer true: zadanie_3.threes.both > 1.99",
+        text(MARKDOWN, "study.test.gan.nearest.mean > 0.9", "study.test.gan.nearest.mean > 1.9"),
+        "is no longer true: study.test.gan.nearest.mean > 1.9",
     ),
     ("a number of the tree", number(METRICS, lambda m: m["zadanie_3"].update(best=2)), "zadanie_3.best: changed after"),
 )
