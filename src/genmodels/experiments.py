@@ -160,7 +160,7 @@ def dependencies(run: Run | str) -> list[Run]:
 
 _RATE = {"learning_rate": 1e-3}  # the rate of the normalised network is too high without normalisation
 _NO_FOURIER = {"pl": "bez cech Fouriera na wejściu dekodera", "en": "no Fourier features at the decoder's input"}
-_LONGER = {"epochs": 22}
+_LONGER = {"epochs": 2 * _CVAE["epochs"]}
 ABLATIONS = (
     Ablation("ae_without_fourier_features", "ae", _NO_FOURIER, {"num_frequencies": 0}),
     Ablation(
@@ -302,7 +302,7 @@ def build_conditional_vae(settings: dict, splits: datasets.Dataset) -> Setup:
     from genmodels.models.conditional_vae import ConditionalVAE
 
     model = ConditionalVAE(seed=settings["seed"], **settings["options"])
-    # The learned prior sometimes gives a steep step at the start, which would ruin the window.
+    # As for the VAE: the Monte-Carlo term of a learned prior sometimes gives a steep step.
     model.compile(_adam(settings, len(splits.train), global_clipnorm=50.0))
     train, validation = (split.binarized("uint8") for split in (splits.train, splits.validation))
     held_out = canvas.place_randomly(validation, np.arange(len(validation)), np.random.default_rng(settings["seed"]))
