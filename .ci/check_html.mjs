@@ -1,6 +1,6 @@
 // Checks one HTML file in headless Chromium, wide and on a phone, light and dark, and prints each finding in a line:
-// findings of axe-core, a page that scrolls sideways, text that is too small for a phone, in figures too, anything from outside the file, links that lead nowhere, errors
-// of the browser. Ends with status 1 after any finding.
+// findings of axe-core, a page that scrolls sideways, text that is too small for a phone, in figures too, anything from
+// outside the file, links that lead nowhere, errors of the browser. Ends with status 1 after any finding.
 //
 //     npm ci --prefix .ci && node .ci/check_html.mjs report/generative_models.html [--pictures FOLDER]
 //

@@ -79,7 +79,6 @@ Flatten = _follows(layers.Flatten, **_LAST)
 LeakyReLU = _follows(layers.LeakyReLU)
 MaxPooling2D = _follows(layers.MaxPooling2D, **_LAST)
 Reshape = _follows(layers.Reshape)
-SpatialDropout2D = _follows(layers.SpatialDropout2D, **_LAST)
 Input = partial(keras.Input, dtype="float32")
 
 
