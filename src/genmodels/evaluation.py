@@ -667,11 +667,6 @@ def score_conditional_vae(model: keras.Model, classifiers: Sequence[keras.Model]
     return conditional_vae(model, classifiers, getattr(data, split))
 
 
-def score_tuned_prior(model: keras.Model, classifiers: Sequence[keras.Model], data: Dataset, split: str) -> dict:
-    """Score a conditional VAE whose prior was trained on, see `conditional_vae`."""
-    return conditional_vae(model, classifiers, getattr(data, split))
-
-
 def score_gan(model: keras.Model, classifiers: Sequence[keras.Model], data: Dataset, split: str) -> dict:
     """Score a conditional GAN against a split, see `gan`."""
     return gan(model, classifiers, getattr(data, split), data.train)
@@ -679,9 +674,4 @@ def score_gan(model: keras.Model, classifiers: Sequence[keras.Model], data: Data
 
 def score_classifier(model: keras.Model, classifiers: Sequence[keras.Model], data: Dataset, split: str) -> dict:
     """Score a classifier on a split, see `classifier`."""
-    return classifier(model, getattr(data, split))
-
-
-def score_gan_train(model: keras.Model, classifiers: Sequence[keras.Model], data: Dataset, split: str) -> dict:
-    """Score the classifier that learned from the GAN's images, on real ones."""
     return classifier(model, getattr(data, split))

@@ -93,8 +93,16 @@ _NOT_FOLLOWED = [name for name in fingerprint.modules(fingerprint.PACKAGE) if na
 _NOT_FOLLOWED.remove("pipeline.study")
 
 
+# Builders that train a model of another builder's kind in another way.
+_SCORED_AS = {"tuned_prior": "conditional_vae", "gan_train": "classifier"}
+
+
+def _scorer(run):
+    return f"score_{_SCORED_AS.get(run.builder, run.builder)}"
+
+
 def _leads(run):
-    own = f"evaluation:score_{run.builder}" if run else f"evaluation:{REAL}"
+    own = f"evaluation:{_scorer(run)}" if run else f"evaluation:{REAL}"
     return own, *(["pipeline.study:compute", "pipeline.study:summary"] if run else ["pipeline.study:_compute_real"])
 
 
@@ -275,7 +283,7 @@ def compute(run: Run, split: str) -> dict[str, float]:
     """
     done = store.trained(run, position=processes.line())
     classifiers = [store.trained(name).model for name in REFERENCES]
-    found = _evaluation(f"score_{run.builder}")(done.model, classifiers, datasets.load_mnist(), split)
+    found = _evaluation(_scorer(run))(done.model, classifiers, datasets.load_mnist(), split)
     return {**found, "seconds": done.seconds}
 
 
