@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from genmodels.canvas import conditions, place_on_canvas
 from genmodels.models.autoencoder import AE
@@ -540,6 +541,16 @@ def test_a_backed_up_training_goes_on_where_it_stopped(kind, tmp_path):
     assert model.fit(*GOOD[kind], epochs=4, callbacks=[backup()], verbose=0).epoch == [2, 3]
     optimizer = model.generator_optimizer if kind == "ConditionalGAN" else model.optimizer
     assert int(optimizer.iterations) == 4  # one batch an epoch, those before the stop included
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_tensorboard_reads_the_losses_of_every_epoch(kind, tmp_path):
+    board = keras.callbacks.TensorBoard(tmp_path, histogram_freq=1)
+    history = build(kind).fit(*GOOD[kind], epochs=3, callbacks=[board], verbose=0).history
+    read = EventAccumulator(str(tmp_path / "train")).Reload()
+    for name, losses in history.items():
+        logged = [float(tf.make_ndarray(event.tensor_proto)) for event in read.Tensors(f"epoch_{name}")]
+        np.testing.assert_allclose(logged, losses, rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", GOOD)
