@@ -13,5 +13,6 @@ PAGES = sorted(page.name for page in DOCS.glob("*.md"))
 @pytest.mark.parametrize("page", PAGES)
 def test_examples_of_a_page_run_in_order(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GENMODELS_BUDGET", "smoke")
     code = "\n".join(re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(encoding="utf-8"), re.M | re.S))
     exec(compile(code, page, "exec"), {})
