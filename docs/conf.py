@@ -29,7 +29,8 @@ html_css_files = ["site.css"]
 html_extra_path = [str(EXTRA)]
 html_copy_source = html_show_sourcelink = False
 html_show_search_summary = False  # a page opened from disk may not read the others
-html_sidebars = {name: [] for name in ("index", "studenci", "sprawozdanie", "report", "benchmarks/README")}  # nothing below them
+_ALONE = ("index", "studenci", "sprawozdanie", "report", "benchmarks/README")  # pages with nothing below them
+html_sidebars = {name: [] for name in _ALONE}
 html_theme_options = {
     "header_links_before_dropdown": 8,
     "navbar_end": ["theme-switcher"],
