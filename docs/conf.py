@@ -62,10 +62,11 @@ suppress_warnings = ["autoapi.python_import_resolution"]
 
 
 def _mathml(translator, node, *, block):
-    """Write a formula as MathML, which browsers draw by themselves."""
+    """Write a formula as MathML, which browsers draw by themselves. Keys scroll a block that is wider than the page."""
     tex = node.astext()
     try:
-        translator.body.append(str(latex2mathml.tex2mathml(tex, as_block=block)))
+        mathml = str(latex2mathml.tex2mathml(tex, as_block=block))
+        translator.body.append(mathml.replace("<math ", '<math tabindex="0" ', 1) if block else mathml)
     except latex2mathml.MathError as error:
         raise ValueError(f"{translator.builder.current_docname}: {error} in the formula {tex}") from error
     raise nodes.SkipNode

@@ -50,6 +50,8 @@ TEMPLATE = """\
 {%- block data_jpg -%}{{ picture(output.metadata.filenames['image/jpeg'], cell.metadata.alt) }}{%- endblock -%}
 {%- block data_svg -%}{{ picture(output.metadata.filenames['image/svg+xml'], cell.metadata.alt) }}{%- endblock -%}
 """
+# Not HTML: Keras's tables of layers bring colours of their own, which are too pale on white.
+SHOWN = ["text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain"]
 STALE = """
 :::{admonition} Starsze wykonanie
 Ta strona pokazuje ostatnie wykonanie. Później zmieniły się notatnik, modele albo dane;
@@ -85,6 +87,7 @@ def convert(notebook: nbformat.NotebookNode, name: str) -> tuple[str, dict[str, 
             shown.append(cell)
         before = cell
     exporter = MarkdownExporter(extra_loaders=[DictLoader({"page.md.j2": TEMPLATE})], template_file="page.md.j2")
+    exporter.config.NbConvertBase.display_data_priority = SHOWN
     resources = {"unique_key": name, "output_files_dir": f"{name}_files"}
     notebook = nbformat.from_dict({**notebook, "cells": shown})
     markdown, resources = exporter.from_notebook_node(notebook, resources)
