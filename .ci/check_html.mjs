@@ -3,23 +3,18 @@
 // outside the file, links that lead nowhere, errors of the browser. Ends with status 1 after any finding.
 //
 //     npm ci --prefix .ci && node .ci/check_html.mjs report/generative_models.html [--pictures FOLDER]
-//
-// Chromium is the system's package `chromium`: playwright-core brings no browser and downloads none.
 
-import { readFileSync, realpathSync } from "node:fs";
+import { realpathSync } from "node:fs";
 import { basename, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
-import { chromium } from "playwright-core";
+import { accessibility, launch } from "./browser.mjs";
 
-const AXE = readFileSync(new URL("node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
-const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--hide-scrollbars"];
 const WIDTHS = { wide: 1280, phone: 360 };
 const SMALLEST = 11;  // CSS pixels of the smallest text on a phone
 const LIMIT = 300;  // seconds for everything; a check takes a few
 
-// Runs in the page, like the next three functions.
+// Runs in the page, like the next two functions.
 function outside() {
     const loads = /^(src|srcset|(xlink:)?href|poster|data|action|background)$/;
     const isOutside = (tag, { name, value }) => loads.test(name) && !/^(data:|#)/.test(value)
@@ -56,13 +51,6 @@ function tooSmall(least) {
     return found;
 }
 
-async function violations() {
-    return (await axe.run()).violations.map(({ id, help, nodes }) => {
-        const where = nodes.slice(0, 3).map(node => node.target.flat());
-        return `${id}: ${help}: ${where.join(" | ")}${nodes[3] ? ` | ${nodes.length - 3} more` : ""}`;
-    });
-}
-
 // Returns a list that grows while the page lives: requests beyond the page itself, and errors of the browser.
 function listen(page, url) {
     const heard = [];
@@ -92,8 +80,7 @@ async function look(browser, url, width, colorScheme, picture) {
     if (wide > width) findings.push(`scrolls sideways: ${wide} px`);
     if (width < 500) findings.push(...await page.evaluate(tooSmall, SMALLEST));
     findings.push(...heard);  // before axe, which may ask for style sheets itself
-    await page.evaluate(AXE);
-    findings.push(...await page.evaluate(violations));
+    findings.push(...await accessibility(page));
     await page.close();
     return new Set(findings.map(finding => finding.replace(/\s+/g, " ")));
 }
@@ -102,7 +89,7 @@ setTimeout(() => { console.error(`not done after ${LIMIT} s`); process.exit(1); 
 const options = { pictures: { type: "string" } };  // a folder for a picture of the whole page in each variant
 const { values, positionals: [file] } = parseArgs({ allowPositionals: true, options });
 const url = pathToFileURL(realpathSync(file)).href;
-const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: FLAGS });
+const browser = await launch();
 const found = new Map();  // each finding with the variants that have it
 for (const [name, width] of Object.entries(WIDTHS)) for (const scheme of ["light", "dark"]) {
     const picture = values.pictures && join(values.pictures, `${name}-${scheme}.png`);

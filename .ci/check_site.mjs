@@ -4,15 +4,12 @@
 //
 //     npm ci --prefix .ci && node .ci/check_site.mjs build/site [--pictures FOLDER] [--only REGEX]
 
-import { existsSync, mkdirSync, readFileSync, readdirSync, realpathSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, realpathSync } from "node:fs";
 import { join, relative } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
-import { chromium } from "playwright-core";
+import { accessibility, launch } from "./browser.mjs";
 
-const AXE = readFileSync(new URL("node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
-const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--hide-scrollbars"];
 const VARIANTS = [
     { name: "wide light", width: 1280, colorScheme: "light" }, { name: "phone dark", width: 360, colorScheme: "dark" },
 ];
@@ -23,19 +20,11 @@ const WORDS = {
 };
 const LIMIT = 900;  // seconds for everything
 
-// Runs in the page, like the next function: everything that it points to, as absolute addresses.
+// Runs in the page: everything that it points to, as absolute addresses.
 function references() {
     const found = [...document.querySelectorAll("[href], [src]")].map(node => node.href?.baseVal ?? node.href ?? node.src);
     return [[...new Set(found.filter(address => address && !/^(data|mailto):/.test(address)))],
         [...document.querySelectorAll("[id]")].map(node => node.id)];
-}
-
-async function violations() {
-    const options = { preload: false };  // of style sheets, which a page opened from disk may not read
-    return (await axe.run(document, options)).violations.map(({ id, help, nodes }) => {
-        const where = nodes.slice(0, 3).map(node => node.target.flat());
-        return `${id}: ${help}: ${where.join(" | ")}${nodes[3] ? ` | ${nodes.length - 3} more` : ""}`;
-    });
 }
 
 function listen(page, findings) {
@@ -59,8 +48,7 @@ async function look(page, url, { name, width }, findings) {
     const scrolls = await page.evaluate(() => document.documentElement.scrollWidth);
     if (scrolls > width) findings.push(`scrolls sideways: ${scrolls} px`);
     const found = await page.evaluate(references);
-    await page.evaluate(AXE);
-    findings.push(...await page.evaluate(violations));
+    findings.push(...await accessibility(page));
     return found;
 }
 
@@ -83,7 +71,7 @@ if (values.pictures) mkdirSync(values.pictures, { recursive: true });
 const pages = readdirSync(folder, { recursive: true }).filter(file => file.endsWith(".html") && !file.startsWith("_static"))
     .filter(file => !values.only || RegExp(values.only).test(file))
     .sort().map(file => pathToFileURL(join(folder, file)).href);
-const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: FLAGS });
+const browser = await launch();
 const all = new Map();  // each finding with the pages and variants that have it
 const note = (finding, where) => all.set(finding, [...all.get(finding) ?? [], where]);
 const links = new Map(), anchors = new Map();
