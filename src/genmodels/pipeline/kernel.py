@@ -26,7 +26,9 @@ class OwnKernel(KernelSpecManager):
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
         """Return the one kernel for any name."""
-        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        quiet = "from genmodels.pipeline import quiet; quiet.hide_start_up_lines()"
+        begin = f"--IPKernelApp.exec_lines={quiet}; del quiet"
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", begin]
         about = {"display_name": "Python 3", "language": "python", "metadata": {"debugger": True}}
         # The package of this checkout, whatever folder the notebook runs in and wherever PYTHONPATH leads from there.
         root = config.checkout()

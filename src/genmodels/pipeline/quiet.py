@@ -1,0 +1,32 @@
+"""TensorFlow without noise, in the worker processes and in the kernels of notebooks. Errors still arrive."""
+
+import logging
+import sys
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from typing import Any
+
+from genmodels.config import quiet_start
+
+
+def hide_start_up_lines() -> None:
+    """Make `import tensorflow` quiet in this process, also when Keras imports it."""
+    sys.meta_path.insert(0, _QuietImport())
+
+
+class _QuietImport(MetaPathFinder):
+    def find_spec(self, name: str, *_: Any) -> ModuleSpec | None:
+        """Wrap the import of TensorFlow in `quiet_start`, and leave every other import alone."""
+        if name != "tensorflow":
+            return None
+        sys.meta_path.remove(self)
+        if spec := find_spec(name):
+            spec.loader.exec_module = quiet_start()(spec.loader.exec_module)
+        return spec
+
+
+def hide_retracing() -> None:
+    """Hide the warning that a function is traced often: each run of a worker has a model, and traces its step, anew."""
+    hidden = "triggered tf.function retracing"
+    logging.getLogger("tensorflow").addFilter(lambda record: hidden not in record.getMessage())
