@@ -260,6 +260,7 @@ def test_good_data_are_taken_by_every_way(kind, way):
         WAYS[way](small(kind), *GOOD[kind])
 
 
+@pytest.mark.filterwarnings("ignore:Your input ran out of data:UserWarning")  # of a generator, at its end
 @pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "float16", "float64"])
 @pytest.mark.parametrize("way", ["fit", "fit, tf.data", "fit, generator", "evaluate"])
 def test_binary_images_may_have_any_dtype(way, dtype):
@@ -438,6 +439,10 @@ def test_steps_in_one_execution_give_the_same_weights(kind, graphs):
         np.testing.assert_allclose(first, second, rtol=1e-5, atol=1e-6)
 
 
+without_xla = pytest.mark.filterwarnings("ignore:Model doesn't support .jit_compile=True.:UserWarning")
+
+
+@without_xla
 @pytest.mark.parametrize("compiled", [{"run_eagerly": True}, {"jit_compile": True}])
 @pytest.mark.parametrize("kind", ["AE", "Classifier"])
 def test_eager_and_compiled_steps_give_the_same_losses(kind, compiled, graphs):
@@ -450,6 +455,7 @@ def test_eager_and_compiled_steps_give_the_same_losses(kind, compiled, graphs):
     np.testing.assert_allclose(*found, rtol=1e-4)
 
 
+@without_xla
 @pytest.mark.parametrize("kind", ["VAE", "ConditionalVAE", "ConditionalGAN"])
 def test_a_jit_compiled_step_gives_finite_losses(kind, graphs):
     history = build(kind, compiled={"jit_compile": True}).fit(*GOOD[kind], verbose=0).history
