@@ -94,6 +94,21 @@ def runs_named_in(cells: Iterable[str]) -> list[str]:
     return [name for name in RUNS if name in asked]
 
 
+def runs_of(wanted: Iterable[str]) -> list[str]:
+    """Return the runs of the report that notebooks ask for, or asked for the last time.
+
+    Args:
+        wanted: Names of the notebooks.
+
+    Returns:
+        Names of the runs, in the order of RUNS.
+    """
+    wanted, provenance = list(wanted), records.provenance()
+    asked = {run for name in wanted for run in runs_named_in(code(name))}
+    asked |= {run["name"] for name in wanted if name in provenance for run in provenance[name].runs.values()}
+    return [run for run in RUNS if run in asked]
+
+
 def inputs(name: str, record: Record | None = None) -> dict:
     """Return everything that the results of a notebook depend on.
 
@@ -180,9 +195,15 @@ def stamp_path(name: str) -> Path:
     return cache_folder("stamps") / f"{name}.json"
 
 
-def stamp(name: str, record: Record) -> None:
-    """Note that this machine has just made the results of a notebook."""
-    files.save_json(stamp_path(name), {"record": record.as_json(), "machine": config.numerics()})
+def stamp(name: str, record: Record, seconds: float | None = None) -> None:
+    """Note that this machine has just made the results of a notebook, and in what time."""
+    noted = {"record": record.as_json(), "machine": config.numerics(), "seconds": seconds}
+    files.save_json(stamp_path(name), noted)
+
+
+def usual_seconds(name: str) -> float | None:
+    """Return how long a notebook ran here the last time; None if it has not."""
+    return (files.load_json(stamp_path(name)) or {}).get("seconds")
 
 
 def cache_folder(name: str) -> Path:
@@ -261,11 +282,8 @@ def run(wanted: Iterable[str], jobs: int) -> None:
         ReportError: A notebook fails, its inputs change while it runs, or two make the same figure or section.
         TrainingError: A run cannot be trained.
     """
-    wanted, provenance = list(wanted), records.provenance()
-    asked = {run for name in wanted for run in runs_named_in(code(name))}
-    asked |= {run["name"] for name in wanted if name in provenance for run in provenance[name].runs.values()}
-    parallel.train_all([run for run in RUNS if run in asked], jobs=jobs)
-    kernels = []
+    wanted, kernels = list(wanted), []
+    parallel.train_all(runs_of(wanted), jobs=jobs)
     with ThreadPoolExecutor(jobs) as pool:
         waiting = [pool.submit(_run, name, kernels) for name in wanted]
         try:
@@ -295,8 +313,9 @@ def _run(name, kernels):
         raise ReportError(f"notebooks/{name}.ipynb was run, but {changed}; start again")
     record = Record(made_from, results.outputs(journal["results"]), origin, journal["results"], runs)
     records.note(name, record)
-    stamp(name, record)
-    print(f"{name}: done in {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+    seconds = time.monotonic() - start
+    stamp(name, record, seconds)
+    print(f"{name}: done in {seconds:.0f} s", file=sys.stderr, flush=True)
 
 
 def conflicts() -> list[str]:
