@@ -26,8 +26,8 @@ class OwnKernel(KernelSpecManager):
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
         """Return the one kernel for any name."""
-        quiet = "from genmodels.pipeline import quiet; quiet.hide_start_up_lines()"
-        begin = f"--IPKernelApp.exec_lines={quiet}; del quiet"
+        quietly = "from genmodels.pipeline import terminal; terminal.hide_start_up_lines(); del terminal"
+        begin = f"--IPKernelApp.exec_lines={quietly}"
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", begin]
         about = {"display_name": "Python 3", "language": "python", "metadata": {"debugger": True}}
         # The package of this checkout, whatever folder the notebook runs in and wherever PYTHONPATH leads from there.

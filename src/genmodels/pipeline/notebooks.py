@@ -7,7 +7,6 @@ count. A stale notebook runs again as a whole.
 
 import os
 import re
-import sys
 import tempfile
 import time
 from collections.abc import Iterable
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING
 from genmodels import config
 from genmodels.datasets import DatasetError
 from genmodels.experiments import BUILDERS, RUNS, Run
-from genmodels.pipeline import files, fingerprint, parallel, records, results, store
+from genmodels.pipeline import files, fingerprint, parallel, records, results, store, terminal
 from genmodels.pipeline.records import Record, ReportError
 
 if TYPE_CHECKING:
@@ -300,7 +299,7 @@ def run(wanted: Iterable[str], jobs: int) -> None:
 
 def _run(name, kernels):
     start = time.monotonic()
-    print(f"{name}: running", file=sys.stderr, flush=True)
+    terminal.say(f"{name}: running")
     origin, before = records.origin(), inputs(name)
     journal = _execute(name, kernels)
     runs = {label: {name: of[name] for name in ("name", "settings", "inputs")} for label, of in journal["runs"].items()}
@@ -315,7 +314,7 @@ def _run(name, kernels):
     records.note(name, record)
     seconds = time.monotonic() - start
     stamp(name, record, seconds)
-    print(f"{name}: done in {seconds:.0f} s", file=sys.stderr, flush=True)
+    terminal.say(f"{name}: done in {seconds:.0f} s")
 
 
 def conflicts() -> list[str]:

@@ -3,7 +3,14 @@ import os
 import subprocess
 import sys
 
-from genmodels.pipeline import quiet
+from genmodels.pipeline import terminal
+
+
+def test_a_line_replaces_a_progress_bar_on_a_terminal_and_is_plain_in_a_log(capsys, monkeypatch):
+    terminal.say("into a log")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    terminal.say("onto a terminal")
+    assert capsys.readouterr().err == f"into a log\n{terminal.ERASE}onto a terminal\n"
 
 
 def errors_of(code):
@@ -12,7 +19,7 @@ def errors_of(code):
     return subprocess.run([sys.executable, "-c", code], env=variables, stderr=subprocess.PIPE, text=True).stderr
 
 
-QUIETLY = "from genmodels.pipeline import quiet; quiet.hide_start_up_lines()\n"
+QUIETLY = "from genmodels.pipeline import terminal; terminal.hide_start_up_lines()\n"
 
 
 def test_keras_starts_tensorflow_without_a_line_and_an_error_of_c_code_still_arrives():
@@ -33,7 +40,7 @@ def test_a_missing_tensorflow_is_an_ordinary_error():
 def test_a_worker_does_not_say_that_each_run_is_traced_anew(caplog):
     logger = logging.getLogger("tensorflow")
     before = list(logger.filters)
-    quiet.hide_retracing()
+    terminal.hide_retracing()
     try:
         logger.warning("5 out of the last 6 calls to %s triggered tf.function retracing.", "f")
         logger.warning("another warning")

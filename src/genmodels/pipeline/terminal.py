@@ -1,4 +1,4 @@
-"""TensorFlow without noise, in the worker processes and in the kernels of notebooks. Errors still arrive."""
+"""The terminal of worker processes and kernels: lines above progress bars, and no noise of TensorFlow."""
 
 import logging
 import sys
@@ -7,7 +7,18 @@ from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from typing import Any
 
+from tqdm import tqdm
+
 from genmodels.config import quiet_start
+
+
+def say(text: str) -> None:
+    """Print lines to the standard error stream, in place of the progress bar that stands there; it moves down."""
+    with tqdm.get_lock():  # the bars of other processes too
+        print(f"{ERASE if sys.stderr.isatty() else ''}{text}", file=sys.stderr, flush=True)
+
+
+ERASE = "\r\x1b[K"  # what the cursor's line shows
 
 
 def hide_start_up_lines() -> None:
