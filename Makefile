@@ -26,6 +26,9 @@ SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13)
 # locale's encoding and end at a Polish letter where LC_ALL=C.
 FIND_SOURCE := import os, sysconfig; site = sysconfig.get_path('purelib'); \
   print(os.path.relpath('src', site), file=open(os.path.join(site, 'genmodels.pth'), 'w'))
+# $(call INSTALL,python,environment): pip's warnings, one a package with some mirrors, are shown only if it fails.
+INSTALL = $(1) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement $< \
+  2> $(2)/pip.log || { cat $(2)/pip.log >&2; exit 1; }
 SMOKE := GENMODELS_BUDGET=smoke
 
 .DEFAULT_GOAL := help
@@ -59,7 +62,7 @@ site: .venv/installed build/site-env/installed ## build the site in build/site/ 
 
 build/site-env/installed: requirements-site.lock | .venv/installed
 	@$(PY) -m venv --clear build/site-env
-	@$(SITE_PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement $<
+	@$(call INSTALL,$(SITE_PY),build/site-env)
 	@touch $@
 
 strip: .venv/installed ## bring notebooks back to their stored form; runs nothing
@@ -107,6 +110,7 @@ clean: ## remove the environments, trained models, the site, drafts and document
 	"$$found" -m venv --clear .venv
 	@# --no-deps: the lock has them all but rfc3987-syntax and its lark, with which jsonschema would check addresses that
 	@# no notebook has, and which make every process that reads a notebook wait for seconds.
-	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements.lock
+	@$(call INSTALL,$(PY),.venv)
 	@$(PY) -c "$(FIND_SOURCE)"
 	@touch $@
+	@echo ".venv is ready"

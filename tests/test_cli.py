@@ -1,4 +1,5 @@
 import errno
+import os
 import shutil
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import matplotlib.image
 import nbformat
 import pytest
@@ -346,7 +348,34 @@ def test_report_says_which_scores_lie_outside_the_study(fresh, checkout, monkeyp
     monkeypatch.setattr(document, "benchmark_stale", dict)
     lines = run("report").output.splitlines()
     assert lines[1] == "1 of 2 scores lie in the 95 % interval that the study predicts for a further training."
-    assert lines[2] == "  too far: gan label: 0.9, expected 0.99 ± 0.01" and len(lines) == 3
+    assert lines[2] == "  too far: gan label: 0.9, expected 0.99 ± 0.01"
+
+
+def test_report_begins_with_what_it_will_do_and_ends_with_where_everything_is(checkout, monkeypatch):
+    monkeypatch.chdir(checkout)
+    monkeypatch.setattr(notebooks, "why_stale", lambda name: "not made yet" if name == "zadanie_4_gan" else "")
+    monkeypatch.setattr(notebooks, "run", lambda *_: click.echo("Training and running ..."))
+    monkeypatch.setattr(store, "is_trained", lambda run: run != "gan")
+    monkeypatch.setattr(store, "usual_seconds", lambda run: 210.0)
+    monkeypatch.setattr(document, "is_stale", lambda: True)
+    monkeypatch.setattr(document, "build", lambda: [document.path("pdf"), document.path("html")])
+    monkeypatch.setattr(cli, "what_is_stale", list)
+    monkeypatch.setattr(verify, "beside_the_study", list)
+    assert run("report").output.splitlines() == [
+        "To train: gan (about 4 min, as earlier ones took)",
+        "To run: zadanie_4_gan",
+        "To write: report/generative_models.pdf, report/generative_models.html",
+        "Training and running ...",
+        "Wrote report/generative_models.pdf and report/generative_models.html. Figures and numbers are in data/report/",
+        f"{os.path.relpath(sys.executable)} -m genmodels diff    # what changed since the last commit",
+    ]
+
+
+def test_a_draft_is_compared_with_nothing(fresh, checkout, smoke, monkeypatch):
+    monkeypatch.chdir(checkout)
+    monkeypatch.setattr(document, "build", lambda: [document.path("pdf"), document.path("html")])
+    written = "draft/generative_models.pdf and draft/generative_models.html"
+    assert run("report").output == f"Wrote {written}. Figures and numbers are in draft/\n"
 
 
 def test_report_says_what_is_stale_and_goes_on(fresh, checkout, monkeypatch):

@@ -132,6 +132,7 @@ def test_scaling_measures_the_memory_of_this_process():
     assert scaling.memory() > 10
 
 
+@pytest.mark.filterwarnings("ignore:ConvVAE. likelihood=.bernoulli. expects pixels of 0 and 1:UserWarning")
 @pytest.mark.parametrize("name", ["conv_vae", "conv_vae_grey", "conditional_gan", "dcgan"])
 def test_the_published_recipes_learn(digits, name):
     model = getattr(recipes, name)(0)

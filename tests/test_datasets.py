@@ -262,7 +262,11 @@ def test_a_copy_of_the_cases_with_its_faults_mended_is_read(tmp_path):
     folder = tmp_path / "kopia źródeł"
     shutil.copytree(CASES / "folder", folder)
     (folder / "c" / "truncated.png").unlink()
-    with pytest.warns(UserWarning, match="no picture in empty_class"):
+    with (
+        pytest.warns(UserWarning, match="no picture in empty_class"),
+        pytest.warns(UserWarning, match="2 files are left out"),
+        pytest.warns(UserWarning, match="all get 3 channels"),
+    ):
         found = open_dataset(folder, size=(28, 28))
     assert found.class_names == ("a", "b", "c") and found.image_shape == (28, 28, 3)
     assert sum(map(len, (found.train, found.validation, found.test))) == 13

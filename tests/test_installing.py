@@ -52,6 +52,18 @@ def test_the_environment_is_made_from_the_lock_alone():
     assert "--require-hashes --no-deps --requirement requirements.lock" in install
 
 
+@needs_make
+@pytest.mark.parametrize("status", [0, 1])
+def test_what_pip_warns_of_is_shown_only_if_it_fails(tmp_path, status):
+    pip = tmp_path / "python"
+    pip.write_text(f"#!/bin/sh\necho WARNING: an index is slow >&2\nexit {status}\n")
+    pip.chmod(0o755)
+    command = ["make", "-f", str(ROOT / "Makefile"), f"--eval=probe: ; @$(call INSTALL,{pip},{tmp_path})", "probe"]
+    done = subprocess.run(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert bool(done.returncode) == bool(status) == ("WARNING: an index is slow" in done.stderr)
+    assert (tmp_path / "pip.log").read_text() == "WARNING: an index is slow\n"
+
+
 @pytest.fixture
 def copy(tmp_path):
     """A checkout in a folder with a space and Polish letters, with an environment of its own without libraries."""

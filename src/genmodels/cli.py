@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -13,7 +14,18 @@ import click
 from genmodels import __version__, cli_images, config, datasets
 from genmodels.cli_images import device_option
 from genmodels.experiments import RUNS
-from genmodels.pipeline import document, files, fingerprint, notebooks, parallel, records, results, store, study
+from genmodels.pipeline import (
+    document,
+    files,
+    fingerprint,
+    forecast,
+    notebooks,
+    parallel,
+    records,
+    results,
+    store,
+    study,
+)
 from genmodels.pipeline.records import ReportError
 
 # For the worker processes, one for each core: more NumPy threads than cores would wait for each other.
@@ -239,26 +251,30 @@ def figures(jobs: int) -> None:
 @DEVICE
 def build_report(jobs: int) -> None:
     """Train what is missing, run the notebooks that need it, and build the PDF and the HTML."""
-    _refresh_figures(jobs)
+    _refresh_figures(jobs, [document.path("pdf"), document.path("html")])
     if document.is_stale():
-        click.echo(f"Wrote {' and '.join(map(_shown, document.build()))}")
-        _say_whether_within_the_study()
+        written = " and ".join(map(_shown, document.build()))
+        click.echo(f"Wrote {written}. Figures and numbers are in {_shown(records.output())}{os.sep}")
+        if not config.quick_mode():  # a draft is compared with nothing
+            _compare()
     else:
         click.echo(f"Nothing has changed: {_shown(document.path())} is up to date.")
 
 
-def _say_whether_within_the_study():
+def _compare():
+    """Say what is stale, which scores lie outside the study, and how to see what changed."""
     from genmodels.pipeline import verify as checks
 
     for text in what_is_stale():
         click.echo(text)
-    if not config.quick_mode() and (rows := checks.beside_the_study()):
+    if rows := checks.beside_the_study():
         inside = sum(abs(value - mean) <= margin for *_, value, mean, margin in rows)
         click.echo(
             f"{inside} of {len(rows)} scores lie in the 95 % interval that the study predicts for a further training."
         )
         for run, name, value, mean, margin in checks.outside():
             click.echo(f"  too far: {run} {name}: {value:.4g}, expected {mean:.4g} ± {margin:.2g}")
+    click.echo(f"{_shown(sys.executable)} -m genmodels diff    # what changed since the last commit")
 
 
 def what_is_stale() -> list[str]:
@@ -316,11 +332,13 @@ def make_study(entries: tuple[str, ...], jobs: int) -> None:
     click.echo(f"Wrote {_shown(study.path())}")
 
 
-def _refresh_figures(jobs):
-    """Bring models, figures and numbers up to date."""
+def _refresh_figures(jobs, documents=()):
+    """Bring models, figures and numbers up to date; say before what that takes, and which documents follow."""
     # Unreadable files raise their error before the work, not after it.
     _require_mnist(), results.metrics(), study.read()
     if stale := [name for name in notebooks.names() if notebooks.why_stale(name)]:
+        for text in forecast.lines(stale, jobs, map(_shown, documents)):
+            click.echo(text)
         notebooks.run(stale, jobs)
 
 

@@ -74,6 +74,7 @@ def test_half_a_file_is_one_line(saved, tmp_path):
         genmodels.load_model(tmp_path / "x.keras")
 
 
+@pytest.mark.filterwarnings("ignore:Skipping nested container:UserWarning")  # Keras, before it refuses the model
 @pytest.mark.parametrize(
     ("old", "new"),
     [(b'"latent_dim": 2', b'"code_dim": 2'), (b'"latent_dim": 2', b'"latent_dim": 3'), (b"AE", b"Elsewhere")],

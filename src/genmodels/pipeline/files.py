@@ -8,7 +8,6 @@ import json
 import os
 import re
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ import filelock
 import numpy as np
 
 from genmodels import config
+from genmodels.pipeline import terminal
 
 
 class FileError(ValueError):
@@ -275,7 +275,7 @@ def quarantine(path: Path, why: str) -> None:
     aside = folder / f"{time.time_ns()}-{path.name}"
     folder.mkdir(parents=True, exist_ok=True)
     os.replace(path, aside)
-    print(f"{path.name} is damaged ({why}); it is now {aside} and will be made anew", file=sys.stderr, flush=True)
+    terminal.say(f"{path.name} is damaged ({why}); it is now {aside} and will be made anew")
 
 
 @contextmanager
@@ -295,7 +295,7 @@ def lock(name: str) -> Iterator[None]:
         try:
             held.acquire(timeout=1)
         except filelock.Timeout:
-            print(f"waiting for {name}, which another process is making", file=sys.stderr, flush=True)
+            terminal.say(f"waiting for {name}, which another process is making")
             held.acquire()
     try:
         yield

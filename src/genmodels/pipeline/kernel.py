@@ -26,7 +26,9 @@ class OwnKernel(KernelSpecManager):
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
         """Return the one kernel for any name."""
-        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        quietly = "from genmodels.pipeline import terminal; terminal.hide_start_up_lines(); del terminal"
+        begin = f"--IPKernelApp.exec_lines={quietly}"
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", begin]
         about = {"display_name": "Python 3", "language": "python", "metadata": {"debugger": True}}
         # The package of this checkout, whatever folder the notebook runs in and wherever PYTHONPATH leads from there.
         root = config.checkout()

@@ -7,7 +7,6 @@ count. A stale notebook runs again as a whole.
 
 import os
 import re
-import sys
 import tempfile
 import time
 from collections.abc import Iterable
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING
 from genmodels import config
 from genmodels.datasets import DatasetError
 from genmodels.experiments import BUILDERS, RUNS, Run
-from genmodels.pipeline import files, fingerprint, parallel, records, results, store
+from genmodels.pipeline import files, fingerprint, parallel, records, results, store, terminal
 from genmodels.pipeline.records import Record, ReportError
 
 if TYPE_CHECKING:
@@ -92,6 +91,21 @@ def runs_named_in(cells: Iterable[str]) -> list[str]:
     """
     asked = re.findall(r"\btrained\(['\"](\w+)['\"]", "\n".join(cells))
     return [name for name in RUNS if name in asked]
+
+
+def runs_of(wanted: Iterable[str]) -> list[str]:
+    """Return the runs of the report that notebooks ask for, or asked for the last time.
+
+    Args:
+        wanted: Names of the notebooks.
+
+    Returns:
+        Names of the runs, in the order of RUNS.
+    """
+    wanted, provenance = list(wanted), records.provenance()
+    asked = {run for name in wanted for run in runs_named_in(code(name))}
+    asked |= {run["name"] for name in wanted if name in provenance for run in provenance[name].runs.values()}
+    return [run for run in RUNS if run in asked]
 
 
 def inputs(name: str, record: Record | None = None) -> dict:
@@ -180,9 +194,15 @@ def stamp_path(name: str) -> Path:
     return cache_folder("stamps") / f"{name}.json"
 
 
-def stamp(name: str, record: Record) -> None:
-    """Note that this machine has just made the results of a notebook."""
-    files.save_json(stamp_path(name), {"record": record.as_json(), "machine": config.numerics()})
+def stamp(name: str, record: Record, seconds: float | None = None) -> None:
+    """Note that this machine has just made the results of a notebook, and in what time."""
+    noted = {"record": record.as_json(), "machine": config.numerics(), "seconds": seconds}
+    files.save_json(stamp_path(name), noted)
+
+
+def usual_seconds(name: str) -> float | None:
+    """Return how long a notebook ran here the last time; None if it has not."""
+    return (files.load_json(stamp_path(name)) or {}).get("seconds")
 
 
 def cache_folder(name: str) -> Path:
@@ -261,11 +281,8 @@ def run(wanted: Iterable[str], jobs: int) -> None:
         ReportError: A notebook fails, its inputs change while it runs, or two make the same figure or section.
         TrainingError: A run cannot be trained.
     """
-    wanted, provenance = list(wanted), records.provenance()
-    asked = {run for name in wanted for run in runs_named_in(code(name))}
-    asked |= {run["name"] for name in wanted if name in provenance for run in provenance[name].runs.values()}
-    parallel.train_all([run for run in RUNS if run in asked], jobs=jobs)
-    kernels = []
+    wanted, kernels = list(wanted), []
+    parallel.train_all(runs_of(wanted), jobs=jobs)
     with ThreadPoolExecutor(jobs) as pool:
         waiting = [pool.submit(_run, name, kernels) for name in wanted]
         try:
@@ -282,7 +299,7 @@ def run(wanted: Iterable[str], jobs: int) -> None:
 
 def _run(name, kernels):
     start = time.monotonic()
-    print(f"{name}: running", file=sys.stderr, flush=True)
+    terminal.say(f"{name}: running")
     origin, before = records.origin(), inputs(name)
     journal = _execute(name, kernels)
     runs = {label: {name: of[name] for name in ("name", "settings", "inputs")} for label, of in journal["runs"].items()}
@@ -295,8 +312,9 @@ def _run(name, kernels):
         raise ReportError(f"notebooks/{name}.ipynb was run, but {changed}; start again")
     record = Record(made_from, results.outputs(journal["results"]), origin, journal["results"], runs)
     records.note(name, record)
-    stamp(name, record)
-    print(f"{name}: done in {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+    seconds = time.monotonic() - start
+    stamp(name, record, seconds)
+    terminal.say(f"{name}: done in {seconds:.0f} s")
 
 
 def conflicts() -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from genmodels import config
-from genmodels.pipeline import files
+from genmodels.pipeline import files, terminal
 
 
 def run_all(work: Callable[[Any], Any], tasks: Iterable, *, jobs: int | None = None) -> Iterator[Any]:
@@ -73,6 +73,7 @@ def _begin(lock, count):
     """Keep a worker to one thread and the chosen device; give it a line and a lock for its progress bars."""
     global _line
     os.environ.update(config.worker_environment())
+    terminal.hide_retracing()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)

@@ -138,13 +138,27 @@ def why_stale(run: Run | str) -> str:
     home, now = folder(run), identity(run)
     if home.is_dir():
         return f"damaged: {damage}" if (damage := _damage(home)) else ""
-    before = {path: _record(path) for path in config.cache_folder().glob(f"runs/{run.name}-*/{_RECORD}")}
-    same = ("setting seed", "budget")
-    mine = [path for path, old in before.items() if all(old.inputs.get(name) == now[name] for name in same)]
-    if not mine:
+    if not (last := _last_record(run, now)):
         return "not trained yet"
-    last = max(mine, key=lambda path: path.stat().st_mtime)
-    return before[last].why_stale(now, before[last].outputs, "the training", files.when(last)) or "not trained yet"
+    before = _record(last)
+    return before.why_stale(now, before.outputs, "the training", files.when(last)) or "not trained yet"
+
+
+def _last_record(run, now):
+    """Return the path of the record of the last training of a run with this seed and budget; None without one."""
+    before = {path: _record(path).inputs for path in config.cache_folder().glob(f"runs/{run.name}-*/{_RECORD}")}
+    same = ("setting seed", "budget")
+    mine = [path for path, old in before.items() if all(old.get(name) == now[name] for name in same)]
+    return max(mine, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def usual_seconds(run: Run | str) -> float | None:
+    """Return how long a run trains, by the seconds per epoch of its last training; None if the cache has none."""
+    run = find(run)
+    if not (last := _last_record(run, identity(run))) or _damage(last.parent):
+        return None
+    seconds = files.read_json(last.with_name("training.json"))["seconds"]
+    return seconds / _record(last).inputs["setting epochs"] * run.settings()["epochs"]
 
 
 def trained(run: Run | str, *, latent_dim: int | None = None, position: int = 0) -> Trained:
