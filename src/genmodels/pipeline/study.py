@@ -11,7 +11,6 @@ continue the study on another day or machine.
 
 import math
 import statistics
-import sys
 import time
 from collections.abc import Collection
 from dataclasses import replace
@@ -20,7 +19,7 @@ from pathlib import Path
 
 from genmodels import config, datasets
 from genmodels.experiments import ABLATIONS, RUNS, Run
-from genmodels.pipeline import files, fingerprint, notebooks, parallel, processes, records, store
+from genmodels.pipeline import files, fingerprint, notebooks, parallel, processes, records, store, terminal
 from genmodels.pipeline.records import Record
 
 SEEDS = (1, 2, 3)
@@ -338,7 +337,7 @@ def score(task: tuple[str, str]) -> None:
         for split in splits(entry):
             found[split] = compute(run, split) if run else _compute_real(split)
     except store.DivergedError as error:
-        print(error, file=sys.stderr, flush=True)
+        terminal.say(str(error))
         found = None
     store.refuse_edited_code(run or RUNS[REFERENCES[0]], _leads(run), _NOT_FOLLOWED, step="scored")
     kept = {"key": key, "checksum": files.short([part, found]), "origin": origin, "scores": found}
@@ -373,7 +372,7 @@ def _make(jobs, wanted):
     start = time.monotonic()
     for number, task in enumerate(processes.run_all(score, tasks, jobs=jobs), 1):
         left = (time.monotonic() - start) / number * (len(tasks) - number) / 60
-        print(f"scored {number}/{len(tasks)}: {task[1]}; about {left:.0f} min left", file=sys.stderr, flush=True)
+        terminal.say(f"scored {number}/{len(tasks)}: {task[1]}; about {left:.0f} min left")
         _sum_up(task[0], keys[task[0]])
 
 
