@@ -19,11 +19,12 @@ from numpy.typing import ArrayLike
 from genmodels.canvas import CANVAS_SHAPE, GRID, STRIDE
 from genmodels.layers import SETTLED, SHARPNESS
 from genmodels.models.flow import LARGEST_LOG_SCALE, RealNVP
+from genmodels.pipeline.records import ReportError
 
 ACTIVATIONS = ("gelu", "relu", "sigmoid", "tanh")
 
 
-class ExportError(ValueError):
+class ExportError(ReportError):
     """A network has a part that the explorer cannot draw. The message names it."""
 
 

@@ -2,10 +2,16 @@
 "use strict";
 
 const Layers = (() => {
+    function bytes(text) {
+        if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);  // ten times as fast; browsers of 2025 have it
+        const binary = atob(text), found = new Uint8Array(binary.length);
+        for (let i = 0; i < found.length; i++) found[i] = binary.charCodeAt(i);
+        return found;
+    }
+
     // Returns the numbers of a text that export.pack wrote, as the given kind of typed array.
     async function unpack(text, Kind) {
-        const packed = Uint8Array.from(atob(text), character => character.charCodeAt(0));
-        const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+        const stream = new Blob([bytes(text)]).stream().pipeThrough(new DecompressionStream("deflate"));
         return new Kind(await new Response(stream).arrayBuffer());
     }
 
