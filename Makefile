@@ -32,7 +32,7 @@ INSTALL = $(1) -m pip install --quiet --disable-pip-version-check --require-hash
 SMOKE := GENMODELS_BUDGET=smoke
 
 .DEFAULT_GOAL := help
-.PHONY: help report test lab site strip notebooks nbval figures study bench release-check crash-test lint clean
+.PHONY: help report explorer test lab site strip notebooks nbval figures study bench release-check crash-test lint clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -78,6 +78,9 @@ nbval: .venv/installed ## every notebook, your own included, through nbval; no t
 figures: .venv/installed ## bring data/report/ up to date, without the documents
 	@$(PY) -m genmodels figures
 
+explorer: .venv/installed ## write the latent explorer, report/explorer.html: one page in which the models draw
+	@$(PY) -m genmodels explore
+
 study: .venv/installed ## train everything with several seeds, score it, write data/report/study.json; long, resumable
 	@$(PY) -m genmodels study
 
@@ -99,7 +102,7 @@ lint: .venv/installed ## ruff, and the directions of imports
 	$(PY) -c "from importlinter.cli import lint_imports_command as main; main(['--no-cache'])"
 
 clean: ## remove the environments, trained models, the site, drafts and documents; figures and numbers stay
-	rm -rf .venv .cache draft build/site* report/build report/*.pdf report/generative_models.html
+	rm -rf .venv .cache draft build/site* report/build report/*.pdf report/generative_models.html report/explorer.html
 
 .venv/installed: requirements.lock
 	@for python in "$(PYTHON)" python3 python3.13 python3.12 python3.11 python3.10 python; do \

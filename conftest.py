@@ -148,7 +148,9 @@ def copy_checkout(root, monkeypatch):
     from genmodels.pipeline import document, files, records, results, study
 
     for folder in ("report", "notebooks", "data/report"):
-        built = shutil.ignore_patterns("generative_models.pdf", "generative_models.html", "build", ".*")
+        built = shutil.ignore_patterns(
+            "generative_models.pdf", "generative_models.html", "explorer.html", "build", ".*"
+        )
         shutil.copytree(config.checkout() / folder, root / folder, ignore=built)
     monkeypatch.setattr(config, "checkout", lambda: root)
     origin, committed = records.origin(), records.provenance()

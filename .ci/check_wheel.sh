@@ -28,6 +28,7 @@ refuses() { # expects a command to end with status 2 and one line that holds a t
 }
 
 "$installed" -c "import genmodels; assert '$away' in genmodels.__file__, genmodels.__file__; genmodels.VAE(latent_dim=2)"
+"$installed" -c "from genmodels.explorer.page import HERE, WEB; assert all((HERE / name).is_file() for name in WEB)"
 genmodels --version
 genmodels --help > help.txt
 genmodels runs > runs.txt
@@ -47,7 +48,7 @@ genmodels reconstruct vae.keras "${data[@]}" -o reconstructions.png
 "$installed" -c "import genmodels; assert genmodels.load_model('vae.keras').sample(1, seed=0).shape == (1, 8, 8, 1)"
 refuses "found nothing" evaluate missing.keras "${data[@]}"
 
-for command in diff figures notebooks prune release-check report status strip study verify; do
+for command in diff explore figures notebooks prune release-check report status strip study verify; do
     refuses "expected to run from a checkout of genmodels" "$command"
 done
 echo "the wheel works outside a checkout"

@@ -57,7 +57,7 @@ def test_help_names_every_command_once():
     assert all(said.count(f"  {name} ") == 1 for name in cli.main.commands)
 
 
-@pytest.mark.parametrize("command", ["train", "sample", "figures", "report", "notebooks", "study"])
+@pytest.mark.parametrize("command", ["train", "sample", "explore", "figures", "report", "notebooks", "study"])
 def test_commands_that_train_or_draw_take_a_device_and_compute_on_the_cpu_by_default(command):
     said = " ".join(run(command, "--help").output.split())
     assert "--device [auto|cpu|gpu]" in said and "[env var: GENMODELS_DEVICE; default: cpu]" in said
@@ -80,7 +80,7 @@ def test_a_gpu_that_is_not_there_is_one_line(no_device, monkeypatch):
     assert is_plain(run("train", "ae", "--device", "gpu"), "expected a GPU that TensorFlow sees, found none; install")
 
 
-REPORT = "diff figures notebooks prune release-check report status strip study verify".split()
+REPORT = "diff explore figures notebooks prune release-check report status strip study verify".split()
 
 
 def test_help_tells_which_commands_need_a_checkout():

@@ -14,6 +14,7 @@ import click
 from genmodels import __version__, cli_images, config, datasets
 from genmodels.cli_images import device_option
 from genmodels.experiments import RUNS
+from genmodels.explorer import page
 from genmodels.pipeline import (
     document,
     files,
@@ -41,7 +42,7 @@ JOBS = click.option("--jobs", type=click.IntRange(1), default=2, help="Tasks at 
 SECTIONS = {
     "Models of the report": ("runs", "train", "sample"),
     "Your own images": ("fit", "evaluate", "reconstruct", "grid"),
-    "Make the report, in a checkout": ("report", "figures", "notebooks", "strip", "prune"),
+    "Make the report, in a checkout": ("report", "explore", "figures", "notebooks", "strip", "prune"),
     "Trust the report, in a checkout": ("status", "diff", "verify", "study", "release-check"),
 }
 
@@ -144,7 +145,9 @@ def _rows():
         ("study", entry, "no run or ablation has this name; `make study` removes it") for entry in study.left_over()
     ]
     rows += [("benchmark", name, why) for name, why in document.benchmark_stale(all_results=True).items()]
-    return rows + [("document", document.path(kind).name, document.why_stale(kind)) for kind in ("pdf", "html")]
+    rows += [("document", document.path(kind).name, document.why_stale(kind)) for kind in ("pdf", "html")]
+    explorer = page.path()  # nothing needs it, so that a missing one is not stale
+    return rows + ([("page", explorer.name, page.why_stale())] if explorer.is_file() else [])
 
 
 def _kind(result):
@@ -304,6 +307,20 @@ def release_check() -> None:
         click.echo(f"{kind:9} {name:36} stale: {why}")
     click.echo(f"{len(stale)} things are stale." if stale else "Everything is fresh.")
     raise SystemExit(bool(stale))
+
+
+@main.command(cls=InCheckout)
+@click.option("-o", "--output", type=click.Path(dir_okay=False), help="HTML file; by default report/explorer.html.")
+@DEVICE
+def explore(output: str | None) -> None:
+    """Write the latent explorer: one HTML page, opened from disk, in which the trained models draw.
+
+    It shows the runs ae, vae_kl, cvae_25_tuned and gan. Missing ones are trained first.
+    """
+    _require_mnist()
+    target = Path(output) if output else page.path()
+    size = page.write(target)
+    click.echo(f"Wrote {_shown(target)}, {size / 2**20:.1f} MB; open it in a browser.")
 
 
 @main.command("notebooks", cls=InCheckout)

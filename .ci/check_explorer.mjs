@@ -1,0 +1,159 @@
+// Checks the latent explorer in headless Chromium and prints each finding in a line. Called by check_explorer.py, with
+// networks to run: a JSON file of cases, and one to write their outputs to. Without them it checks the page alone.
+//
+//     node .ci/check_explorer.mjs report/explorer.html [ASKED ANSWERED]
+//
+// The page: findings of axe-core, sideways scrolling and errors, wide and on a phone, light and dark; requests; every
+// control by keyboard; what a link to a view brings back; how long things take.
+
+import { readFileSync, realpathSync, writeFileSync } from "node:fs";
+import { pathToFileURL } from "node:url";
+import { accessibility, launch } from "./browser.mjs";
+
+const LIMIT = 600;  // seconds for everything
+const BATCH = 100;  // examples at a time
+const SLOWEST = 20;  // milliseconds to draw both planes and digits: 50 pictures a second
+const FIRST = 1000, GRID = 500;  // milliseconds of the page's thread until the first picture, and for 20 x 20 images
+
+// Runs in the page: one case on all its inputs.
+async function compute([{ part: id, network, flow, inputs }, batch]) {
+    const given = inputs.map(text => new Float32Array(Uint8Array.from(atob(text), letter => letter.charCodeAt(0)).buffer));
+    const count = 1000, found = [];
+    const loaded = flow ? part(flow) : await Layers.load(id ? part(id) : network);
+    if (flow) loaded.networks = await Promise.all(loaded.networks.map(Layers.load));
+    for (let start = 0; start < count; start += batch) {
+        const rows = given.map(values => values.subarray(start * values.length / count, (start + batch) * values.length / count));
+        found.push(flow ? Layers.fromNoise(loaded, ...rows, batch) : Layers.run(loaded, rows, batch));
+    }
+    const bytes = found.flatMap(values => [...new Uint8Array(values.buffer, values.byteOffset, values.byteLength)]);
+    return btoa(bytes.map(byte => String.fromCharCode(byte)).join(""));
+}
+
+// Returns a page that has read everything, and a list of what went wrong in it.
+async function open(browser, address, options) {
+    const page = await browser.newPage(options), heard = [];
+    page.setDefaultTimeout(0);  // LIMIT is the only time limit
+    page.on("request", asked => {
+        if (!/^(file:|data:|blob:)/.test(asked.url()) || asked.url().startsWith("file:") && !asked.url().startsWith(url)) heard.push(`request: ${asked.url()}`);
+    });
+    page.on("console", message => message.type() == "error" && heard.push(`browser: ${message.text().slice(0, 160)}`));
+    page.on("pageerror", error => heard.push(`browser: ${String(error.stack).slice(0, 300)}`));
+    await page.goto(address);
+    await page.waitForSelector("html[data-ready]", { state: "attached" });
+    return { page, heard };
+}
+
+async function looks(browser) {
+    const findings = [];
+    for (const width of [360, 1280]) for (const colorScheme of ["light", "dark"]) {
+        const { page, heard } = await open(browser, url, { viewport: { width, height: 800 }, isMobile: width < 500, colorScheme });
+        await page.evaluate(() => document.querySelectorAll("details").forEach(details => { details.open = true; }));
+        const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+        if (wide > width) heard.push(`scrolls sideways: ${wide} px`);
+        heard.push(...await accessibility(page));
+        findings.push(...heard.map(finding => `${finding} (${width} px, ${colorScheme})`));
+        await page.close();
+    }
+    return findings;
+}
+
+// Visits every control with the Tab key and uses it with keys. Each must change the address or what its panel shows.
+async function keyboard(browser) {
+    const { page, heard } = await open(browser, url, { viewport: { width: 1280, height: 900 }, reducedMotion: "reduce" });
+    const all = await page.evaluate(() => [...document.querySelectorAll("button, select, input, summary, a[href], [tabindex]")]
+        .filter(control => control.type != "radio" || control.checked).length);
+    const state = () => page.evaluate(() => JSON.stringify([{ ...view, dimmed: [...view.dimmed] }, own && own.ae, Boolean(playing),
+        studio.pen, [...document.querySelectorAll("details")].map(details => details.open), byId("status").textContent,
+        document.activeElement.value]));
+    const inert = [];
+    for (let place = 0; place < all; place++) {
+        await page.keyboard.press("Tab");
+        const control = await page.evaluate(() => {
+            const { tagName, type, id, ariaLabel, textContent } = document.activeElement;
+            return { tag: tagName, type, name: `${tagName} ${id || ariaLabel || textContent.trim()}`, word: document.activeElement.firstChild?.dataset?.word };
+        });
+        if (control.tag == "BODY" || control.tag == "A") continue;
+        const keys = control.type == "radio" || control.type == "range" || control.tag == "DIV" ? ["ArrowRight"]
+            : control.tag == "CANVAS" || control.tag == "SELECT" ? ["ArrowDown"]
+            : control.type == "number" ? ["ArrowUp", "Enter"] : ["Space"];
+        if (["save", "all", "clear"].includes(control.word)) { await page.keyboard.press("Space"); continue; }
+        const before = await state();
+        for (const key of keys) await page.keyboard.press(key);
+        await page.waitForTimeout(60);
+        if (await state() == before) inert.push(`does nothing by keyboard: ${control.name}`);
+    }
+    const last = await page.evaluate(() => document.activeElement.tagName);
+    if (last == "BODY") inert.push(`fewer than ${all} controls by Tab`);
+    await page.close();
+    return [...heard, ...inert];
+}
+
+// A link to a view brings back the same view.
+async function links(browser) {
+    const { page, heard } = await open(browser, `${url}#lang=en&ae=1.500,-0.250&vae=0.125,2.000&image=77&from=5&to=1.000,1.000,2.000,2.000&at=0.50&off=35&show=grid&free=1`,
+        { viewport: { width: 800, height: 800 } });
+    const found = await page.evaluate(() => [view.language, view.ae, view.vae, view.image, view.from, view.to, view.share, [...view.dimmed], view.show, view.linked]);
+    const expected = ["en", [1.5, -0.25], [0.125, 2], 77, { image: 5 }, { ae: [1, 1], vae: [2, 2] }, 0.5, [3, 5], "grid", false];
+    if (JSON.stringify(found) != JSON.stringify(expected)) heard.push(`the address gave ${JSON.stringify(found)}`);
+    await page.goto(`${url}#ae=nonsense&image=-3&from=99999&to=,&at=NaN&cvae=77&gan=x&show=evil&lang=xx&theme=1&off=zz`);
+    await page.reload();
+    await page.waitForSelector("html[data-ready]", { state: "attached" });
+    await page.close();
+    return heard;
+}
+
+// Times of the page's thread on the processor, which a busy machine does not change.
+async function times(browser) {
+    const page = await browser.newPage({ viewport: { width: 1280, height: 900 } }), tab = await page.context().newCDPSession(page);
+    await tab.send("Performance.enable", { timeDomain: "threadTicks" });
+    const spent = async () => 1000 * (await tab.send("Performance.getMetrics")).metrics.find(({ name }) => name == "TaskDuration").value;
+    page.setDefaultTimeout(0);
+    const firsts = [];
+    for (let turn = 0; turn < 5; turn++) {
+        await page.goto("about:blank");
+        const before = await spent();
+        await page.goto(url, { waitUntil: "commit" });
+        await page.waitForSelector("html[data-first]", { state: "attached" });
+        firsts.push([await page.evaluate(() => Number(document.documentElement.dataset.first)), await spent() - before]);
+    }
+    await page.waitForSelector("html[data-ready]", { state: "attached" });
+    const median = values => [...values].sort((a, b) => a - b)[values.length >> 1];
+    const drag = await page.evaluate(async () => {
+        performance.clearMeasures("render");
+        for (let i = 0; i < 120; i++) {
+            movePoint("ae", [2 * Math.cos(i / 9), 2 * Math.sin(i / 7)]);
+            await new Promise(requestAnimationFrame);
+        }
+        return performance.getEntriesByName("render").map(entry => entry.duration);
+    });
+    const grids = [];
+    for (const name of ["ae", "vae"]) {
+        const before = await spent();
+        await page.evaluate(name => {
+            for (let row = 0; row < GRID; row++) decode(name, Array.from({ length: 2 * GRID }, (_, i) => (i * 7 + row) % 9 - 4));
+        }, name);
+        grids.push(await spent() - before);
+    }
+    const [seen, first] = [0, 1].map(which => median(firsts.map(times => times[which])));
+    console.log(`first picture after ${Math.round(seen)} ms, of them ${Math.round(first)} ms of this thread; dragging: `
+        + `${median(drag).toFixed(1)} ms a picture; grids: ${grids.map(Math.round).join(" and ")} ms`);
+    await page.close();
+    return [[first, FIRST, "the first picture"], [median(drag), SLOWEST, "a picture under the dragged point"], [Math.max(...grids), GRID, "a grid"]]
+        .filter(([found, most]) => found > most).map(([found, most, what]) => `${what} takes ${Math.round(found)} ms, more than ${most}`);
+}
+
+setTimeout(() => { console.error(`not done after ${LIMIT} s`); process.exit(1); }, LIMIT * 1000).unref();
+const [file, asked, answered] = process.argv.slice(2), url = pathToFileURL(realpathSync(file)).href;
+const browser = await launch();
+if (asked) {
+    const { page } = await open(browser, url, {}), outputs = [];
+    for (const one of JSON.parse(readFileSync(asked, "utf8"))) outputs.push(await page.evaluate(compute, [one, BATCH]));
+    writeFileSync(answered, JSON.stringify(outputs));
+    await page.close();
+}
+const found = [];
+for (const check of [times, looks, keyboard, links]) found.push(...await check(browser));
+await browser.close();
+for (const finding of found) console.log(finding);
+console.log(`the explorer: ${found.length} findings`);
+process.exitCode = found.length ? 1 : 0;

@@ -1,0 +1,118 @@
+"""Compare the explorer's networks, run by a real browser on 1,000 inputs, with Keras; then check the page itself.
+
+With the same float16-rounded weights the outputs may differ by 1e-4. Beside the trained float32 weights at most one
+grey level in 99.9 % of the pixels, and a code by 0.01.
+"""
+
+import base64
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "explorer"))
+COUNT = 1_000
+ALIKE = 1e-4  # largest difference from Keras with the same weights
+LEVELS, SHARE, CODE = 1, 0.999, 0.01  # grey levels, share of the pixels that keep to them, units of a code
+
+
+def case(name, network, *inputs, page=None, kind="kind"):
+    """Return one network with its inputs, and what Keras computes with rounded and with its own weights."""
+    from genmodels.explorer.export import describe, rounded_weights
+
+    def predict():
+        given = inputs if len(inputs) > 1 else inputs[0]
+        return network.predict(given if len(inputs) == 1 else list(given), batch_size=500, verbose=0)
+
+    description = describe(network)
+    with rounded_weights(description):
+        alike = predict()
+    given = [flat(values) for values in inputs]
+    told = {"part": page} if page else {"network": description.as_json()}
+    return {"name": name, "kind": kind, **told, "inputs": given}, alike, predict()
+
+
+def flat(values):
+    return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode("ascii")
+
+
+def kinds(rng):
+    """Yield a small network for each kind of layer, from the tests."""
+    from test_export import NETWORKS, shaken
+
+    for name, build in NETWORKS.items():
+        network = shaken(build(), rng)
+        yield case(name, network, rng.normal(0, 1, (COUNT, *network.input_shape[1:])).astype("float32"))
+
+
+def models(rng):
+    """Yield the networks of the page."""
+    from genmodels import load_mnist
+    from genmodels.explorer.export import describe_flow, rounded_weights
+    from genmodels.explorer.scores import MODELS
+    from genmodels.models.conditional_vae import one_hot_condition
+    from genmodels.pipeline.store import trained
+
+    of = {name: trained(run).model for name, run in MODELS.items()}
+    images = load_mnist().test.images[:COUNT]
+    plane = rng.uniform(-5, 5, (COUNT, 2)).astype("float32")
+    for name, given in (("ae", images), ("vae", (images >= 0.5).astype("float32"))):
+        yield case(f"{name} decoder", of[name].decoder, plane, page=f"{name}-decoder", kind="picture")
+        yield case(f"{name} encoder", of[name].encoder, given, page=f"{name}-encoder", kind="code")
+    cvae, gan = of["cvae"], of["gan"]
+    conditions = rng.integers(0, (10, 3, 3), (COUNT, 3))
+    placed = np.array(one_hot_condition(conditions))
+    noise = rng.normal(0, 1, (COUNT, cvae.latent_dim)).astype("float32")
+    z = cvae.from_noise(noise, conditions)
+    yield case("cvae decoder", cvae.decoder, z, placed, page="cvae-decoder", kind="picture")
+    with rounded_weights(*describe_flow(cvae.flow)["networks"]):
+        alike = cvae.from_noise(noise, conditions)
+    labels = np.ascontiguousarray(placed[:, :10])
+    given = [flat(noise), flat(labels)]
+    yield {"name": "cvae flow", "kind": "code", "flow": "cvae-flow", "inputs": given}, alike, z
+    noise = rng.normal(0, 1, (COUNT, gan.noise_dim)).astype("float32")
+    yield case("gan generator", gan.averaged_generator, noise, labels, page="gan-generator", kind="picture")
+
+
+def faults(told, found, alike, own):
+    """Describe the differences of one network, and yield those that are too large."""
+    apart = np.abs(found - alike.reshape(found.shape)).max()
+    text = f"{told['name']:35} same weights: {apart:.1e}"
+    if apart > ALIKE:
+        yield f"{told['name']}: differs by {apart:.2g} from Keras with the same weights, more than {ALIKE}"
+    own = own.reshape(found.shape)
+    if told["kind"] == "picture":
+        drawn, expected = (np.rint(255 / (1 + np.exp(-values.astype("float64")))) for values in (found, own))
+        away = np.abs(drawn - expected)
+        share = (away <= LEVELS).mean()
+        text += f"; float32: {share:.4%} within {LEVELS} level, at most {away.max():.0f}"
+        if share < SHARE:
+            yield f"{told['name']}: {share:.4%} of the pixels within {LEVELS} level of Keras, expected {SHARE:.1%}"
+    elif told["kind"] == "code":
+        text += f"; float32: {np.abs(found - own).max():.1e}"
+        if np.abs(found - own).max() > CODE:
+            yield f"{told['name']}: codes differ by {np.abs(found - own).max():.2g} from Keras, more than {CODE}"
+    print(text, flush=True)
+
+
+def main(page):
+    rng, wrong = np.random.default_rng(0), []
+    cases = [*kinds(rng), *models(rng)]
+    with tempfile.TemporaryDirectory() as folder:
+        asked, answered = Path(folder, "asked.json"), Path(folder, "answered.json")
+        asked.write_text(json.dumps([told for told, *_ in cases]))
+        done = subprocess.run(["node", ROOT / ".ci" / "check_explorer.mjs", page, asked, answered])
+        outputs = json.loads(answered.read_text()) if answered.is_file() else []
+    for (told, *expected), output in zip(cases, outputs):
+        found = np.frombuffer(base64.b64decode(output), "<f4").reshape(COUNT, -1)
+        wrong += faults(told, found, *expected)
+    print("\n".join(wrong) if wrong else f"{len(outputs)} networks draw in the browser what they draw in Keras")
+    return bool(wrong or done.returncode or len(outputs) < len(cases))
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "report" / "explorer.html")))

@@ -1,0 +1,481 @@
+// The page: what is shown, what the user does, and the address that says both.
+const NAMES = ["ae", "vae"], SIDE = 28, STEPS = 9, GRID = 20;
+const part = id => JSON.parse(document.getElementById(id).textContent);
+const about = part("about"), models = {};
+const quiet = matchMedia("(prefers-reduced-motion: reduce)"), dark = matchMedia("(prefers-color-scheme: dark)");
+const later = {};  // what the page reads after the first picture: maps, images, deviations, networks
+const view = {
+    language: navigator.language.startsWith("pl") ? "pl" : "en", theme: "auto", show: "codes", linked: true,
+    dimmed: new Set(), image: about.typical[3], from: { image: about.typical[9] }, to: { image: about.typical[7] },
+    share: 0, ae: [0, 0], vae: [0, 0], digit: 3, cell: [1, 1], hand: 1, class: 7, noise: 1, mix: 0,
+};
+let hovered = null, waiting = false, playing = 0;
+
+// Words in the language of the view; {0} and so on are filled in.
+const word = (name, ...values) => WORDS[view.language][name].replace(/\{(\d)\}/g, (_, i) => values[i]);
+const number = (value, digits) => value.toLocaleString(view.language, { minimumFractionDigits: digits, maximumFractionDigits: digits })
+    .replace("-", "−");
+const percent = share => `${number(100 * share, 0)}\u00a0%`;  // no line ends before the sign
+
+// Changes the view and draws it with the next frame.
+function update(changes) {
+    Object.assign(view, changes);
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => { waiting = false; render(); });
+}
+
+// --- networks ---
+
+// Returns the images of a batch of codes, one after another.
+function decode(name, codes) {
+    return Layers.run(models[name].decoder, [Float32Array.from(codes)], codes.length / 2).map(Layers.sigmoid);
+}
+
+const codeOf = (name, row) => [...models[name].codes.subarray(2 * row, 2 * row + 2)];
+const endOf = (name, end) => "image" in end ? codeOf(name, end.image) : end[name];
+const between = (name, share) => {
+    const [from, to] = [endOf(name, view.from), endOf(name, view.to)];
+    return from.map((value, axis) => (1 - share) * value + share * to[axis]);
+};
+
+// Returns what both classifiers say of the image at a point: [label, probability] of each; none while maps are missing.
+function verdicts(name, [x, y]) {
+    if (!later.maps) return [];
+    const place = value => Math.round((value + about.edge) / (2 * about.edge) * (about.map - 1));
+    const cell = 2 * (place(-y) * about.map + place(x)), size = 2 * about.map ** 2;
+    return [0, 1].map(judge => [later.maps[name][judge * size + cell], later.maps[name][judge * size + cell + 1] / 255]);
+}
+
+// --- the address ---
+
+const written = ([x, y]) => `${x.toFixed(3)},${y.toFixed(3)}`;
+const endAsText = end => "image" in end ? String(end.image) : `${written(end.ae)},${written(end.vae)}`;
+
+function writeAddress() {
+    const fields = { lang: view.language, theme: view.theme, show: view.show, ae: written(view.ae), vae: written(view.vae),
+        image: view.image, from: endAsText(view.from), to: endAsText(view.to), at: view.share.toFixed(2),
+        off: [...view.dimmed].sort().join(""), free: view.linked ? "" : "1",
+        cvae: [view.digit, ...view.cell, view.hand].join(), gan: [view.class, view.noise, view.mix.toFixed(2)].join() };
+    const text = Object.entries(fields).filter(([, value]) => value !== "").map(pair => pair.join("=")).join("&");
+    history.replaceState(null, "", `#${text}`);
+}
+
+const isRow = value => Number.isInteger(value) && value >= 0 && value < about.count;
+const isPoint = values => values.length == 2 && values.every(value => Math.abs(value) <= about.edge);
+const numbers = text => (text ?? "").split(",").map(Number);
+
+function readEnd(text, fallback) {
+    const values = numbers(text);
+    if (text && values.length == 1 && isRow(values[0])) return { image: values[0] };
+    const [ae, vae] = [values.slice(0, 2), values.slice(2)];
+    return isPoint(ae) && isPoint(vae) ? { ae, vae } : fallback;
+}
+
+// Takes from the address whatever it says that can be shown.
+function readAddress() {
+    const given = new URLSearchParams(location.hash.slice(1)), chosen = (name, among) => among.find(each => each == given.get(name));
+    view.language = chosen("lang", Object.keys(WORDS)) ?? view.language;
+    view.theme = chosen("theme", THEMES) ?? view.theme;
+    view.show = chosen("show", SHOWN) ?? view.show;
+    view.dimmed = new Set([...(given.get("off") ?? "")].map(Number).filter(digit => digit in about.colours));
+    view.linked = !given.get("free");
+    if (given.get("image") && isRow(+given.get("image"))) view.image = +given.get("image");
+    view.from = readEnd(given.get("from"), view.from);
+    view.to = readEnd(given.get("to"), view.to);
+    view.share = Math.min(Math.max(+given.get("at") || 0, 0), 1);
+    const [digit, column, row, hand] = numbers(given.get("cvae")), [label, seed, mix] = numbers(given.get("gan"));
+    if (digit in about.colours && CELLS.includes(column) && CELLS.includes(row) && Number.isInteger(hand))
+        Object.assign(view, { digit, cell: [column, row], hand });
+    if (label in about.colours && Number.isInteger(seed) && mix >= 0 && mix <= 1) Object.assign(view, { class: label, noise: seed, mix });
+    for (const name of NAMES) {
+        const point = numbers(given.get(name));
+        view[name] = given.get(name) && isPoint(point) ? point : codeOf(name, view.image);
+    }
+}
+
+// --- controls ---
+
+const THEMES = ["auto", "light", "dark"], SHOWN = ["codes", "grid", "verdict1", "verdict2"], panels = {};
+const say = (name, ...values) => element("span", { "data-word": name, "data-values": JSON.stringify(values) });
+const button = (name, does, ...values) => element("button", { type: "button", onclick: does }, say(name, ...values));
+const byId = id => document.getElementById(id);
+
+// A choice of one among several, as radio buttons.
+function choice(title, id, values, texts, does) {
+    return element("fieldset", { id, class: "choice" }, element("legend", {}, say(title)), ...values.map((value, i) =>
+        element("label", {}, element("input", { type: "radio", name: id, value, onchange: () => does(value) }), texts[i])));
+}
+
+function slider(title, id, most, does) {
+    return element("label", { class: "slider" }, say(title),
+        element("input", { type: "range", id, min: 0, max: most, value: 0, oninput: event => does(+event.target.value) }));
+}
+
+function buildTools() {
+    const themes = element("select", { id: "theme", onchange: event => update({ theme: event.target.value }) },
+        ...THEMES.map(theme => element("option", { value: theme, "data-word": `theme ${theme}`, "data-values": "[]" })));
+    byId("tools").append(
+        element("button", { type: "button", id: "language", onclick: () => update({ language: view.language == "pl" ? "en" : "pl" }) },
+            say("language")),
+        element("label", {}, say("theme"), " ", themes), button("copy", copyAddress), button("save", savePicture),
+        element("span", { role: "status", id: "status" }));
+    const digits = about.colours.map((colour, digit) => {
+        const mark = element("span", { class: "colour" }, String(digit));
+        mark.style.borderColor = colour;
+        return element("button", { type: "button", class: "chip", "data-digit": digit, "data-name": "digit",
+            "data-values": JSON.stringify([digit]), onclick: () => toggle(digit) }, mark);
+    });
+    byId("plane-tools").append(
+        element("fieldset", { id: "digits" }, element("legend", {}, say("digits")), ...digits,
+            button("all", () => update({ dimmed: new Set() }))),
+        choice("show", "show", SHOWN, SHOWN.map(show => say(`show ${show}`)), show => update({ show })),
+        element("label", { class: "check" }, element("input", { type: "checkbox", id: "linked",
+            onchange: event => update({ linked: event.target.checked }) }), say("linked")));
+}
+
+function toggle(digit) {
+    const dimmed = new Set(view.dimmed);
+    if (!dimmed.delete(digit)) dimmed.add(digit);
+    update({ dimmed });
+}
+
+function movePoint(name, z) {
+    update(view.linked ? { ae: z, vae: z } : { [name]: z });
+}
+
+function pick(image) {
+    own = null;
+    update({ image, ...Object.fromEntries(NAMES.map(name => [name, codeOf(name, image)])) });
+}
+
+function buildPanels() {
+    for (const name of NAMES) {
+        const plane = new Plane(name, models[name], about, {
+            move: z => movePoint(name, z), pick, hover: image => { if (image !== hovered) { hovered = image; update({}); } } });
+        const panel = panels[name] = { plane, digit: imageCanvas(SIDE, SIDE, { "data-name": "drawn", "data-of": name }),
+            where: element("p", { class: "where" }), judges: [0, 1].map(() => element("p", { class: "judge" })) };
+        plane.background.dataset.name = "plane of";
+        plane.point.dataset.name = "point";
+        plane.background.dataset.of = plane.point.dataset.of = name;
+        byId("planes").append(element("article", { id: name, "aria-labelledby": `${name}-title` },
+            element("h3", { id: `${name}-title` }, say(name)), plane.element,
+            element("div", { class: "beside" }, panel.digit, element("div", {}, panel.where, ...panel.judges)),
+            scoreTable(name)));
+        new ResizeObserver(() => update({})).observe(plane.element);
+    }
+}
+
+// "How good is this?": the scores of a model beside those of real images, and its figures in the report.
+function scoreTable(name) {
+    const { rows, stale, seeds } = about.scores[name], digits = value => Math.abs(value) < 0.1 ? 4 : Math.abs(value) < 10 ? 3 : 1;
+    const cell = (value, deviation) => element("td", value === null || value === undefined ? {} : {
+        "data-number": value, "data-digits": digits(value), "data-deviation": deviation ?? "" });
+    const head = element("tr", {}, ...["score", "model", "real"].map(title => element("th", { scope: "col" }, say(title))));
+    const body = rows.map(([score, mean, deviation, real]) =>
+        element("tr", {}, element("th", { scope: "row" }, say(score)), cell(mean, deviation), cell(real)));
+    const links = Object.entries(about.figures[name]).flatMap(([figure, task]) =>
+        [" ", element("a", { href: `generative_models.html#${figure}` }, say("figure", task))]);
+    return element("details", {}, element("summary", {}, say("scores")),
+        element("table", {}, element("thead", {}, head), element("tbody", {}, ...body)),
+        element("p", {}, say("seeds", seeds), " ", ...(stale ? [say("stale")] : [])),
+        element("p", {}, say("in report"), ...links));
+}
+
+function buildImage() {
+    const next = by => () => pick((view.image + by + about.count) % about.count);
+    const same = () => {
+        let row = view.image;
+        do row = (row + 1) % about.count; while (models.ae.labels[row] != models.ae.labels[view.image]);
+        pick(row);
+    };
+    byId("image-tools").append(
+        element("label", {}, say("number"), " ", element("input", { type: "number", id: "number", min: 0, max: about.count - 1,
+            onchange: event => isRow(+event.target.value) ? pick(+event.target.value) : update({}) })),
+        button("previous", next(-1)), button("next", next(1)), button("same", same),
+        button("random", () => pick(Math.floor(Math.random() * about.count))));
+    for (const name of ["real", "binary", ...NAMES])
+        byId("image").append(element("figure", {}, imageCanvas(SIDE, SIDE, { id: `image-${name}` }),
+            element("figcaption", { id: `image-${name}-text` })));
+}
+
+function endChooser(which) {
+    const options = [...about.typical.keys()].map(digit =>
+        element("option", { value: about.typical[digit], "data-word": "typical", "data-values": JSON.stringify([digit]) }));
+    options.push(element("option", { value: "own", "data-word": "own end", "data-values": "[]", hidden: true }));
+    const choose = event => event.target.value != "own" && walk({ [which]: { image: +event.target.value } });
+    return element("fieldset", {}, element("legend", {}, say(which)),
+        element("select", { id: which, "data-name": which, onchange: choose }, ...options),
+        button("use image", () => walk({ [which]: { image: view.image } })),
+        button("use point", () => walk({ [which]: { ae: view.ae, vae: view.vae } })));
+}
+
+function buildWalk() {
+    const presets = about.pairs.map(([from, to]) => button("preset", () =>
+        walk({ from: { image: about.typical[from] }, to: { image: about.typical[to] } }), from, to));
+    byId("walk-tools").append(element("fieldset", {}, element("legend", {}, say("presets")), ...presets),
+        endChooser("from"), endChooser("to"));
+    for (const name of NAMES) {
+        panels[name].strip = imageCanvas(SIDE * STEPS, SIDE, { "data-name": "strip", "data-of": name, class: "digit strip" });
+        panels[name].frame = imageCanvas(SIDE, SIDE, { "data-name": "frame", "data-of": name });
+        byId("walk").append(element("div", { class: "row" }, element("h3", {}, say(name)), panels[name].strip, panels[name].frame));
+    }
+    byId("walk").append(element("div", { class: "bar" },
+        element("button", { type: "button", id: "play", onclick: () => playing ? stop() : play() }, say("play")),
+        slider("step", "share", 100, value => { stop(); stand(value / 100); })));
+}
+
+const walk = ends => { Object.assign(view, ends); stand(0); };
+
+// Stands at a place of the segment: the points of both planes go there.
+const stand = share => update({ share, ...Object.fromEntries(NAMES.map(name => [name, between(name, share)])) });
+
+// There and back. With reduced motion in steps, one a second.
+function play() {
+    const start = performance.now(), seconds = quiet.matches ? STEPS - 1 : 4;
+    const go = () => {
+        const turn = (performance.now() - start) / 1000 / seconds % 2, share = turn < 1 ? turn : 2 - turn;
+        stand(quiet.matches ? Math.round(share * (STEPS - 1)) / (STEPS - 1) : share);
+        playing = quiet.matches ? setTimeout(go, 1000) : requestAnimationFrame(go);
+    };
+    go();
+}
+
+function stop() {
+    cancelAnimationFrame(playing);
+    clearTimeout(playing);
+    playing = 0;
+    update({});
+}
+
+function status(name) {
+    byId("status").textContent = word(name);
+    setTimeout(() => { byId("status").textContent = ""; }, 3000);
+}
+
+async function copyAddress() {
+    writeAddress();
+    try {
+        await navigator.clipboard.writeText(location.href);
+        status("copied");
+    } catch {
+        status("copy failed");
+    }
+}
+
+// --- drawing ---
+
+// Draws what changed since the last time: `drawn` remembers from what each part was made.
+const drawn = {};
+function changed(id, ...made) {
+    const key = JSON.stringify(made);
+    if (drawn[id] === key) return false;
+    drawn[id] = key;
+    return true;
+}
+
+function render() {
+    const start = performance.now();
+    renderWords();
+    for (const name of NAMES) renderPanel(name);
+    renderControls();
+    renderImage(hovered ?? view.image);
+    renderWalk();
+    renderStudio();
+    clearTimeout(render.address);
+    render.address = setTimeout(writeAddress, 300);
+    performance.measure("render", { start });
+}
+
+function renderPanel(name) {
+    const { plane, digit, where, judges } = panels[name], at = view[name], said = verdicts(name, at);
+    if (!plane.fit() && !plane.size) return;
+    renderBackground(name);
+    const { ring, radii } = marked(name);
+    const ellipse = name == "vae" && radii ? { centre: ring, radii } : null;
+    plane.drawMarks(at, [view.from, view.to].map(end => endOf(name, end)), [ring], ellipse);
+    if (changed(`${name} digit`, at)) paint(digit, decode(name, at), SIDE, SIDE);
+    const place = word("at", number(at[0], 2), number(at[1], 2));
+    where.textContent = place;
+    judges.forEach((line, judge) => {
+        const [label, share] = said[judge] ?? [];
+        const text = said.length ? word("says", label, percent(share)) : word("loading");
+        line.textContent = `${word("judge", judge + 1)}: ${text}`;
+    });
+    plane.point.setAttribute("aria-valuenow", at[0].toFixed(2));
+    plane.point.setAttribute("aria-valuetext", [place, ...judges.map(line => line.textContent)].join(", "));
+}
+
+// The code with a ring: of the image under the mouse, of the user's own digit, or of the chosen image.
+function marked(name) {
+    if (own && hovered === null) return { ring: own[name], radii: own.radii };
+    const row = hovered ?? view.image, deviations = later.deviations?.subarray(2 * row, 2 * row + 2);
+    return { ring: codeOf(name, row), radii: deviations && [...deviations].map(value => 2 * value) };
+}
+
+function renderBackground(name) {
+    const { plane } = panels[name], { show } = view, judge = { verdict1: 0, verdict2: 1 }[show];
+    const picture = show == "grid" ? gridOf(name) : judge === undefined ? null : mapOf(name, judge);
+    const half = { grid: about.limit / (GRID - 1), codes: 0 }[show] ?? about.edge / (about.map - 1);
+    if (changed(`${name} background`, show, [...view.dimmed], plane.size, picture?.dataset.ready))
+        plane.drawBackground(show, view.dimmed, picture, (show == "grid" ? about.limit : about.edge) + half);
+}
+
+// Returns a canvas with the decoded grid of the report's figure, which is drawn a few rows at a time.
+function gridOf(name) {
+    const model = models[name];
+    if (model.grid) return model.grid;
+    const canvas = model.grid = element("canvas", { width: GRID * SIDE, height: GRID * SIDE, "data-ready": 0 });
+    const value = i => about.limit * (2 * i / (GRID - 1) - 1), start = performance.now();
+    const drawRow = row => {
+        const images = decode(name, [...Array(GRID).keys()].flatMap(column => [value(column), -value(row)]));
+        for (let column = 0; column < GRID; column++)
+            paint(canvas, images.subarray(column * SIDE ** 2), SIDE, SIDE, column * SIDE, row * SIDE);
+        canvas.dataset.ready = row + 1;
+        if (row + 1 < GRID) setTimeout(drawRow, 0, row + 1);
+        else performance.measure(`grid ${name}`, { start });
+        if ((row + 1) % 5 == 0) update({});
+    };
+    drawRow(0);
+    return canvas;
+}
+
+// Returns a canvas with the label that a classifier gives to each place, the paler the less sure.
+function mapOf(name, judge) {
+    if (!later.maps) return null;
+    const model = models[name], key = `map${judge}`;
+    if (model[key]) return model[key];
+    const canvas = model[key] = element("canvas", { width: about.map, height: about.map, "data-ready": 1 });
+    const context = canvas.getContext("2d"), image = context.createImageData(about.map, about.map);
+    const found = later.maps[name].subarray(judge * 2 * about.map ** 2);
+    for (let i = 0; i < about.map ** 2; i++) {
+        const [red, green, blue] = [1, 3, 5].map(at => parseInt(about.colours[found[2 * i]].slice(at, at + 2), 16));
+        image.data.set([red, green, blue, 0.85 * found[2 * i + 1] ** 2 / 255], 4 * i);
+    }
+    context.putImageData(image, 0, 0);
+    return canvas;
+}
+
+function renderControls() {
+    const theme = view.theme == "auto" ? (dark.matches ? "dark" : "light") : view.theme;
+    document.documentElement.dataset.theme = theme;
+    byId("theme").value = view.theme;
+    byId("linked").checked = view.linked;
+    byId("number").value = view.image;
+    document.querySelector(`#show [value=${view.show}]`).checked = true;
+    for (const chip of document.querySelectorAll("[data-digit]"))
+        chip.setAttribute("aria-pressed", !view.dimmed.has(+chip.dataset.digit));
+    for (const which of ["from", "to"]) {
+        const typical = about.typical.includes(view[which].image);
+        byId(which).value = typical ? view[which].image : "own";
+    }
+    byId("share").value = Math.round(100 * view.share);
+    byId("play").firstChild.dataset.word = playing ? "stop" : "play";
+    byId("play").firstChild.textContent = word(playing ? "stop" : "play");
+}
+
+function renderImage(row) {
+    if (!changed("image", row, view.language, Boolean(later.images))) return;
+    const real = later.images && Float32Array.from(later.images.subarray(row * SIDE ** 2, (row + 1) * SIDE ** 2), value => value / 255);
+    const show = (name, pixels, text) => {
+        if (pixels) paint(byId(`image-${name}`), pixels, SIDE, SIDE);
+        byId(`image-${name}`).setAttribute("aria-label", text);
+        byId(`image-${name}-text`).textContent = text;
+    };
+    show("real", real, word("real image", row, models.ae.labels[row]));
+    show("binary", real?.map(value => value >= 0.5 ? 1 : 0), word("binary"));
+    for (const name of NAMES) show(name, decode(name, codeOf(name, row)), word("by", word(name)));
+}
+
+function renderWalk() {
+    for (const name of NAMES) {
+        const { strip, frame } = panels[name], steps = [...Array(STEPS).keys()].map(step => step / (STEPS - 1));
+        if (changed(`${name} strip`, view.from, view.to)) {
+            const images = decode(name, steps.flatMap(share => between(name, share)));
+            steps.forEach((_, step) => paint(strip, images.subarray(step * SIDE ** 2), SIDE, SIDE, step * SIDE, 0));
+        }
+        const here = between(name, view.share);
+        if (changed(`${name} frame`, here)) paint(frame, decode(name, here), SIDE, SIDE);
+    }
+}
+
+// Puts words in place after a change of the language.
+function renderWords() {
+    if (!changed("words", view.language)) return;
+    document.documentElement.lang = view.language;
+    document.title = `${word("title")} · genmodels`;
+    for (const spot of document.querySelectorAll("[data-word]"))
+        spot.textContent = word(spot.dataset.word, ...JSON.parse(spot.dataset.values ?? "[]"));
+    for (const spot of document.querySelectorAll("[data-name]")) {
+        const values = spot.dataset.of ? [word(spot.dataset.of)] : JSON.parse(spot.dataset.values ?? "[]");
+        spot.setAttribute("aria-label", word(spot.dataset.name, ...values));
+    }
+    for (const spot of document.querySelectorAll("[data-number]")) {
+        const { number: value, digits, deviation } = spot.dataset;
+        spot.textContent = number(+value, +digits) + (deviation === "" ? "" : ` ± ${number(+deviation, +digits)}`);
+    }
+}
+
+// Saves planes, digits and strips as one picture.
+function savePicture() {
+    const unit = 600, gap = 24, canvas = element("canvas", { width: 2 * unit + 3 * gap, height: unit + 420 });
+    const context = canvas.getContext("2d");
+    context.fillStyle = "#ffffff";
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.imageSmoothingEnabled = false;
+    NAMES.forEach((name, column) => {
+        const { plane, digit, strip, where, judges } = panels[name], left = gap + column * (unit + gap);
+        context.fillStyle = "#000000";
+        context.font = "bold 24px system-ui, sans-serif";
+        context.fillText(word(name), left, 40);
+        for (const layer of [plane.background, plane.marks]) context.drawImage(layer, left, 60, unit, unit);
+        context.beginPath();
+        context.arc(left + unit * (view[name][0] / about.edge + 1) / 2, 60 + unit * (1 - view[name][1] / about.edge) / 2, 8, 0, 7);
+        context.fill();
+        context.drawImage(digit, left, unit + 80, 168, 168);
+        context.font = "20px system-ui, sans-serif";
+        [where, ...judges].forEach((line, i) => context.fillText(line.textContent, left + 190, unit + 120 + 34 * i));
+        context.drawImage(strip, left, unit + 270, unit, unit / STEPS);
+    });
+    context.font = "16px system-ui, sans-serif";
+    context.fillText(byId("stamp").textContent, gap, canvas.height - 30, canvas.width - 2 * gap);
+    canvas.toBlob(blob => {
+        const link = element("a", { href: URL.createObjectURL(blob), download: "genmodels.png" });
+        link.click();
+        setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+    });
+}
+
+// --- start ---
+
+const halves = async text => Layers.fromHalf(await Layers.unpack(text, Uint16Array));
+
+// The first picture needs both decoders and the codes.
+async function start() {
+    const codes = part("codes"), labels = await Layers.unpack(part("labels"), Uint8Array);
+    for (const name of NAMES)
+        models[name] = { labels, codes: await halves(codes[name]), decoder: await Layers.load(part(`${name}-decoder`)) };
+    readAddress();
+    buildTools(), buildPanels(), buildImage(), buildWalk(), buildStudio();
+    const runs = Object.entries(part("record")).filter(([name]) => name.startsWith("run "));
+    byId("stamp").append(say("stamp"), ` ${runs.map(([name, key]) => `${name.slice(4)} ${key}`).join(", ")}.`);
+    render();
+    document.documentElement.dataset.first = performance.now();  // milliseconds after the page was opened
+    addEventListener("hashchange", () => { readAddress(); update({}); });
+    dark.addEventListener("change", () => update({}));
+}
+
+// The rest comes in turn, so that the page can answer in between.
+async function finish() {
+    const maps = part("maps");
+    later.maps = { ae: await Layers.unpack(maps.ae, Uint8Array), vae: await Layers.unpack(maps.vae, Uint8Array) };
+    later.images = await Layers.unpack(part("images"), Uint8Array);
+    later.deviations = await halves(part("deviations"));
+    update({});
+    await startStudio();
+    document.documentElement.dataset.ready = "";
+}
+
+const read = new Promise(resolve => document.addEventListener("DOMContentLoaded", resolve));
+const begun = Promise.resolve().then(start);
+Promise.all([read, begun]).then(finish);

@@ -1,0 +1,223 @@
+// Drawing: images, and the plane of codes with its point. Knows nothing of the rest of the page.
+
+// Returns an element with attributes, listeners ("onclick") and children.
+function element(tag, attributes = {}, ...children) {
+    const made = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes))
+        if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+        else if (value !== false) made.setAttribute(name, value === true ? "" : value);
+    made.append(...children);
+    return made;
+}
+
+const imageCanvas = (width, height, attributes = {}) =>
+    element("canvas", { width, height, class: "digit", role: "img", ...attributes });
+
+// Draws an image in [0, 1] on a canvas, at (left, top): dark ink on white paper, as in the report.
+function paint(canvas, pixels, width, height, left = 0, top = 0) {
+    const context = canvas.getContext("2d"), image = context.createImageData(width, height);
+    for (let i = 0; i < width * height; i++) {
+        const level = 255 - Math.round(255 * pixels[i]);
+        image.data[4 * i] = image.data[4 * i + 1] = image.data[4 * i + 2] = level;
+        image.data[4 * i + 3] = 255;
+    }
+    context.putImageData(image, left, top);
+}
+
+// Returns where the name of each digit stands: in the box with many codes of the digit and few others, but apart from
+// the names before it.
+function namePlaces({ codes, labels }, { colours, edge }) {
+    const boxes = Math.round(2 * edge / 0.4), all = new Uint32Array(boxes * boxes);
+    const own = colours.map(() => new Uint32Array(boxes * boxes)), taken = [];
+    const box = value => Math.min(Math.max(Math.floor((value + edge) / (2 * edge) * boxes), 0), boxes - 1);
+    labels.forEach((digit, row) => {
+        const at = box(codes[2 * row + 1]) * boxes + box(codes[2 * row]);
+        all[at]++, own[digit][at]++;
+    });
+    const middle = at => ((at + 0.5) / boxes * 2 - 1) * edge;
+    for (const counts of own) {
+        const places = [...counts.keys()].filter(at => counts[at]).map(at => ({ x: middle(at % boxes), y: middle(Math.floor(at / boxes)),
+            score: counts[at] ** 3 / all[at] ** 2 })).sort((one, other) => other.score - one.score);
+        const free = ({ x, y }) => taken.every(other => Math.hypot(x - other[0], y - other[1]) > 0.55);
+        const { x, y } = places.find(free) ?? places[0] ?? { x: 0, y: 0 };
+        taken.push([x, y]);
+    }
+    return taken;
+}
+
+// One plane: a canvas with the background, one above it with marks, and a point that mouse, touch and keys move.
+// `model` has the codes as a flat array; the functions of `does` are called after the user moved, picked or hovered.
+class Plane {
+    constructor(name, model, about, does) {
+        Object.assign(this, { name, model, about, does, edge: about.edge, background: document.createElement("canvas") });
+        this.marks = element("canvas", { "aria-hidden": "true" });
+        this.background.setAttribute("role", "img");
+        this.point = element("div", { class: "point", role: "slider", tabindex: 0, "aria-valuemin": -this.edge,
+            "aria-valuemax": this.edge, onkeydown: event => this.key(event) });
+        this.element = element("div", { class: "plane", onpointerdown: event => this.press(event),
+            onpointermove: event => this.drag(event), onpointerup: event => this.release(event),
+            onpointercancel: () => { this.pressed = null; }, onpointerleave: () => does.hover(null) },
+            this.background, this.marks, this.point);
+        this.places = namePlaces(model, about);
+    }
+
+    // Between plane and pixels.
+    x(value) { return (value + this.edge) / (2 * this.edge) * this.size; }
+    y(value) { return (this.edge - value) / (2 * this.edge) * this.size; }
+
+    z(event) {
+        const { left, top } = this.element.getBoundingClientRect(), side = this.element.clientWidth;
+        const clamp = value => Math.min(Math.max(value, -this.edge), this.edge);
+        const share = [(event.clientX - left) / side, (event.clientY - top) / side];
+        return [clamp((2 * share[0] - 1) * this.edge), clamp((1 - 2 * share[1]) * this.edge)];
+    }
+
+    press(event) {
+        if (event.button > 0) return;
+        event.preventDefault();  // no selection of text
+        this.point.focus({ preventScroll: true });
+        this.element.setPointerCapture(event.pointerId);
+        this.pressed = { x: event.clientX, y: event.clientY, moved: false };
+        if (this.nearest(event) === null) this.does.move(this.z(event));
+    }
+
+    drag(event) {
+        if (!this.pressed) return this.does.hover(event.pointerType == "mouse" ? this.nearest(event) : null);
+        const { x, y } = this.pressed;
+        this.pressed.moved ||= Math.hypot(event.clientX - x, event.clientY - y) > 3;
+        if (this.pressed.moved) this.does.move(this.z(event));
+    }
+
+    release(event) {
+        const image = this.pressed && !this.pressed.moved ? this.nearest(event) : null;
+        this.pressed = null;
+        if (image !== null) this.does.pick(image);
+    }
+
+    key(event) {
+        const step = event.shiftKey ? 0.5 : 0.05;
+        const by = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowDown: [0, -step], ArrowUp: [0, step] }[event.key];
+        if (event.key == "Home") this.does.move([0, 0]);
+        else if (by) this.does.move(this.at.map((value, axis) =>
+            Math.min(Math.max(Math.round((value + by[axis]) * 100) / 100, -this.edge), this.edge)));
+        else return;
+        event.preventDefault();
+    }
+
+    // Returns the number of the image whose code is shown within a few pixels of the pointer, or null.
+    nearest(event) {
+        if (this.show != "codes") return null;
+        const [x, y] = this.z(event), { codes, labels } = this.model;
+        const reach = (event.pointerType == "touch" ? 10 : 5) * 2 * this.edge / this.element.clientWidth;
+        let found = null, least = reach * reach;
+        for (let row = 0; row < labels.length; row++) {
+            const away = (codes[2 * row] - x) ** 2 + (codes[2 * row + 1] - y) ** 2;
+            if (away < least && !this.dimmed.has(labels[row])) [found, least] = [row, away];
+        }
+        return found;
+    }
+
+    // Fits the canvases to the page. Returns whether their size changed.
+    fit() {
+        const ratio = window.devicePixelRatio || 1, size = Math.round(this.element.clientWidth * ratio);
+        if (size == this.size || !size) return false;
+        this.ratio = ratio;
+        for (const canvas of [this.background, this.marks]) canvas.width = canvas.height = size;
+        this.size = size;
+        return true;
+    }
+
+    // Draws what moves seldom. `picture` is a canvas to lie over the plane out to `reach`, or null for the codes.
+    drawBackground(show, dimmed, picture, reach) {
+        Object.assign(this, { show, dimmed });
+        const context = this.background.getContext("2d", { willReadFrequently: true }), { size } = this;
+        context.fillStyle = "#ffffff";
+        context.fillRect(0, 0, size, size);
+        if (picture) {
+            context.imageSmoothingEnabled = false;
+            context.drawImage(picture, this.x(-reach), this.y(reach), this.x(reach) - this.x(-reach), this.y(-reach) - this.y(reach));
+        } else if (show == "codes") this.drawCodes(context);
+        this.drawFrame(context);
+        if (show != "grid") this.drawNames(context);
+    }
+
+    // Blends each code into the pixels itself: ten thousand calls of fillRect take ten times as long.
+    drawCodes(context) {
+        const { codes, labels } = this.model, side = Math.max(2, Math.round(this.size / 200)), { size } = this;
+        const inks = this.about.colours.map(colour => [1, 3, 5].map(at => parseInt(colour.slice(at, at + 2), 16)));
+        const image = context.getImageData(0, 0, size, size), { data } = image;
+        const count = labels.length, stride = 7919;  // no divisor of the count: mixes the digits
+        for (let i = 0, row = 0; i < count; i++, row = (row + stride) % count) {
+            const dimmed = this.dimmed.has(labels[row]), alpha = dimmed ? 0.06 : 0.7;
+            const ink = dimmed ? [119, 119, 119] : inks[labels[row]];
+            const left = Math.round(this.x(codes[2 * row]) - side / 2), top = Math.round(this.y(codes[2 * row + 1]) - side / 2);
+            for (let y = Math.max(top, 0); y < Math.min(top + side, size); y++)
+                for (let x = Math.max(left, 0), at = 4 * (y * size + x); x < Math.min(left + side, size); x++, at += 4)
+                    for (let part = 0; part < 3; part++) data[at + part] += alpha * (ink[part] - data[at + part]);
+        }
+        context.putImageData(image, 0, 0);
+    }
+
+    drawFrame(context) {
+        const { limit } = this.about, { ratio } = this;
+        context.strokeStyle = context.fillStyle = "#333333";
+        context.lineWidth = ratio;
+        context.setLineDash([5 * ratio, 4 * ratio]);
+        context.strokeRect(this.x(-limit), this.y(limit), this.x(limit) - this.x(-limit), this.y(-limit) - this.y(limit));
+        context.setLineDash([]);
+        context.font = `${12 * ratio}px system-ui, sans-serif`;
+        context.textAlign = "center";
+        for (const value of [-limit, 0, limit]) {
+            const text = String(value).replace("-", "−");
+            context.fillText(text, this.x(value), this.size - 5 * ratio);
+            if (value) context.fillText(text, 12 * ratio, this.y(value) + 4 * ratio);
+        }
+    }
+
+    drawNames(context) {
+        context.font = `bold ${Math.max(13 * this.ratio, this.size / 28)}px system-ui, sans-serif`;
+        context.lineWidth = 4 * this.ratio;
+        context.lineJoin = "round";
+        context.textBaseline = "middle";
+        this.places.forEach(([x, y], digit) => {
+            context.globalAlpha = this.dimmed.has(digit) ? 0.25 : 1;
+            context.strokeStyle = "#ffffff";
+            context.strokeText(digit, this.x(x), this.y(y));
+            context.fillStyle = "#000000";
+            context.fillText(digit, this.x(x), this.y(y));
+        });
+        context.globalAlpha = 1;
+        context.textBaseline = "alphabetic";
+    }
+
+    // Draws what moves often: the point; a segment of two ends; rings around codes; an ellipse {centre, radii}.
+    drawMarks(at, segment, rings, ellipse) {
+        this.at = at;
+        const context = this.marks.getContext("2d"), { ratio } = this;
+        context.clearRect(0, 0, this.size, this.size);
+        context.strokeStyle = "#000000";
+        context.lineWidth = 1.5 * ratio;
+        context.beginPath();
+        segment.forEach(([x, y], i) => context[i ? "lineTo" : "moveTo"](this.x(x), this.y(y)));
+        for (const [x, y] of rings) {
+            context.moveTo(this.x(x) + 6 * ratio, this.y(y));
+            context.arc(this.x(x), this.y(y), 6 * ratio, 0, 7);
+        }
+        context.stroke();
+        if (ellipse) {
+            const { centre: [x, y], radii } = ellipse, [wide, tall] = radii.map(radius => this.x(radius) - this.x(0));
+            context.beginPath();
+            context.ellipse(this.x(x), this.y(y), wide, tall, 0, 0, 7);
+            context.stroke();
+        }
+        context.font = `bold ${13 * ratio}px system-ui, sans-serif`;
+        context.lineWidth = 3 * ratio;
+        segment.forEach(([x, y], i) => {
+            context.strokeStyle = "#ffffff";
+            context.strokeText("AB"[i], this.x(x) + 8 * ratio, this.y(y) - 6 * ratio);
+            context.fillText("AB"[i], this.x(x) + 8 * ratio, this.y(y) - 6 * ratio);
+        });
+        this.point.style.left = `${100 * this.x(at[0]) / this.size}%`;
+        this.point.style.top = `${100 * this.y(at[1]) / this.size}%`;
+    }
+}

@@ -1,0 +1,62 @@
+"""The runs that the explorer shows, and the table "how good is this" beside each of their pictures."""
+
+from typing import Any
+
+from genmodels.pipeline import study
+
+# Runs whose models the page shows: by the name of a panel.
+MODELS = {"ae": "ae", "vae": "vae_kl", "cvae": "cvae_25_tuned", "gan": "gan"}
+RUNS = (*MODELS.values(), *study.REFERENCES)
+# Scores beside a picture: the model's own, and the run and score of real images in their place, or None.
+SCORES = {
+    "ae": {
+        "mse": None,
+        "reconstruction_accuracy": ("reference", "accuracy"),
+        "reconstruction_accuracy_2": ("reference_2", "accuracy"),
+    },
+    "vae": {
+        "negative_elbo": None,
+        "kl": None,
+        "reconstruction_accuracy": ("reference", "accuracy_binarized"),
+        "reconstruction_accuracy_2": ("reference_2", "accuracy_binarized"),
+    },
+    "cvae": {
+        "negative_elbo": None,
+        "label": ("reference", "accuracy_binarized"),
+        "label_2": ("reference_2", "accuracy_binarized"),
+        "position": None,
+        "diversity": None,
+    },
+    "gan": {name: (study.REAL, name) for name in ("label", "label_2", "frechet", "diversity", "nearest")},
+}
+# Figures of the report about each model, and the number of the section.
+FIGURES = {
+    "ae": {"fig-przestrzen-ae": "1.2", "fig-siatka-ae": "1.2", "fig-przejscie-ae": "1.3"},
+    "vae": {"fig-przestrzen-vae": "2.3", "fig-siatka-vae": "2.2", "fig-przejscie-vae": "2.4"},
+    "cvae": {"fig-cvae-25": "3.1", "fig-polozenia": "3.2", "fig-losowe": "3.3"},
+    "gan": {"fig-gan": "4", "fig-gan-przyklady": "4"},
+}
+
+
+def table(name: str) -> dict[str, Any]:
+    """Return the scores of a model on the test set.
+
+    Args:
+        name: Key of MODELS.
+
+    Returns:
+        rows: Lists of the score's name, mean and deviation over the study's seeds, and the value of real images. None
+            where the study lacks a value.
+        stale: Whether the scores come from older code.
+        seeds: Number of trainings.
+    """
+    test, real = study.read().get("test", {}), study.read().get(study.REAL, {}).get("test", {})
+    rows, stale = [], study.stale()
+    for score, baseline in SCORES[name].items():
+        spread = test.get(MODELS[name], {}).get(score, {})
+        if baseline and baseline[0] == study.REAL:
+            compared = real.get(baseline[1])
+        else:
+            compared = test.get(baseline[0], {}).get(baseline[1], {}).get("mean") if baseline else None
+        rows.append([score, spread.get("mean"), spread.get("deviation"), compared])
+    return {"rows": rows, "stale": bool(stale.get(MODELS[name])), "seeds": len(study.SEEDS)}
