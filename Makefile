@@ -54,7 +54,7 @@ lab: .venv/installed ## open JupyterLab in notebooks/, with this environment's k
 
 # Sphinx lives in an environment of its own: no student needs it, and another lock does not touch the versions behind results.
 SITE_PY := build/site-env$(PY:.venv%=%)
-site: .venv/installed build/site-env/installed ## build the site in build/site/ from the report, the executed notebooks and docs/
+site: .venv/installed build/site-env/installed explorer ## build the site in build/site/ from the report, the executed notebooks and docs/
 	@$(PY) docs/gather.py
 	@rm -rf build/site  # or pages that are gone would stay
 	@$(SITE_PY) -m sphinx -q -W --keep-going -E -c docs -d build/site-doctrees build/site-source build/site

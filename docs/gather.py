@@ -15,6 +15,7 @@ import nbformat
 from jinja2 import DictLoader
 from nbconvert import MarkdownExporter
 
+from genmodels.explorer import page
 from genmodels.pipeline import document, notebooks, records
 from genmodels.pipeline.files import FileError
 
@@ -61,8 +62,9 @@ Ta strona pokazuje ostatnie wykonanie. Później zmieniły się notatnik, modele
 
 
 def missing() -> Iterator[Path]:
-    """Yield the paths of executed notebooks and documents that do not exist."""
-    made = (*map(notebooks.executed_path, notebooks.names()), document.path("html"), document.path("pdf"))
+    """Yield the paths of executed notebooks, documents and the explorer that do not exist."""
+    documents = document.path("html"), document.path("pdf"), page.path()
+    made = (*map(notebooks.executed_path, notebooks.names()), *documents)
     return (path for path in made if not path.is_file())
 
 
@@ -106,7 +108,9 @@ def gather() -> None:
     """
     root = records.root()
     if absent := ", ".join(os.path.relpath(path, root) for path in missing()):
-        raise FileError(f"expected the report and its executed notebooks, found no {absent}; run make report")
+        raise FileError(
+            f"expected the report and its executed notebooks, found no {absent}; run make report and make explorer"
+        )
     for folder in (SOURCE, EXTRA):
         shutil.rmtree(folder, ignore_errors=True)
     # In their links / is the checkout, as on a web page of the repository; docs/ itself is the root of the site.
@@ -128,6 +132,7 @@ def gather() -> None:
         print(f"site: the report is shown as it was last built: {why}", file=sys.stderr)
     (EXTRA / "report").mkdir(parents=True)
     shutil.copy(document.path("pdf"), EXTRA / "report" / "generative_models.pdf")
+    shutil.copy(page.path(), EXTRA / "report" / "explorer.html")
     html = document.path("html").read_text(encoding="utf-8")
     back = '\n<nav aria-label="Projekt"><p><a href="../index.html">← genmodels</a></p></nav>\n'
     html = re.sub(r"(?<=</a>)\n", lambda _: back, html, count=1) if 'class="skip"' in html else html
