@@ -102,6 +102,41 @@ async function links(browser) {
     return heard;
 }
 
+// A finger drags the point, taps a code and draws a digit; the mouse over a code shows its image.
+async function pointers(browser) {
+    const { page, heard } = await open(browser, url, { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true });
+    const expect = (fine, what) => fine || heard.push(what);
+    // Sends a finger along places of an element, each in shares of its sides.
+    const touch = async (selector, places) => {
+        await page.locator(selector).scrollIntoViewIfNeeded();
+        const { x, y, width, height } = await page.locator(selector).boundingBox();
+        const tab = await page.context().newCDPSession(page), at = ([across, down]) => [{ x: x + across * width, y: y + down * height }];
+        await tab.send("Input.dispatchTouchEvent", { type: "touchStart", touchPoints: at(places[0]) });
+        for (const place of places.slice(1)) await tab.send("Input.dispatchTouchEvent", { type: "touchMove", touchPoints: at(place) });
+        await tab.send("Input.dispatchTouchEvent", { type: "touchEnd", touchPoints: [] });
+        await page.waitForTimeout(300);
+    };
+    await touch("#ae .plane", [[0.05, 0.05], [0.4, 0.6], [0.75, 0.25]]);
+    const [x, y] = await page.evaluate(() => view.vae);
+    expect(x > 2 && y > 2, `a finger dragged the point to ${x}, ${y}`);
+    const spot = await page.evaluate(() => codeOf("vae", 100).map((value, axis) => (1 + (axis ? -value : value) / about.edge) / 2));
+    await touch("#vae .plane", [spot]);
+    const picked = await page.evaluate(() => Math.hypot(...codeOf("vae", view.image).map((value, axis) => value - codeOf("vae", 100)[axis])));
+    expect(picked < 0.4, `a tap picked a code ${picked} away`);
+    await touch("#pad", [[0.3, 0.2], [0.7, 0.2], [0.45, 0.85]]);
+    expect(await page.evaluate(() => own && own.vae[0] == view.vae[0]), "a digit drawn with a finger has no code");
+    await page.locator("#ae .plane").scrollIntoViewIfNeeded();
+    const place = await page.evaluate(() => {
+        const { left, top, width } = panels.ae.plane.element.getBoundingClientRect(), [x, y] = codeOf("ae", 100);
+        return [left + width * (1 + x / about.edge) / 2, top + width * (1 - y / about.edge) / 2];
+    });
+    await page.mouse.move(...place);
+    await page.waitForTimeout(300);
+    expect(await page.locator("#ae .tip").isVisible(), "the mouse over a code shows no image");
+    await page.close();
+    return heard;
+}
+
 // Times of the page's thread on the processor, which a busy machine does not change.
 async function times(browser) {
     const page = await browser.newPage({ viewport: { width: 1280, height: 900 } }), tab = await page.context().newCDPSession(page);
@@ -152,7 +187,7 @@ if (asked) {
     await page.close();
 }
 const found = [];
-for (const check of [times, looks, keyboard, links]) found.push(...await check(browser));
+for (const check of [times, looks, pointers, keyboard, links]) found.push(...await check(browser));
 await browser.close();
 for (const finding of found) console.log(finding);
 console.log(`the explorer: ${found.length} findings`);

@@ -102,7 +102,7 @@ def test_every_figure_that_the_page_links_is_in_the_report():
 
 @pytest.mark.parametrize("name", scores.MODELS)
 def test_the_study_has_every_score_of_the_tables(name):
-    table = scores.table(name)
+    table = scores.tables()[name]
     assert table["seeds"] == 3 and all(mean is not None for _, mean, *_ in table["rows"])
     assert [score for score, *_, real in table["rows"] if real is not None]
 

@@ -294,6 +294,7 @@ function renderPanel(name) {
     const { ring, radii } = marked(name);
     const ellipse = name == "vae" && radii ? { centre: ring, radii } : null;
     plane.drawMarks(at, [view.from, view.to].map(end => endOf(name, end)), [ring], ellipse);
+    renderTip(name);
     if (changed(`${name} digit`, at)) paint(digit, decode(name, at), SIDE, SIDE);
     const place = word("at", number(at[0], 2), number(at[1], 2));
     where.textContent = place;
@@ -305,6 +306,19 @@ function renderPanel(name) {
     plane.point.setAttribute("aria-valuenow", at[0].toFixed(2));
     plane.point.setAttribute("aria-valuetext", [place, ...judges.map(line => line.textContent)].join(", "));
 }
+
+// The image under the mouse, real and reconstructed.
+function renderTip(name) {
+    if (!changed(`${name} tip`, hovered, view.language, Boolean(later.images))) return;
+    if (hovered === null || !later.images) return panels[name].plane.showTip(null);
+    const [real, again] = [0, 1].map(() => imageCanvas(SIDE, SIDE));
+    paint(real, realImage(hovered), SIDE, SIDE);
+    paint(again, decode(name, codeOf(name, hovered)), SIDE, SIDE);
+    panels[name].plane.showTip(codeOf(name, hovered), real, again,
+        element("span", {}, word("real image", hovered, models.ae.labels[hovered])));
+}
+
+const realImage = row => Float32Array.from(later.images.subarray(row * SIDE ** 2, (row + 1) * SIDE ** 2), value => value / 255);
 
 // The code with a ring: of the image under the mouse, of the user's own digit, or of the chosen image.
 function marked(name) {
@@ -376,7 +390,7 @@ function renderControls() {
 
 function renderImage(row) {
     if (!changed("image", row, view.language, Boolean(later.images))) return;
-    const real = later.images && Float32Array.from(later.images.subarray(row * SIDE ** 2, (row + 1) * SIDE ** 2), value => value / 255);
+    const real = later.images && realImage(row);
     const show = (name, pixels, text) => {
         if (pixels) paint(byId(`image-${name}`), pixels, SIDE, SIDE);
         byId(`image-${name}`).setAttribute("aria-label", text);

@@ -9,7 +9,7 @@ import numpy as np
 from genmodels import datasets, figures
 from genmodels.evaluation import PAIRS
 from genmodels.explorer.export import describe, describe_flow, pack
-from genmodels.explorer.scores import FIGURES, MODELS, table
+from genmodels.explorer.scores import FIGURES, MODELS, tables
 from genmodels.pipeline import store, study
 
 MAP = 81  # points along each side of the map of the classifiers' verdicts
@@ -35,7 +35,7 @@ def collect() -> tuple[dict[str, Any], dict[str, Any]]:
         "pairs": PAIRS,
         "typical": [_typical(data.test, digit) for digit in range(datasets.LABELS)],
         "count": len(data.test),
-        "scores": {name: table(name) for name in MODELS},
+        "scores": tables(),
         "figures": FIGURES,
         "noise": {"cvae": models["cvae"].latent_dim, "gan": models["gan"].noise_dim},
         "deviation": models["gan"].sampling_deviation,

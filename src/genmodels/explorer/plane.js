@@ -54,10 +54,12 @@ class Plane {
         this.background.setAttribute("role", "img");
         this.point = element("div", { class: "point", role: "slider", tabindex: 0, "aria-valuemin": -this.edge,
             "aria-valuemax": this.edge, onkeydown: event => this.key(event) });
+        // Beside a code under the mouse; readers of the screen have the same in the section of the test image.
+        this.tip = element("div", { class: "tip", "aria-hidden": "true", hidden: true });
         this.element = element("div", { class: "plane", onpointerdown: event => this.press(event),
             onpointermove: event => this.drag(event), onpointerup: event => this.release(event),
             onpointercancel: () => { this.pressed = null; }, onpointerleave: () => does.hover(null) },
-            this.background, this.marks, this.point);
+            this.background, this.marks, this.point, this.tip);
         this.places = namePlaces(model, about);
     }
 
@@ -188,6 +190,16 @@ class Plane {
         });
         context.globalAlpha = 1;
         context.textBaseline = "alphabetic";
+    }
+
+    // Shows elements beside a code, on the side with more room; nothing without a code.
+    showTip(code, ...content) {
+        this.tip.hidden = !code;
+        if (!code) return;
+        this.tip.replaceChildren(...content);
+        const [left, top] = [100 * this.x(code[0]) / this.size, 100 * this.y(code[1]) / this.size];
+        Object.assign(this.tip.style, left < 50 ? { left: `${left + 3}%`, right: "auto" } : { left: "auto", right: `${103 - left}%` });
+        Object.assign(this.tip.style, top < 50 ? { top: `${top + 3}%`, bottom: "auto" } : { top: "auto", bottom: `${103 - top}%` });
     }
 
     // Draws what moves often: the point; a segment of two ends; rings around codes; an ellipse {centre, radii}.

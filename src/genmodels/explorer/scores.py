@@ -38,25 +38,28 @@ FIGURES = {
 }
 
 
-def table(name: str) -> dict[str, Any]:
-    """Return the scores of a model on the test set.
-
-    Args:
-        name: Key of MODELS.
+def tables() -> dict[str, dict[str, Any]]:
+    """Return the scores of each model on the test set.
 
     Returns:
+        {key of MODELS: its table} with
         rows: Lists of the score's name, mean and deviation over the study's seeds, and the value of real images. None
             where the study lacks a value.
         stale: Whether the scores come from older code.
         seeds: Number of trainings.
     """
-    test, real = study.read().get("test", {}), study.read().get(study.REAL, {}).get("test", {})
-    rows, stale = [], study.stale()
+    stale = study.stale()
+    return {
+        name: {"rows": _rows(name), "stale": run in stale, "seeds": len(study.SEEDS)} for name, run in MODELS.items()
+    }
+
+
+def _rows(name):
+    found = study.read()
+    test, real, rows = found.get("test", {}), found.get(study.REAL, {}).get("test", {}), []
     for score, baseline in SCORES[name].items():
+        run, of = baseline or (None, None)
+        compared = real.get(of) if run == study.REAL else test.get(run, {}).get(of, {}).get("mean")
         spread = test.get(MODELS[name], {}).get(score, {})
-        if baseline and baseline[0] == study.REAL:
-            compared = real.get(baseline[1])
-        else:
-            compared = test.get(baseline[0], {}).get(baseline[1], {}).get("mean") if baseline else None
         rows.append([score, spread.get("mean"), spread.get("deviation"), compared])
-    return {"rows": rows, "stale": bool(stale.get(MODELS[name])), "seeds": len(study.SEEDS)}
+    return rows
