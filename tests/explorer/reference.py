@@ -13,7 +13,8 @@ def unpack(text, dtype):
 
 def run(network, *inputs):
     """Compute the output of a network, read from `export.Network.as_json`, for a batch of flat examples."""
-    weights, values = unpack(network["weights"], "<f2").astype("float64"), []
+    dtype = "<f4" if network["exact"] else "<f2"
+    weights, values = unpack(network["weights"], dtype).astype("float64"), []
     for place, layer in enumerate(network["layers"]):
         arrays = {name: weights[start : start + count] for name, (start, count) in layer["arrays"].items()}
         if layer["kind"] == "input":

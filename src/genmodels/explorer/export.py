@@ -65,12 +65,15 @@ class Network:
     output: int = 0
     shape: tuple[int, ...] = ()
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self, exact: bool = False) -> dict[str, Any]:
         """Return the description for a JSON file.
 
+        Args:
+            exact: Keep the weights as float32. They are rounded to float16 otherwise.
+
         Returns:
-            "layers", "output", "shape", and "weights": all arrays one after another, see `pack`. A layer names its
-            arrays as {name: [first value, number of values]}.
+            "layers", "output", "shape", "exact", and "weights": all arrays one after another, see `pack`. A layer names
+            its arrays as {name: [first value, number of values]}.
 
         Raises:
             ExportError: A weight is too large for float16.
@@ -80,12 +83,14 @@ class Network:
             places = {}
             for name, values in layer.arrays.items():
                 places[name] = [start, values.size]
-                blocks.append(rounded(_by_output(layer, values) if name == "kernel" else values).ravel())
+                values = _by_output(layer, values) if name == "kernel" else values
+                blocks.append((values.astype("float32") if exact else rounded(values)).ravel())
                 start += values.size
             described = {"kind": layer.kind, "inputs": layer.inputs, "shape": layer.shape, **layer.settings}
             layers.append({**described, "arrays": places})
         weights = np.concatenate(blocks) if blocks else np.zeros(0, "float16")
-        return {"layers": layers, "output": self.output, "shape": self.shape, "weights": pack(weights)}
+        told = {"layers": layers, "output": self.output, "shape": self.shape, "exact": exact}
+        return {**told, "weights": pack(weights)}
 
 
 def _by_output(layer, kernel):

@@ -35,8 +35,8 @@ const Layers = (() => {
     }
 
     // Returns a network ready to run, from what export.Network.as_json wrote.
-    async function load({ layers, output, shape, weights }) {
-        const numbers = fromHalf(await unpack(weights, Uint16Array));
+    async function load({ layers, output, shape, exact, weights }) {
+        const numbers = exact ? await unpack(weights, Float32Array) : fromHalf(await unpack(weights, Uint16Array));
         const ready = layers.map(layer => {
             if (!KINDS[layer.kind]) throw new Error(`unknown layer: ${layer.kind}`);
             const arrays = Object.entries(layer.arrays)
