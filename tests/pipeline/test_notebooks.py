@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import shutil
+import sys
 
 import nbformat
 import pytest
@@ -207,7 +208,7 @@ def test_this_environments_kernel_runs_whatever_the_notebook_names(workshop, tmp
     metadata = {"kernelspec": kernelspec} if kernelspec else {}
     name = workshop("import sys\nfrom genmodels import record\nrecord('s', {'python': sys.executable})", **metadata)
     notebooks.run([name], jobs=1)
-    assert results.metrics()["s"]["python"] == notebooks.sys.executable
+    assert results.metrics()["s"]["python"] == sys.executable
 
 
 def test_notebooks_are_found_in_the_order_of_their_names(workshop):
