@@ -258,8 +258,7 @@ def build_report(jobs: int) -> None:
     if document.is_stale():
         written = " and ".join(map(_shown, document.build()))
         click.echo(f"Wrote {written}. Figures and numbers are in {_shown(records.output())}{os.sep}")
-        if not config.quick_mode():  # a draft is compared with nothing
-            _compare()
+        _compare()
     else:
         click.echo(f"Nothing has changed: {_shown(document.path())} is up to date.")
 
@@ -270,6 +269,8 @@ def _compare():
 
     for text in what_is_stale():
         click.echo(text)
+    if config.quick_mode():  # a draft is compared with nothing
+        return
     if rows := checks.beside_the_study():
         inside = sum(abs(value - mean) <= margin for *_, value, mean, margin in rows)
         click.echo(
