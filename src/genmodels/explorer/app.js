@@ -454,7 +454,7 @@ function savePicture() {
     context.font = "16px system-ui, sans-serif";
     context.fillText(byId("stamp").textContent, gap, canvas.height - 30, canvas.width - 2 * gap);
     canvas.toBlob(blob => {
-        const link = element("a", { href: URL.createObjectURL(blob), download: "genmodels.png" });
+        const link = element("a", { href: URL.createObjectURL(blob), download: `${document.title}.png` });
         link.click();
         setTimeout(() => URL.revokeObjectURL(link.href), 1000);
     });
