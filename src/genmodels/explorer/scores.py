@@ -48,14 +48,14 @@ def tables() -> dict[str, dict[str, Any]]:
         stale: Whether the scores come from older code.
         seeds: Number of trainings.
     """
-    stale = study.stale()
+    found, stale = study.read(), study.stale()
     return {
-        name: {"rows": _rows(name), "stale": run in stale, "seeds": len(study.SEEDS)} for name, run in MODELS.items()
+        name: {"rows": _rows(name, found), "stale": run in stale, "seeds": len(study.SEEDS)}
+        for name, run in MODELS.items()
     }
 
 
-def _rows(name):
-    found = study.read()
+def _rows(name, found):
     test, real, rows = found.get("test", {}), found.get(study.REAL, {}).get("test", {}), []
     for score, baseline in SCORES[name].items():
         run, of = baseline or (None, None)

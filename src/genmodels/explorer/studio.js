@@ -131,7 +131,7 @@ function asMnist() {
 function recognise() {
     const image = networks["vae-encoder"] && asMnist();
     if (!image) return;
-    const [ae] = [Layers.run(networks["ae-encoder"], [image], 1)];
+    const ae = Layers.run(networks["ae-encoder"], [image], 1);
     const vae = Layers.run(networks["vae-encoder"], [image.map(value => value >= 0.5 ? 1 : 0)], 1);
     const inside = z => [...z].map(value => Math.min(Math.max(value, -about.edge), about.edge));
     own = { image, ae: inside(ae), vae: inside(vae.subarray(0, 2)), radii: [...vae.subarray(2)].map(value => 2 * Math.exp(value / 2)) };

@@ -1,4 +1,4 @@
-"""What `make report` is about to do, and about how long it takes, as far as earlier times are on record."""
+"""Say what `make report` is about to do, and about how long it takes, as far as earlier times are on record."""
 
 from collections.abc import Iterable
 
