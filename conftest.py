@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -73,6 +74,14 @@ def one_thread():
 def own_cache(tmp_path, monkeypatch):
     """Give each test a cache of its own, so that no test sees or spoils the cache of the checkout."""
     monkeypatch.setenv("GENMODELS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def no_figures():
+    """Close the figures that a test left open, so that the next one starts with none."""
+    yield
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close("all")
 
 
 @pytest.fixture

@@ -204,6 +204,7 @@ def test_the_run_beside_pytorch_is_recorded_with_its_settings():
     assert all(with_run[f"file benchmarks/{name}"] for name in ("torch_vae.py", "torch.lock"))
 
 
+@pytest.mark.filterwarnings("ignore:VAE. likelihood:UserWarning")  # the example's loss is for grey images
 def test_a_side_trains_until_a_target_of_its_own(digits, monkeypatch):
     """Set up our side as the benchmark does, on a few images."""
     monkeypatch.setattr(

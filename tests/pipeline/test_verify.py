@@ -163,7 +163,7 @@ def test_on_another_machine_pictures_of_models_may_part_but_not_those_of_data(co
     assert unexplained() == {"2_pairs_ae.png"}
 
 
-@pytest.mark.parametrize(("before", "after"), itertools.permutations(OTHER_TRAININGS, 2))
+@pytest.mark.parametrize(("before", "after"), list(itertools.permutations(OTHER_TRAININGS, 2)))
 def test_the_numbers_of_other_trainings_are_explained(before, after):
     """See `test_the_report_holds_for_the_numbers_of_other_trainings` for how they were measured.
 
