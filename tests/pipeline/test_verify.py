@@ -82,6 +82,16 @@ def test_what_follows_from_a_changed_setting_is_explained(committed):
     assert set(change.figures) == {"latent_space_AE.png"} and set(change.numbers) == {"zadanie_1.scores.ae.mse"}
 
 
+def test_a_notebook_of_ones_own_and_its_figure_are_new(committed):
+    record = records.provenance()["zadanie_1_autoenkoder"]
+    for suffix in (".png", ".npz"):
+        mine = results.data_path("mine.png").with_suffix(suffix)
+        shutil.copy(results.data_path("grid_ae.png").with_suffix(suffix), mine)
+    records.note("mine", replace(record, results={"mine.png": record.results["grid_ae.png"]}))
+    change = changes()["mine"]
+    assert (change.inputs, change.figures, change.unexplained) == (["new"], {"mine.png": "new"}, [])
+
+
 def test_inputs_are_named_once_with_the_runs_that_have_them():
     def record(code, keras):
         runs = {

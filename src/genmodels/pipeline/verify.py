@@ -178,7 +178,7 @@ def compare(revision: str = "HEAD") -> Iterator[Change]:
 def _change(maker, pair, places, numbers):
     """Compare the results of one notebook, given two records, two folders and two contents of metrics.json."""
     why, machines = input_changes(*pair), [_machine(record) for record in pair]
-    same = machines[0] == machines[1]
+    same = machines[0] == machines[1] or not pair[0].inputs
     found = Change(maker, why + ([] if same else [_another(*machines)]), {}, {}, [])
     made = {**pair[0].results, **pair[1].results}
     for name in sorted(made):
@@ -216,12 +216,14 @@ def input_changes(old: Record, new: Record) -> list[str]:
     """Return the changed inputs of a record in words, with the settings and code of its runs.
 
     Args:
-        old: Record of the committed results.
+        old: Record of the committed results; empty if there are none.
         new: Record of the present results.
 
     Returns:
-        One text for each group of runs that share a change.
+        One text for each group of runs that share a change; "new" without committed results.
     """
+    if not old.inputs:
+        return ["new"]
     found, together = {}, {}
     known = [label for label in old.runs if all("inputs" in each.runs.get(label, {}) for each in (old, new))]
     for name, one, other in differing(_flat(old, known), _flat(new, known)):
@@ -286,14 +288,15 @@ def figure_change(before: Path, now: Path) -> tuple[str, str]:
         now: The same.
 
     Returns:
-        The change in words, and its kind: "rendering", "data", or "form" for missing files and other shapes. Both are
-        empty for equal figures.
+        The change in words, and its kind: "rendering", "data", or "form" for new and missing files and other shapes.
+        Both are empty for equal figures.
 
     Raises:
         ReportError: A file is damaged.
     """
-    if missing := [path for path in (before, now) if not path.is_file() or not path.with_suffix(".npz").is_file()]:
-        return f"missing: {missing[0].name} or its data", "form"
+    there = [path.is_file() and path.with_suffix(".npz").is_file() for path in (before, now)]
+    if not all(there):
+        return ("new" if there[1] else f"missing: {now.name} or its data"), "form"
     old, new = (_arrays(path.with_suffix(".npz")) for path in (before, now))
     if formed := differing(_forms(old), _forms(new)):
         return f"the result changed: {formed[0][0]} has another form", "form"
