@@ -45,11 +45,10 @@ test: .venv/installed ## the tests, and our four notebooks through nbval in the 
 	$(SMOKE) $(PY) -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder \
 	  --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks/zadanie_[1-4]_*.ipynb tests
 
-# The checkout is the root, so that notebooks show ../data/report/. JupyterLab asks for no news and no newer version.
+# The checkout is the root, so that notebooks show ../data/report/.
 lab: .venv/installed ## open JupyterLab in notebooks/, with this environment's kernel
 	@$(PY) -m jupyterlab --ServerApp.kernel_spec_manager_class=genmodels.pipeline.kernel.OwnKernel \
 	  --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks \
-	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url=None \
 	  --LabApp.extension_manager=readonly $(ARGS)
 
 # Sphinx lives in an environment of its own: no student needs it, and another lock does not touch the versions behind results.
@@ -115,5 +114,7 @@ clean: ## remove the environments, trained models, the site, drafts and document
 	@# no notebook has, and which make every process that reads a notebook wait for seconds.
 	@$(call INSTALL,$(PY),.venv)
 	@$(PY) -c "$(FIND_SOURCE)"
+	@# JupyterLab would look for news and newer versions, and ask about it.
+	@$(PY) -m jupyterlab.labextensions disable "@jupyterlab/apputils-extension:announcements" 2> $(@D)/lab.log
 	@touch $@
 	@echo ".venv is ready"
