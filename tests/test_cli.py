@@ -605,6 +605,17 @@ def test_an_unknown_notebook_is_one_line(checkout):
     assert is_plain(result, "notebooks/zadanie_9.ipynb") and not notebooks.path("zadanie_9").exists()
 
 
+def test_verify_shows_the_first_differences_and_counts_the_rest(checkout, monkeypatch, tmp_path):
+    monkeypatch.setattr(verify, "differences", lambda pdf: (f"difference {number}" for number in range(30)))
+    (tmp_path / "some.pdf").touch()
+    short, whole = (run("verify", str(tmp_path / "some.pdf"), *option) for option in ([], ["--all"]))
+    assert "difference 19\nand 10 more, see --all" in short.output and "difference 20" not in short.output
+    assert "difference 29" in whole.output and "see --all" not in whole.output
+    assert all(
+        "30 differences from this checkout" in result.output and result.exit_code == 1 for result in (short, whole)
+    )
+
+
 def test_verify_says_what_differs_and_fails(checkout, monkeypatch):
     missing = run("verify")
     assert missing.exit_code == 2 and "expected a PDF to verify, found nothing" in missing.output

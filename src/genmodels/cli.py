@@ -32,6 +32,7 @@ from genmodels.pipeline.records import ReportError
 # For the worker processes, one for each core: more NumPy threads than cores would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 MANY = 8  # figures, and numbers, that `diff` shows of each notebook
+DIFFERENCES = 20  # that `verify` shows
 
 
 DEVICE = device_option("cpu")  # for the report, whose results repeat bit for bit
@@ -176,7 +177,8 @@ def strip(names: tuple[str, ...]) -> None:
 
 @main.command(cls=InCheckout)
 @click.argument("pdf", required=False, type=click.Path(dir_okay=False))
-def verify(pdf: str | None) -> None:
+@click.option("--all", "everything", is_flag=True, help="Name every difference, not only the first.")
+def verify(pdf: str | None, everything: bool) -> None:
     """Check that a PDF, by default the report's, holds the figures, numbers and claims of this checkout.
 
     Ends with status 1 if it does not.
@@ -186,13 +188,14 @@ def verify(pdf: str | None) -> None:
     pdf = pdf or document.path()
     if not os.path.isfile(pdf):
         raise ReportError(f"{_shown(pdf)}: expected a PDF to verify, found nothing; `make report` writes it")
-    found = 0
-    for text in checks.differences(pdf):
+    found = list(checks.differences(pdf))
+    for text in found if everything else found[:DIFFERENCES]:
         click.echo(text)
-        found += 1
+    if len(found) > DIFFERENCES and not everything:
+        click.echo(f"and {len(found) - DIFFERENCES} more, see --all")
     for text in what_is_stale():
         click.echo(text)
-    click.echo(f"{_shown(pdf)}: {f'{found} differences from' if found else 'holds what is in'} this checkout")
+    click.echo(f"{_shown(pdf)}: {f'{len(found)} differences from' if found else 'holds what is in'} this checkout")
     raise SystemExit(bool(found))
 
 
