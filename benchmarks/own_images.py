@@ -184,8 +184,8 @@ def page() -> str:
     parts = [
         "# Other images than MNIST\n",
         "Each model below was trained, scored and drawn by the commands beside it, one after another. A training uses "
-        "one core. Scores are those of the test images, with one seed. `python -m benchmarks.own_images` does all of "
-        "it again and writes this page.\n",
+        "one core; the other one was busy with other work. Scores are those of the test images, with one seed. "
+        "`python -m benchmarks.own_images` does all of it again and writes this page.\n",
     ]
     for name, proof in PROOFS.items():
         path = PICTURES / f"{name}.json"
