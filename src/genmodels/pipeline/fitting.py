@@ -316,7 +316,7 @@ def _build_vae(settings, data):
     from genmodels.models.vae import VAE
 
     model = VAE(seed=settings["seed"], **settings["options"])
-    model.compile(_adam(settings, data, global_clipnorm=50.0))
+    model.compile(_adam(settings, data, clipnorm=1.0))
     if model.likelihood == "bernoulli":  # a quarter of the memory of floats
         prepared: Callable = partial(binarize, dtype="uint8")
     else:
