@@ -15,19 +15,17 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 
 import click
 import keras
 import numpy as np
 import psutil
-import tensorflow as tf
 from matplotlib.figure import Figure
 
 from benchmarks import recipes
-from genmodels import config, figures, load_mnist, mnist, trained, training
-from genmodels.datasets import LABELS, Dataset, binarize
+from genmodels import VAE, config, figures, load_mnist, mnist, training
+from genmodels.datasets import binarize
 from genmodels.experiments import BUILDERS, RUNS, Run, find
 from genmodels.pipeline import document, files, notebooks, records, results
 from genmodels.pipeline.records import Record
@@ -35,8 +33,7 @@ from genmodels.pipeline.text import BENCHMARK
 
 GROWTH = 1.25  # of the number of steps from one measurement of the quality to the next
 FIGURE = "time_to_quality.png"
-CLASSIFIER = "reference"  # the run whose classifier scores the GANs
-SCORED = ("label_accuracy",)  # the qualities that need the classifier
+SEEDS = (1, 2, 3)  # both sides train with each
 TORCH = "torch_vae"  # the recipe that needs PyTorch, and its script
 LOCK = Path(__file__).with_name("torch.lock")
 
@@ -47,25 +44,17 @@ class Comparison:
 
     Attributes:
         name: Key in `COMPARISONS` and in the record.
-        label: The quality, in Polish.
+        label: The loss that measures the quality, in Polish.
         ours: Name of a run of the report, or another run.
-        recipe: Name of a function of `recipes`, or TORCH.
-        quality: Key of `MEASURES`.
-        less_is_better: Whether the quality falls while the model learns.
-        seeds: Number of seeds. Both sides train with each.
+        recipe: "conv_vae", or TORCH.
+        prepare: Function of images, applied before training and measuring.
     """
 
     name: str
     label: str
     ours: str | Run
     recipe: str
-    quality: str
-    less_is_better: bool
-    seeds: int
-
-    def reached(self, quality: float, target: float) -> bool:
-        """Return whether a quality is as good as the target."""
-        return quality <= target if self.less_is_better else quality >= target
+    prepare: Callable
 
 
 # Chosen on the validation images. Many dimensions need no Fourier features: the loss falls faster without.
@@ -79,58 +68,28 @@ _VAE_20 = Run(
     decay="constant_then_linear",
 )
 _COMPARISONS = (
-    Comparison("vae", "−ELBO, obrazy zbinaryzowane [naty]", "vae_mc", "conv_vae", "negative_elbo", True, 3),
-    Comparison("vae_torch", "BCE + KL, 20 wymiarów [naty]", _VAE_20, TORCH, "negative_elbo_grey", True, 3),
-    Comparison("gan", "rozpoznane obrazy", "gan", "conditional_gan", "label_accuracy", False, 1),
+    Comparison("vae", "−ELBO, obrazy zbinaryzowane [naty]", "vae_mc", "conv_vae", binarize),
+    Comparison("vae_torch", "BCE + KL, obrazy szare [naty]", _VAE_20, TORCH, np.asarray),
 )
 COMPARISONS = {comparison.name: comparison for comparison in _COMPARISONS}
 
 
-# The measures import `metrics` late, because its libraries would count as memory of the training.
-
-
-def negative_elbo(
-    model: keras.Model, splits: Dataset, classifier: keras.Model | None = None, *, prepare: Callable = binarize
-) -> float:
-    """Measure -ELBO of the test images in nats, from one z each and the same noise each time.
+def test_loss(model: VAE, images: np.ndarray) -> float:
+    """Measure -ELBO in nats, from one z for each image and the same noise each time; for grey images BCE plus KL.
 
     Args:
         model: A VAE.
-        splits: MNIST.
-        classifier: Not used; accepted so that all measures are called alike.
-        prepare: Applied to the images first.
+        images: Shape (N, 28, 28, 1).
 
     Returns:
         Mean over the images.
     """
-    from genmodels import metrics
+    from genmodels import metrics  # late, because its libraries would count as memory of the training
 
-    return metrics.negative_elbo(metrics.elbo_terms(model, prepare(splits.test.images), 0))["mean"]
-
-
-def negative_elbo_grey(model: keras.Model, splits: Dataset, classifier: keras.Model | None = None) -> float:
-    """Measure -ELBO of the grey test images in nats, see `negative_elbo`."""
-    return negative_elbo(model, splits, prepare=lambda images: images)
+    return metrics.negative_elbo(metrics.elbo_terms(model, images, 0))["mean"]
 
 
-def _generate(model, labels):
-    """Return images (N, 28, 28, 1) in [0, 1] of a ConditionalGAN or of a PlainGAN."""
-    if hasattr(model, "generate"):
-        return model.generate(labels, seed=0)
-    one_hot = np.eye(LABELS, dtype="float32")[labels]
-    return np.concatenate([model.draw(part) for part in np.split(one_hot, len(labels) // 500)])
-
-
-def label_accuracy(model: keras.Model, splits: Dataset, classifier: keras.Model) -> float:
-    """Measure the share of 2,000 generated images that the classifier gives the requested label."""
-    labels = np.arange(2_000) % LABELS
-    return float((classifier.classify(_generate(model, labels)) == labels).mean())
-
-
-MEASURES = {measure.__name__: measure for measure in (negative_elbo, negative_elbo_grey, label_accuracy)}
-
-
-def set_up(comparison: Comparison, who: str, seed: int) -> tuple[keras.Model, training.Batches, int]:
+def set_up(comparison: Comparison, who: str, seed: int) -> tuple[VAE, training.Batches, int]:
     """Set up one side of a comparison.
 
     Args:
@@ -142,18 +101,14 @@ def set_up(comparison: Comparison, who: str, seed: int) -> tuple[keras.Model, tr
         Compiled model, training batches, and number of epochs.
     """
     splits = load_mnist()
-    images, labels = splits.train.images, splits.train.labels
+    images, prepare = splits.train.images, comparison.prepare
     if who == "ours":
         run = find(comparison.ours)
-        setup = BUILDERS[run.builder]({**run.settings(), "seed": seed}, splits)
-        make = (lambda chosen, rng: (images[chosen],)) if "grey" in comparison.quality else setup.make_batch
-        return setup.model, training.Batches(setup.count, run.batch_size, make, seed=seed), run.epochs
-    makes = {
-        "conv_vae": lambda chosen, rng: (binarize(images[chosen]),),
-        "conditional_gan": lambda chosen, rng: (images[chosen], labels[chosen]),
-    }
-    batches = training.Batches(len(images), recipes.BATCH[who], makes[who], seed=seed)
-    return getattr(recipes, who)(seed), batches, recipes.EPOCHS[who]
+        model = BUILDERS[run.builder]({**run.settings(), "seed": seed}, splits).model
+        size, epochs = run.batch_size, run.epochs
+    else:
+        model, size, epochs = recipes.conv_vae(seed), recipes.BATCH, recipes.EPOCHS
+    return model, training.Batches(len(images), size, lambda chosen, rng: (prepare(images[chosen]),), seed=seed), epochs
 
 
 class Clock(keras.callbacks.Callback):
@@ -162,16 +117,16 @@ class Clock(keras.callbacks.Callback):
     Args:
         name: Name of the training, shown with each measurement.
         measure: Function of the model that returns its quality.
-        reached: Function of the quality that tells whether the training may stop.
+        target: Quality, which falls, at which the training stops.
 
     Attributes:
         found: seconds, cpu, steps and quality, one value for each measurement; memory: memory of the process before the
             first of them, in MiB.
     """
 
-    def __init__(self, name: str, measure: Callable[[keras.Model], float], reached: Callable[[float], bool]) -> None:
+    def __init__(self, name: str, measure: Callable[[keras.Model], float], target: float) -> None:
         super().__init__()
-        self.name, self.measure, self.reached = name, measure, reached
+        self.name, self.measure, self.target = name, measure, target
         self.found = {"seconds": [], "cpu": [], "steps": [], "quality": []}
 
     def on_train_begin(self, logs: dict | None = None) -> None:
@@ -208,7 +163,7 @@ class Clock(keras.callbacks.Callback):
         for name, value in zip(self.found, (self.seconds, self.cpu, step, quality)):
             self.found[name].append(value)
         print(f"  {self.name}: {self.seconds:.1f} s, {quality:.4g}", file=sys.stderr, flush=True)
-        self.model.stop_training = self.reached(quality)
+        self.model.stop_training = bool(quality <= self.target)
 
 
 def train(comparison: Comparison, who: str, seed: int, target: float | None) -> dict:
@@ -227,13 +182,9 @@ def train(comparison: Comparison, who: str, seed: int, target: float | None) -> 
         training.prepare(seed)
     else:
         keras.utils.set_random_seed(seed)
-        tf.config.list_logical_devices()  # starts TensorFlow on all cores; `trained` would otherwise keep it to one
-    scored = comparison.quality in SCORED
-    classifier = trained(CLASSIFIER).model if scored else None
     model, batches, epochs = set_up(comparison, who, seed)
-    splits, measure, title = load_mnist(), MEASURES[comparison.quality], f"{comparison.name}, {who}, seed {seed}"
-    may_stop = (lambda quality: False) if target is None else partial(comparison.reached, target=target)
-    clock = Clock(title, lambda model: measure(model, splits, classifier), may_stop)
+    images, title = comparison.prepare(load_mnist().test.images), f"{comparison.name}, {who}, seed {seed}"
+    clock = Clock(title, lambda model: test_loss(model, images), -np.inf if target is None else target)
     if who == "ours":
         training.fit(model, batches, epochs=epochs, name=title, callbacks=[clock])
     else:
@@ -294,12 +245,7 @@ def _train_in_own_process(comparison, who, seed, target, torch_python):
 
 def _runs(comparisons):
     """Return the runs that comparisons use, by name."""
-    used = [*(comparison.ours for comparison in comparisons), *([CLASSIFIER] if _scored(comparisons) else [])]
-    return {run.name: run for run in map(find, used)}
-
-
-def _scored(comparisons):
-    return any(comparison.quality in SCORED for comparison in comparisons)
+    return {run.name: run for run in (find(comparison.ours) for comparison in comparisons)}
 
 
 def _in_record(runs):
@@ -336,7 +282,7 @@ def summary(comparison: Comparison, runs: Mapping[str, Sequence[Mapping]]) -> di
         last = {name: statistics.median(run[name][-1] for run in each) for name in ("seconds", "cpu", "quality")}
         memory = statistics.median(run["memory"] for run in each)
         targets = [theirs["quality"][-1] for theirs in runs[comparison.recipe]]
-        reached = sum(comparison.reached(run["quality"][-1], target) for run, target in zip(each, targets))
+        reached = sum(run["quality"][-1] <= target for run, target in zip(each, targets))
         ratio = statistics.median(run["seconds"][-1] / ours["seconds"][-1] for run, ours in zip(each, runs["ours"]))
         about = {name: each[0][name] for name in ("torch", "threads") if name in each[0]}
         found[who] = {**last, "memory": memory, "reached": reached, "seeds": len(each), "ratio": ratio, **about}
@@ -349,13 +295,13 @@ def table(numbers: Mapping[str, dict]) -> Iterator[str]:
     Args:
         numbers: {name of a comparison: its `summary`}.
     """
-    yield "| quality | who | reached | seconds | CPU seconds | memory [MiB] | as good | ratio |"
+    yield "| comparison | who | loss | seconds | CPU seconds | memory [MiB] | as good | ratio |"
     yield "|---|---|---:|---:|---:|---:|---:|---:|"
     for comparison in (each for each in COMPARISONS.values() if each.name in numbers):
         for who in (comparison.recipe, "ours"):
             of = numbers[comparison.name][who]
             measured = f"{of['quality']:.4g} | {of['seconds']:.1f} | {of['cpu']:.1f} | {of['memory']:.0f}"
-            names = f"{comparison.quality} | {who}".replace("_", " ")
+            names = f"{comparison.name} | {who}".replace("_", " ")
             yield f"| {names} | {measured} | {of['reached']} of {of['seeds']} | {of['ratio']:.1f} |"
 
 
@@ -374,7 +320,7 @@ def compare(
     found = {}
     for comparison in comparisons:
         sides = found[comparison.name] = {"ours": [], comparison.recipe: []}
-        for seed in range(1, comparison.seeds + 1):
+        for seed in SEEDS:
             theirs = _train_in_own_process(comparison, comparison.recipe, seed, None, torch_python)
             ours = _train_in_own_process(comparison, "ours", seed, theirs["quality"][-1], torch_python)
             sides["ours"].append(ours)
@@ -425,8 +371,6 @@ def main(
     comparisons = [COMPARISONS[name] for name in only or COMPARISONS]
     if any(comparison.recipe == TORCH for comparison in comparisons):
         torch_python = torch_python or torch_environment()
-    if _scored(comparisons):
-        trained(CLASSIFIER)
     origin, made_from = records.origin("benchmarks"), inputs(comparisons)
     runs = compare(comparisons, torch_python)
     numbers = {comparison.name: summary(comparison, runs[comparison.name]) for comparison in comparisons}
@@ -441,7 +385,7 @@ def main(
 
 def _panel(comparison, runs):
     """Return what `figures.plot_time_to_quality` draws of a comparison."""
-    names = {"ours": "nasz model", **recipes.NAMES}
+    names = {"ours": "nasz VAE", "conv_vae": "splotowy VAE", TORCH: "VAE w PyTorch"}
     lines = {names[who]: [(run["seconds"], run["quality"]) for run in each] for who, each in runs.items()}
     return comparison.label, statistics.median(run["quality"][-1] for run in runs[comparison.recipe]), lines
 

@@ -131,13 +131,9 @@ def test_scaling_measures_the_memory_of_this_process():
     assert scaling.memory() > 10
 
 
-@pytest.mark.filterwarnings("ignore:ConvVAE. likelihood=.bernoulli. expects pixels of 0 and 1:UserWarning")
-@pytest.mark.parametrize("name", ["conv_vae", "conditional_gan"])
-def test_the_published_recipes_learn(digits, name):
-    model = getattr(recipes, name)(0)
-    example = (digits.images, digits.labels) if name == "conditional_gan" else (digits.images,)
-    found = model.fit(*example, batch_size=64, verbose=0).history
-    assert all(np.isfinite(values).all() for values in found.values())
+def test_the_published_recipe_learns(digits):
+    losses = recipes.conv_vae(0).fit(datasets.binarize(digits.images), epochs=2, batch_size=32, verbose=0).history
+    assert losses["loss"][1] < losses["loss"][0] and np.isfinite(losses["loss"]).all()
 
 
 def test_the_readme_of_benchmarks_has_the_measured_table():
@@ -164,11 +160,6 @@ def test_a_comparison_is_summed_up_by_medians_of_pairs():
     assert numbers["conv_vae"] == {"seconds": 300, "cpu": 600, "quality": 151, "reached": 3, "ratio": 30, **known}
 
 
-def test_more_recognised_images_are_better():
-    comparison = time_to_quality.COMPARISONS["gan"]
-    assert comparison.reached(0.97, 0.95) and not comparison.reached(0.93, 0.95)
-
-
 def test_each_seed_of_ours_has_the_last_quality_of_the_recipe_as_its_target(monkeypatch):
     trained, about = [], {"torch": "2.13.0+cpu", "threads": 2}
     last = {("torch_vae", 1): 105.3, ("torch_vae", 2): 105.9, ("torch_vae", 3): 105.1}
@@ -187,15 +178,13 @@ def test_each_seed_of_ours_has_the_last_quality_of_the_recipe_as_its_target(monk
     assert (numbers["torch_vae"]["torch"], numbers["torch_vae"]["threads"]) == ("2.13.0+cpu", 2)
     assert (numbers["ours"]["reached"], "torch" in numbers["ours"]) == (2, False)
     rows = [*time_to_quality.table({"vae_torch": numbers})][2:]
-    assert rows[0] == "| negative elbo grey | torch vae | 105.3 | 40.0 | 80.0 | 100 | 3 of 3 | 4.0 |"
+    assert rows[0] == "| vae torch | torch vae | 105.3 | 40.0 | 80.0 | 100 | 3 of 3 | 4.0 |"
 
 
 def test_the_run_beside_pytorch_is_recorded_with_its_settings():
     """It is no run of the report, so the record could not find it by its name."""
-    with_run, *others = (
-        time_to_quality.inputs([time_to_quality.COMPARISONS[name]]) for name in ("vae_torch", "vae", "gan")
-    )
-    assert with_run["run vae_20"] and not any("run vae_20" in inputs for inputs in others)
+    with_run, other = (time_to_quality.inputs([time_to_quality.COMPARISONS[name]]) for name in ("vae_torch", "vae"))
+    assert with_run["run vae_20"] and "run vae_20" not in other
     assert all(with_run[f"file benchmarks/{name}"] for name in ("torch_vae.py", "torch.lock"))
 
 
@@ -206,7 +195,7 @@ def test_a_side_trains_until_a_target_of_its_own(digits, monkeypatch):
     monkeypatch.setattr(time_to_quality, "load_mnist", lambda: few)
     comparison = time_to_quality.COMPARISONS["vae_torch"]
     trained = time_to_quality.train(comparison, "ours", 1, 1e9)
-    assert trained["steps"] == [2] and comparison.reached(trained["quality"][-1], 1e9)
+    assert trained["steps"] == [2] and trained["quality"][0] < 1e9
 
 
 def test_the_environment_of_pytorch_is_made_once(tmp_path, monkeypatch):
