@@ -83,7 +83,7 @@ explorer: .venv/installed ## write the latent explorer, report/explorer.html: on
 study: .venv/installed ## train everything with several seeds, score it, write data/report/study.json; long, resumable
 	@$(PY) -m genmodels study
 
-bench: .venv/installed ## time to quality against published recipes (hours), share of the machine's peak, how cost grows
+bench: .venv/installed ## time to quality against published recipes (half an hour), share of the machine's peak, how cost grows
 	$(PY) -m benchmarks.time_to_quality
 	$(PY) -m benchmarks.roofline
 	$(PY) -m benchmarks.scaling

@@ -3,7 +3,6 @@
 import itertools
 import subprocess
 import sys
-from dataclasses import replace
 from functools import lru_cache
 from types import SimpleNamespace
 
@@ -132,13 +131,9 @@ def test_scaling_measures_the_memory_of_this_process():
     assert scaling.memory() > 10
 
 
-@pytest.mark.filterwarnings("ignore:ConvVAE. likelihood=.bernoulli. expects pixels of 0 and 1:UserWarning")
-@pytest.mark.parametrize("name", ["conv_vae", "conv_vae_grey", "conditional_gan", "dcgan"])
-def test_the_published_recipes_learn(digits, name):
-    model = getattr(recipes, name)(0)
-    example = (digits.images, digits.labels) if name in ("conditional_gan", "dcgan") else (digits.images,)
-    found = model.fit(*example, batch_size=64, verbose=0).history
-    assert all(np.isfinite(values).all() for values in found.values())
+def test_the_published_recipe_learns(digits):
+    losses = recipes.conv_vae(0).fit(datasets.binarize(digits.images), epochs=2, batch_size=32, verbose=0).history
+    assert losses["loss"][1] < losses["loss"][0] and np.isfinite(losses["loss"]).all()
 
 
 def test_the_readme_of_benchmarks_has_the_measured_table():
@@ -149,70 +144,58 @@ def test_the_readme_of_benchmarks_has_the_measured_table():
     assert not numbers or [row for row in rows if row not in text] == []
 
 
-def test_a_comparison_is_summed_up_by_medians():
-    def run(seconds, quality):
-        return {"seconds": [1.0, seconds], "cpu": [1.0, 2 * seconds], "quality": [300.0, quality], "memory": 100.0}
-
-    runs = {
-        "ours": [run(10, 150), run(20, 151), run(12, 149)],
-        "conv_vae": [run(300, 156.9), run(200, 156), run(400, 155)],
-    }
-    found = time_to_quality.summary(time_to_quality.COMPARISONS["vae"], runs)
-    assert found["ours"] == {
-        "seconds": 12,
-        "cpu": 24,
-        "quality": 150,
-        "memory": 100,
-        "reached": 3,
-        "seeds": 3,
-        "ratio": 1,
-    }
-    assert (found["conv_vae"]["reached"], found["conv_vae"]["ratio"]) == (2, 25)
+def found(seconds, quality, **about):
+    """Return what a training gave: two measurements, the first after a second."""
+    return {"seconds": [1.0, seconds], "cpu": [1.0, 2 * seconds], "quality": [300.0, quality], "memory": 100.0, **about}
 
 
-def test_a_recipe_that_sets_the_target_trains_before_ours(monkeypatch):
-    """Give ours the last loss of the same seed's recipe as its target."""
-    trained, last = [], {("torch_vae", 1): 105.3, ("torch_vae", 2): 105.9, ("ours", 1): 105.2, ("ours", 2): 106.0}
+def test_a_comparison_is_summed_up_by_medians_of_pairs():
+    comparison = time_to_quality.COMPARISONS["vae"]
+    ours, theirs = zip(
+        (found(10, 150), found(300, 151)), (found(20, 152), found(200, 151)), (found(12, 149), found(480, 155))
+    )
+    numbers = time_to_quality.summary(comparison, {"ours": ours, "conv_vae": theirs})
+    known = {"memory": 100, "seeds": 3}
+    assert numbers["ours"] == {"seconds": 12, "cpu": 24, "quality": 150, "reached": 2, "ratio": 1, **known}
+    assert numbers["conv_vae"] == {"seconds": 300, "cpu": 600, "quality": 151, "reached": 3, "ratio": 30, **known}
 
-    def train(comparison, who, seed, limit, torch_python):
-        trained.append((who, seed, comparison.target))
-        found = {name: [1.0, 40.0 if who == "torch_vae" else 10.0] for name in ("seconds", "cpu", "steps")}
-        about = {"torch": "2.13.0+cpu", "threads": 2} if who == "torch_vae" else {}
-        return {**found, "quality": [140.0, last[who, seed]], "memory": 100.0, **about}
+
+def test_each_seed_of_ours_has_the_last_quality_of_the_recipe_as_its_target(monkeypatch):
+    trained, about = [], {"torch": "2.13.0+cpu", "threads": 2}
+    last = {("torch_vae", 1): 105.3, ("torch_vae", 2): 105.9, ("torch_vae", 3): 105.1}
+    last |= {("ours", 1): 105.2, ("ours", 2): 106.0, ("ours", 3): 105.0}
+
+    def train(comparison, who, seed, target, torch_python):
+        trained.append((who, seed, target))
+        return found(10, last[who, seed]) if who == "ours" else found(40, last[who, seed], **about)
 
     monkeypatch.setattr(time_to_quality, "_train_in_own_process", train)
     comparison = time_to_quality.COMPARISONS["vae_torch"]
-    runs = time_to_quality.compare([comparison], 2)["vae_torch"]
-    assert trained == [("torch_vae", 1, None), ("ours", 1, 105.3), ("torch_vae", 2, None), ("ours", 2, 105.9)]
+    runs = time_to_quality.compare([comparison])["vae_torch"]
+    assert trained[:4] == [("torch_vae", 1, None), ("ours", 1, 105.3), ("torch_vae", 2, None), ("ours", 2, 105.9)]
     numbers = time_to_quality.summary(comparison, runs)
     assert [*numbers] == ["ours", "torch_vae"]
-    assert numbers["torch_vae"] == {
-        **{"seconds": 40, "cpu": 40, "quality": pytest.approx(105.6), "memory": 100, "reached": 2, "seeds": 2},
-        **{"ratio": 4, "target": pytest.approx(105.6), "torch": "2.13.0+cpu", "threads": 2},
-    }
-    assert (numbers["ours"]["reached"], "torch" in numbers["ours"]) == (1, False)
+    assert (numbers["torch_vae"]["torch"], numbers["torch_vae"]["threads"]) == ("2.13.0+cpu", 2)
+    assert (numbers["ours"]["reached"], "torch" in numbers["ours"]) == (2, False)
     rows = [*time_to_quality.table({"vae_torch": numbers})][2:]
-    assert rows[1] == "| negative elbo grey <= 105.6 | torch vae | 40.0 | 40.0 | 100 | 2 of 2 | 4.0 |"
+    assert rows[0] == "| vae torch | torch vae | 105.3 | 40.0 | 80.0 | 100 | 3 of 3 | 4.0 |"
 
 
 def test_the_run_beside_pytorch_is_recorded_with_its_settings():
     """It is no run of the report, so the record could not find it by its name."""
-    with_run, *others = (
-        time_to_quality.inputs([time_to_quality.COMPARISONS[name]]) for name in ("vae_torch", "vae", "gan")
-    )
-    assert with_run["run vae_20"] and not any("run vae_20" in inputs for inputs in others)
+    with_run, other = (time_to_quality.inputs([time_to_quality.COMPARISONS[name]]) for name in ("vae_torch", "vae"))
+    assert with_run["run vae_20"] and "run vae_20" not in other
     assert all(with_run[f"file benchmarks/{name}"] for name in ("torch_vae.py", "torch.lock"))
 
 
 @pytest.mark.filterwarnings("ignore:VAE. likelihood:UserWarning")  # the example's loss is for grey images
 def test_a_side_trains_until_a_target_of_its_own(digits, monkeypatch):
     """Set up our side as the benchmark does, on a few images."""
-    monkeypatch.setattr(
-        time_to_quality, "load_mnist", lambda: SimpleNamespace(train=digits, validation=digits, test=digits)
-    )
-    comparison = replace(time_to_quality.COMPARISONS["vae_torch"], target=1e9)
-    found = time_to_quality.train(comparison, "ours", 1, float("inf"))
-    assert found["steps"] == [2] and comparison.met_by(found)
+    few = SimpleNamespace(train=digits, validation=digits, test=digits)
+    monkeypatch.setattr(time_to_quality, "load_mnist", lambda: few)
+    comparison = time_to_quality.COMPARISONS["vae_torch"]
+    trained = time_to_quality.train(comparison, "ours", 1, 1e9)
+    assert trained["steps"] == [2] and trained["quality"][0] < 1e9
 
 
 def test_the_environment_of_pytorch_is_made_once(tmp_path, monkeypatch):
