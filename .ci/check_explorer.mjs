@@ -62,7 +62,7 @@ async function keyboard(browser) {
     const { page, heard } = await open(browser, url, { viewport: { width: 1280, height: 900 }, reducedMotion: "reduce" });
     const all = await page.evaluate(() => [...document.querySelectorAll("button, select, input, summary, a[href], [tabindex]")]
         .filter(control => control.type != "radio" || control.checked).length);
-    const state = () => page.evaluate(() => JSON.stringify([{ ...view, dimmed: [...view.dimmed] }, own && own.ae, Boolean(playing),
+    const state = () => page.evaluate(() => JSON.stringify([{ ...view, dimmed: [...view.dimmed] }, own && own.ae, Boolean(walker.playing),
         studio.pen, [...document.querySelectorAll("details")].map(details => details.open), byId("status").textContent,
         document.activeElement.value]));
     const inert = [];

@@ -29,6 +29,7 @@ def collect() -> tuple[dict[str, Any], dict[str, Any]]:
     edge = float(max(figures.LIMIT + 1, np.ceil(np.abs([codes, means]).max())))
     about = {
         "colours": figures.COLOURS,
+        "names": [str(digit) for digit in range(datasets.LABELS)],
         "limit": figures.LIMIT,
         "edge": edge,
         "map": MAP,

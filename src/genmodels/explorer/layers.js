@@ -110,6 +110,15 @@ const Layers = (() => {
     }
 
     const sigmoid = x => 1 / (1 + Math.exp(-x));
+
+    // The mean of a continuous Bernoulli pixel, see distributions.continuous_bernoulli_mean.
+    function continuousMean(logit) {
+        const size = Math.abs(logit);
+        if (size < 0.01) return 0.5 + logit / 12;
+        const mean = 1 / (1 - Math.exp(-size)) - 1 / size;
+        return logit > 0 ? mean : 1 - mean;
+    }
+
     const ACTIVATIONS = { gelu, sigmoid, tanh: Math.tanh, relu: x => x > 0 ? x : 0 };
 
     // The place of an output pixel's first input pixel, with the padding "same".
@@ -246,5 +255,5 @@ const Layers = (() => {
         return z;
     }
 
-    return { unpack, fromHalf, load, run, fromNoise, sigmoid };
+    return { unpack, fromHalf, load, run, fromNoise, sigmoid, continuousMean };
 })();

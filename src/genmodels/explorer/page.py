@@ -17,7 +17,7 @@ from genmodels.pipeline import files, fingerprint, records, store, study
 from genmodels.pipeline.records import Record
 
 HERE = Path(__file__).parent
-SCRIPTS = ("words.js", "layers.js", "plane.js", "app.js", "studio.js")
+SCRIPTS = ("words.js", "layers.js", "plane.js", "controls.js", "app.js", "studio.js")
 WEB = (*SCRIPTS, "style.css", "page.html")
 LARGEST = 16 * 2**20  # bytes of a page: one that is sent by mail or opened on a phone
 _RECORD = re.compile(rb'<script type="application/json" id="record">(.*?)</script>', re.DOTALL)

@@ -56,7 +56,7 @@ function clear() {
     context.lineWidth = PEN;
     context.lineCap = context.lineJoin = "round";
     own = null;
-    drawn.own = null;
+    changed("own", null);
     for (const id of ["own", "own-ae", "own-vae"]) paint(byId(id), new Float32Array(SIDE ** 2), SIDE, SIDE);
     update({});
 }
@@ -198,7 +198,7 @@ function buildGan() {
     studio.generated = imageCanvas(SIDE, SIDE, { id: "gan-one" });
     studio.sixteen = imageCanvas(4 * SIDE, 4 * SIDE, { id: "gan-sixteen" });
     byId("gan").append(element("div", { class: "bar" }, labelChoice("class", label => update({ class: label })),
-        button("new noise", () => update({ noise: anySeed() })), slider("between", "mix", 100, value => update({ mix: value / 100 }))),
+        button("new noise", () => update({ noise: anySeed() })), slider(say("between"), { id: "mix", max: 100 }, value => update({ mix: value / 100 }))),
         element("div", { class: "figures large" }, ...[["generated", studio.generated], ["sixteen", studio.sixteen]].map(([name, canvas]) =>
             element("figure", {}, canvas, element("figcaption", { id: `${name}-text` })))), scoreTable("gan"));
 }
