@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from genmodels.canvas import CANVAS_SHAPE, GRID, STRIDE
 from genmodels.layers import SETTLED, SHARPNESS
@@ -105,6 +105,11 @@ def pack(values: ArrayLike) -> str:
     """Return the bytes of an array, in its own dtype, deflated and as base64 text."""
     values = np.asarray(values)
     return base64.b64encode(zlib.compress(values.astype(values.dtype.newbyteorder("<")).tobytes(), 9)).decode("ascii")
+
+
+def unpack(text: str, dtype: DTypeLike) -> np.ndarray:
+    """Return the numbers that `pack` packed, one after another."""
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype)
 
 
 def rounded(values: np.ndarray) -> np.ndarray:

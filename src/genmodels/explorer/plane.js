@@ -15,13 +15,13 @@ const imageCanvas = (width, height, attributes = {}) =>
 
 const GRID = 20;  // images along each side of a decoded grid
 
-// Draws an image in [0, 1] on a canvas, at (left, top). One channel: dark ink on white paper, as in the report, or with
-// `ink` false as it is. Three: colours.
+// Draws an image in [0, 1] on a canvas, at (left, top): three channels as colours, of fewer the first as grey. With `ink`
+// 1 is dark on white paper, as in the report.
 function paint(canvas, pixels, width, height, left = 0, top = 0, { channels = 1, ink = true } = {}) {
     const context = canvas.getContext("2d"), image = context.createImageData(width, height);
     for (let i = 0; i < width * height; i++) {
         for (let part = 0; part < 3; part++) {
-            const level = Math.round(255 * pixels[channels * i + part % channels]);
+            const level = Math.round(255 * pixels[channels * i + (channels < 3 ? 0 : part)]);
             image.data[4 * i + part] = ink ? 255 - level : level;
         }
         image.data[4 * i + 3] = 255;
