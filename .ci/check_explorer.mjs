@@ -13,6 +13,8 @@ import { accessibility, launch } from "./browser.mjs";
 const LIMIT = 600;  // seconds for everything
 const BATCH = 100;  // examples at a time
 const SLOWEST = 20;  // milliseconds to draw both planes and digits: 50 pictures a second
+const SLOWED = 4, FIRST_SLOWED = 3000;  // the same with a processor so many times slower
+const BLOCKED = 100;  // milliseconds of the longest task, from the opening to the end of a drag
 const FIRST = 1000, GRID = 500;  // milliseconds of the page's thread until the first picture, and for 20 x 20 images
 
 // Runs in the page: one case on all its inputs.
@@ -61,7 +63,7 @@ async function looks(browser) {
 async function keyboard(browser) {
     const { page, heard } = await open(browser, url, { viewport: { width: 1280, height: 900 }, reducedMotion: "reduce" });
     const all = await page.evaluate(() => [...document.querySelectorAll("button, select, input, summary, a[href], [tabindex]")]
-        .filter(control => control.type != "radio" || control.checked).length);
+        .filter(control => (control.type != "radio" || control.checked) && !control.closest("[hidden]")).length);
     const state = () => page.evaluate(() => {
         const seen = typeof Explorer == "undefined" ? [view, own && own.ae, Boolean(walker.playing), studio.pen] : [page, model.view, Boolean(model.walker.playing)];
         return JSON.stringify([seen, [...document.querySelectorAll("details")].map(details => details.open), byId("status").textContent,
@@ -139,6 +141,45 @@ async function pointers(browser) {
     return heard;
 }
 
+// Returns the milliseconds of the thread for a picture while the point moves.
+async function dragged(page, spent) {
+    const before = await spent(), pictures = await page.evaluate(async () => {
+        performance.clearMeasures("render");
+        for (let i = 0; i < 120; i++) {
+            movePoint("ae", [2 * Math.cos(i / 9), 2 * Math.sin(i / 7)]);
+            await new Promise(requestAnimationFrame);
+        }
+        return performance.getEntriesByName("render").length;
+    });
+    return (await spent() - before) / pictures;
+}
+
+// Returns the longest task of the page's thread while it opens and the point is dragged, and the time of its first
+// picture with a slower processor; in milliseconds of the processor.
+async function waits(browser) {
+    const page = await browser.newPage({ viewport: { width: 1280, height: 900 } }), tab = await page.context().newCDPSession(page);
+    page.setDefaultTimeout(0);
+    await browser.startTracing(page, { categories: ["toplevel", "disabled-by-default-devtools.timeline"] });
+    await page.goto(url);
+    await page.waitForSelector("html[data-ready]", { state: "attached" });
+    await tab.send("Performance.enable", { timeDomain: "threadTicks" });
+    const spent = async () => 1000 * (await tab.send("Performance.getMetrics")).metrics.find(({ name }) => name == "TaskDuration").value;
+    await dragged(page, spent);
+    const { traceEvents } = JSON.parse(await browser.stopTracing());
+    const threads = new Set(traceEvents.filter(({ name, args }) => name == "thread_name" && args.name == "CrRendererMain").map(({ pid, tid }) => `${pid} ${tid}`));
+    const tasks = traceEvents.filter(({ name, pid, tid, tdur }) => name.endsWith("RunTask") && tdur && threads.has(`${pid} ${tid}`));
+    const longest = Math.max(...tasks.map(({ tdur }) => tdur / 1000));
+    await tab.send("Emulation.setCPUThrottlingRate", { rate: SLOWED });
+    await page.goto("about:blank");
+    const before = await spent();
+    await page.goto(url, { waitUntil: "commit" });
+    await page.waitForSelector("html[data-first]", { state: "attached" });
+    const slowest = await spent() - before;
+    if (process.env.TASKS) console.log(tasks.map(({ tdur, ts }) => [Math.round(ts / 1000), Math.round(tdur / 1000)]).filter(([, long]) => long > 50).join(" | "));
+    await page.close();
+    return { longest, slowest };
+}
+
 // Times of the page's thread on the processor, which a busy machine does not change.
 async function times(browser) {
     const page = await browser.newPage({ viewport: { width: 1280, height: 900 } }), tab = await page.context().newCDPSession(page);
@@ -155,15 +196,8 @@ async function times(browser) {
     }
     await page.waitForSelector("html[data-ready]", { state: "attached" });
     const median = values => [...values].sort((a, b) => a - b)[values.length >> 1];
-    const drag = await page.evaluate(async () => {
-        performance.clearMeasures("render");
-        for (let i = 0; i < 120; i++) {
-            movePoint("ae", [2 * Math.cos(i / 9), 2 * Math.sin(i / 7)]);
-            await new Promise(requestAnimationFrame);
-        }
-        return performance.getEntriesByName("render").map(entry => entry.duration);
-    });
-    const grids = [];
+    const drag = await dragged(page, spent);
+    const { longest, slowest } = await waits(browser), grids = [];
     for (const name of ["ae", "vae"]) {
         const before = await spent();
         await page.evaluate(name => {
@@ -173,9 +207,11 @@ async function times(browser) {
     }
     const [seen, first] = [0, 1].map(which => median(firsts.map(times => times[which])));
     console.log(`first picture after ${Math.round(seen)} ms, of them ${Math.round(first)} ms of this thread; dragging: `
-        + `${median(drag).toFixed(1)} ms a picture; grids: ${grids.map(Math.round).join(" and ")} ms`);
+        + `${drag.toFixed(1)} ms a picture; grids: ${grids.map(Math.round).join(" and ")} ms; `
+        + `${SLOWED} times slower: first picture ${Math.round(slowest)} ms of the thread; longest task: ${Math.round(longest)} ms`);
     await page.close();
-    return [[first, FIRST, "the first picture"], [median(drag), SLOWEST, "a picture under the dragged point"], [Math.max(...grids), GRID, "a grid"]]
+    return [[first, FIRST, "the first picture"], [drag, SLOWEST, "a picture under the dragged point"], [Math.max(...grids), GRID, "a grid"],
+        [slowest, FIRST_SLOWED, "the first picture on a slow processor"], [longest, BLOCKED, "the longest task"]]
         .filter(([found, most]) => found > most).map(([found, most, what]) => `${what} takes ${Math.round(found)} ms, more than ${most}`);
 }
 

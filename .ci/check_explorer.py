@@ -54,7 +54,7 @@ def kinds(rng):
 def models(rng):
     """Yield the networks of the page."""
     from genmodels import load_mnist
-    from genmodels.explorer.scores import MODELS
+    from genmodels.explorer.scores import CVAES, MODELS
     from genmodels.models.conditional_vae import one_hot_condition
     from genmodels.pipeline.store import trained
 
@@ -64,15 +64,16 @@ def models(rng):
     for name, given in (("ae", images), ("vae", (images >= 0.5).astype("float32"))):
         yield case(f"{name} decoder", of[name].decoder, plane, page=f"{name}-decoder", kind="picture")
         yield case(f"{name} encoder", of[name].encoder, given, page=f"{name}-encoder", kind="code")
-    cvae, gan = of["cvae"], of["gan"]
     conditions = rng.integers(0, (10, 3, 3), (COUNT, 3))
     placed = np.array(one_hot_condition(conditions))
-    noise = rng.normal(0, 1, (COUNT, cvae.latent_dim)).astype("float32")
-    z = cvae.from_noise(noise, conditions)
-    yield case("cvae decoder", cvae.decoder, z, placed, page="cvae-decoder", kind="picture")
     labels = np.ascontiguousarray(placed[:, :10])
-    given = [flat(noise), flat(labels)]
-    yield {"name": "cvae flow", "kind": "code", "flow": "cvae-flow", "inputs": given}, z, z
+    for name in CVAES:
+        noise = rng.normal(0, 1, (COUNT, of[name].latent_dim)).astype("float32")
+        z = of[name].from_noise(noise, conditions)
+        yield case(f"{name} decoder", of[name].decoder, z, placed, page=f"{name}-decoder", kind="picture")
+        given = [flat(noise), flat(labels)]
+        yield {"name": f"{name} flow", "kind": "code", "flow": f"{name}-flow", "inputs": given}, z, z
+    gan = of["gan"]
     noise = rng.normal(0, 1, (COUNT, gan.noise_dim)).astype("float32")
     yield case("gan generator", gan.averaged_generator, noise, labels, page="gan-generator", kind="picture")
 

@@ -6,7 +6,7 @@ const later = {};  // what the page reads after the first picture: maps, images,
 const view = {
     language: spoken.language, theme: "auto", show: "codes", linked: true,
     dimmed: new Set(), image: about.typical[3], from: { image: about.typical[9] }, to: { image: about.typical[7] },
-    share: 0, ae: [0, 0], vae: [0, 0], digit: 3, cell: [1, 1], hand: 1, class: 7, noise: 1, mix: 0,
+    share: 0, ae: [0, 0], vae: [0, 0], digit: 3, cell: [1, 1], hand: 1, dims: 25, shift: [], class: 7, noise: 1, mix: 0,
 };
 let hovered = null, waiting = false;
 
@@ -49,7 +49,7 @@ function writeAddress() {
     const fields = { lang: view.language, theme: view.theme, show: view.show, ae: written(view.ae), vae: written(view.vae),
         image: view.image, from: endAsText(view.from), to: endAsText(view.to), at: view.share.toFixed(2),
         off: [...view.dimmed].sort().join(""), free: view.linked ? "" : "1",
-        cvae: [view.digit, ...view.cell, view.hand].join(), gan: [view.class, view.noise, view.mix.toFixed(2)].join() };
+        cvae: [view.digit, ...view.cell, view.hand, view.dims, ...view.shift].join(), gan: [view.class, view.noise, view.mix.toFixed(2)].join() };
     const text = Object.entries(fields).filter(([, value]) => value !== "").map(pair => pair.join("=")).join("&");
     history.replaceState(null, "", `#${text}`);
 }
@@ -77,9 +77,10 @@ function readAddress() {
     view.from = readEnd(given.get("from"), view.from);
     view.to = readEnd(given.get("to"), view.to);
     view.share = Math.min(Math.max(+given.get("at") || 0, 0), 1);
-    const [digit, column, row, hand] = numbers(given.get("cvae")), [label, seed, mix] = numbers(given.get("gan"));
-    if (digit in about.colours && CELLS.includes(column) && CELLS.includes(row) && Number.isInteger(hand))
-        Object.assign(view, { digit, cell: [column, row], hand });
+    const [digit, column, row, hand, dims = 25, ...shift] = numbers(given.get("cvae")), [label, seed, mix] = numbers(given.get("gan"));
+    if (digit in about.colours && CELLS.includes(column) && CELLS.includes(row) && Number.isInteger(hand) && dims in about.cvaes
+        && shift.length <= about.cvaes[dims].axes.length && shift.every(value => Math.abs(value) <= FURTHEST))
+        Object.assign(view, { digit, cell: [column, row], hand, dims, shift });
     if (label in about.colours && Number.isInteger(seed) && mix >= 0 && mix <= 1) Object.assign(view, { class: label, noise: seed, mix });
     for (const name of NAMES) {
         const point = numbers(given.get(name));
