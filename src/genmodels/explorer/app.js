@@ -8,7 +8,7 @@ const view = {
     dimmed: new Set(), image: about.typical[3], from: { image: about.typical[9] }, to: { image: about.typical[7] },
     share: 0, ae: [0, 0], vae: [0, 0], digit: 3, cell: [1, 1], hand: 1, dims: 25, shift: [], class: 7, noise: 1, mix: 0,
 };
-let hovered = null, waiting = false;
+let hovered = null, waiting = false, first = true;
 
 // Changes the view and draws it with the next frame.
 function update(changes) {
@@ -202,8 +202,7 @@ function render() {
     for (const name of NAMES) renderPanel(name);
     renderControls();
     renderImage(hovered ?? view.image);
-    renderWalk();
-    renderStudio();
+    if (!first) renderWalk(), renderStudio();
     clearTimeout(render.address);
     render.address = setTimeout(writeAddress, 300);
     performance.measure("render", { start });
@@ -344,8 +343,12 @@ async function start() {
     readAddress();
     buildTools(view, update, writeAddress, save), buildPlaneTools(), buildPanels(), buildImage(), buildWalk(), buildStudio();
     stampPage(part("record"));
+    await frame();
     render();
     document.documentElement.dataset.first = performance.now();  // milliseconds after the page was opened
+    await frame();
+    first = false;
+    update({});
     addEventListener("hashchange", () => { readAddress(); update({}); });
     dark.addEventListener("change", () => update({}));
 }

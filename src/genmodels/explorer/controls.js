@@ -107,6 +107,9 @@ function stampPage(record) {
     byId("stamp").append(say("stamp"), ` ${made.map(([name, key]) => `${name.replace("run ", "")} ${key}`).join(", ")}.`);
 }
 
+// Lets the browser answer and draw between two long pieces of work.
+const frame = () => new Promise(resolve => requestAnimationFrame(() => setTimeout(resolve)));
+
 // Goes from 0 to 1 and back, and calls `stand` with each place. With reduced motion in steps, one a second.
 class Walker {
     constructor(stand, stopped) { Object.assign(this, { stand, stopped, playing: 0 }); }

@@ -130,7 +130,7 @@ def assemble(first: dict[str, Any], later: dict[str, Any], template: str = "page
         template: A key of SCRIPTS.
 
     Returns:
-        HTML in UTF-8.
+        HTML in ASCII.
     """
     style, code = read("style.css"), script(SCRIPTS[template])
     policy = "; ".join(
@@ -150,12 +150,15 @@ def assemble(first: dict[str, Any], later: dict[str, Any], template: str = "page
         "script": f"<script>{code}</script>",
         "later": "\n".join(_data(*each) for each in later.items()),
     }
-    return re.sub(r"<!-- put (\w+) -->", lambda found: parts[found[1]], read(template)).encode("utf-8")
+    return re.sub(r"<!-- put (\w+) -->", lambda found: parts[found[1]], read(template)).encode("ascii")
 
 
 def script(names: Sequence[str]) -> str:
-    """Return JavaScript files as one."""
-    return "\n".join(map(read, names))
+    """Return JavaScript files as one, with other letters than those of ASCII escaped.
+
+    A browser takes 50 ms to read 15 MB of ASCII, 100 ms for other text, and answers to nothing meanwhile.
+    """
+    return "\n".join(map(read, names)).encode("ascii", "backslashreplace").decode("ascii")
 
 
 def read(name: str) -> str:
@@ -168,5 +171,5 @@ def _checksum(text):
 
 
 def _data(name, value):
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+    text = json.dumps(value, separators=(",", ":")).replace("</", "<\\/")
     return f'<script type="application/json" id="{name}">{text}</script>'

@@ -34,8 +34,11 @@ async function startStudio() {
         const flow = part(`${name}-flow`);
         networks[`${name}-flow`] = { ...flow, networks: await Promise.all(flow.networks.map(Layers.load)) };
     }
-    networks.ready = true;
-    update({});
+    for (const panel of ["cvae", "gan"]) {
+        networks[panel] = true;
+        update({});
+        await frame();
+    }
 }
 
 // --- draw your own digit ---
@@ -199,7 +202,7 @@ function renderConditional() {
     document.querySelector(`#digit [value="${digit}"]`).checked = true;
     document.querySelector(`#cell [value="${column},${row}"]`).checked = true;
     studio.canvas.setAttribute("aria-label", word("canvas", digit, word("cell at", column + 1, row + 1)));
-    if (!networks.ready) return;
+    if (!networks.cvae) return;
     const size = CANVAS ** 2, cells = CELLS.flatMap(down => CELLS.map(across => [across, down]));
     if (!changed("cells", digit, hand, dims, shift)) return changed("cell", column, row) && paint(studio.canvas, studio.cells.subarray((3 * row + column) * size), CANVAS, CANVAS);
     studio.cells = drawCells(view, cells);
@@ -243,7 +246,7 @@ function renderGan() {
         canvas.setAttribute("aria-label", word(name, label));
         byId(`${name}-text`).textContent = word(name, label);
     }
-    if (!networks.ready) return;
+    if (!networks.gan) return;
     if (changed("generated", label, view.noise, view.mix))
         paint(studio.generated, generate(label, mixed(noise(view.noise, axes), noise(view.noise + 1, axes), view.mix)), SIDE, SIDE);
     if (!changed("sixteen", label, view.noise)) return;
