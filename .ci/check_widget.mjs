@@ -24,7 +24,7 @@ writeFileSync(join(folder, "widget.ipynb"), JSON.stringify({ cells, metadata: { 
 const lab = spawn(".venv/bin/python", ["-m", "jupyterlab", "--no-browser", "--allow-root", `--ServerApp.port=${port}`, "--IdentityProvider.token=",
     `--ServerApp.root_dir=${folder}`, "--ServerApp.kernel_spec_manager_class=genmodels.pipeline.kernel.OwnKernel", "--LabApp.news_url=None"], { stdio: "ignore" });
 const browser = await launch();
-const end = async code => { await browser.close(); lab.kill(); rmSync(folder, { recursive: true, force: true }); process.exit(code); };
+const end = async code => { lab.kill(); await browser.close(); rmSync(folder, { recursive: true, force: true }); process.exit(code); };
 setTimeout(() => { console.error(`not done after ${LIMIT} s`); end(1); }, LIMIT * 1000).unref();
 
 const page = await browser.newPage({ viewport: { width: 1400, height: 1000 }, locale: "en" });
