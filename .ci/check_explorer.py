@@ -1,4 +1,6 @@
-"""Compare the explorer's networks, run by a real browser on 1,000 inputs, with Keras; then check the page itself.
+"""Compare the explorer's networks, run by a real browser on 1,000 inputs, with Keras; then check the pages themselves.
+
+One page has the models of the report, another a VAE that is trained here for some seconds on other images.
 
 With the same float16-rounded weights the outputs may differ by 1e-4. Beside the trained float32 weights at most one
 grey level in 99.9 % of the pixels, and a code by 0.01.
@@ -52,7 +54,7 @@ def kinds(rng):
 def models(rng):
     """Yield the networks of the page."""
     from genmodels import load_mnist
-    from genmodels.explorer.scores import MODELS
+    from genmodels.explorer.scores import CVAES, MODELS
     from genmodels.models.conditional_vae import one_hot_condition
     from genmodels.pipeline.store import trained
 
@@ -62,28 +64,52 @@ def models(rng):
     for name, given in (("ae", images), ("vae", (images >= 0.5).astype("float32"))):
         yield case(f"{name} decoder", of[name].decoder, plane, page=f"{name}-decoder", kind="picture")
         yield case(f"{name} encoder", of[name].encoder, given, page=f"{name}-encoder", kind="code")
-    cvae, gan = of["cvae"], of["gan"]
     conditions = rng.integers(0, (10, 3, 3), (COUNT, 3))
     placed = np.array(one_hot_condition(conditions))
-    noise = rng.normal(0, 1, (COUNT, cvae.latent_dim)).astype("float32")
-    z = cvae.from_noise(noise, conditions)
-    yield case("cvae decoder", cvae.decoder, z, placed, page="cvae-decoder", kind="picture")
     labels = np.ascontiguousarray(placed[:, :10])
-    given = [flat(noise), flat(labels)]
-    yield {"name": "cvae flow", "kind": "code", "flow": "cvae-flow", "inputs": given}, z, z
+    for name in CVAES:
+        noise = rng.normal(0, 1, (COUNT, of[name].latent_dim)).astype("float32")
+        z = of[name].from_noise(noise, conditions)
+        yield case(f"{name} decoder", of[name].decoder, z, placed, page=f"{name}-decoder", kind="picture")
+        given = [flat(noise), flat(labels)]
+        yield {"name": f"{name} flow", "kind": "code", "flow": f"{name}-flow", "inputs": given}, z, z
+    gan = of["gan"]
     noise = rng.normal(0, 1, (COUNT, gan.noise_dim)).astype("float32")
     yield case("gan generator", gan.averaged_generator, noise, labels, page="gan-generator", kind="picture")
+
+
+def own(folder, rng):
+    """Train a VAE of six axes on digits of 8x8 pixels, write its page, and return the page and its cases."""
+    from sklearn.datasets import load_digits
+
+    from genmodels.models.loading import load_model
+
+    digits, model = load_digits(), folder / "small.keras"
+    np.savez(folder / "digits.npz", images=(digits.images * 255 / 16).astype("uint8"), labels=digits.target)
+    data = ("--data", folder / "digits.npz")
+    for command in (
+        ["fit", "vae", *data, "--latent-dim", "6", "--epochs", "5", "-o", model],
+        ["explore", model, *data],
+    ):
+        subprocess.run([sys.executable, "-m", "genmodels", *map(str, command)], check=True)
+    vae, codes = load_model(model), rng.normal(0, 1.5, (COUNT, 6)).astype("float32")
+    images = vae.decode(codes)
+    shown = {"name": "own VAE, as shown", "kind": "image", "decode": True, "inputs": [flat(codes)]}
+    return model.with_suffix(".html"), [
+        case("own VAE decoder", vae.decoder, codes, page="decoder"),
+        (shown, images, images),
+    ]
 
 
 def faults(told, found, alike, own):
     """Describe the differences of one network, and yield those that are too large."""
     apart = np.abs(found - alike.reshape(found.shape)).max()
     text = f"{told['name']:35} same weights: {apart:.1e}"
-    if apart > ALIKE:
+    if apart > ALIKE and told["kind"] != "image":
         yield f"{told['name']}: differs by {apart:.2g} from Keras with the same weights, more than {ALIKE}"
     own = own.reshape(found.shape)
-    if told["kind"] == "picture":
-        drawn, expected = (np.rint(255 / (1 + np.exp(-values.astype("float64")))) for values in (found, own))
+    if told["kind"] in ("image", "picture"):
+        drawn, expected = (np.rint(255 * _image(told["kind"], values)) for values in (found, own))
         away = np.abs(drawn - expected)
         share = (away <= LEVELS).mean()
         text += f"; float32: {share:.4%} within {LEVELS} level, at most {away.max():.0f}"
@@ -96,19 +122,31 @@ def faults(told, found, alike, own):
     print(text, flush=True)
 
 
-def main(page):
-    rng, wrong = np.random.default_rng(0), []
-    cases = [*kinds(rng), *models(rng)]
-    with tempfile.TemporaryDirectory() as folder:
-        asked, answered = Path(folder, "asked.json"), Path(folder, "answered.json")
-        asked.write_text(json.dumps([told for told, *_ in cases]))
-        done = subprocess.run(["node", ROOT / ".ci" / "check_explorer.mjs", page, asked, answered])
-        outputs = json.loads(answered.read_text()) if answered.is_file() else []
+def _image(kind, values):
+    """Return the image that the browser shows: of a decoder's logits by the sigmoid."""
+    return values if kind == "image" else 1 / (1 + np.exp(-values.astype("float64")))
+
+
+def check(page, cases, folder):
+    """Check one page in the browser, and its cases. Return whether something is wrong."""
+    asked, answered, wrong = folder / "asked.json", folder / "answered.json", []
+    answered.unlink(missing_ok=True)
+    asked.write_text(json.dumps([told for told, *_ in cases]))
+    done = subprocess.run(["node", ROOT / ".ci" / "check_explorer.mjs", page, asked, answered])
+    outputs = json.loads(answered.read_text()) if answered.is_file() else []
     for (told, *expected), output in zip(cases, outputs):
         found = np.frombuffer(base64.b64decode(output), "<f4").reshape(COUNT, -1)
         wrong += faults(told, found, *expected)
     print("\n".join(wrong) if wrong else f"{len(outputs)} networks draw in the browser what they draw in Keras")
     return bool(wrong or done.returncode or len(outputs) < len(cases))
+
+
+def main(page):
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bad = check(page, [*kinds(rng), *models(rng)], folder)
+        return check(*own(folder, rng), folder) or bad
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ _EXPORTS = {
     "Run": "experiments",
     "Setup": "experiments",
     "model_builder": "experiments",
+    "explore": "explorer.widget",
     "trained": "pipeline.store",
     "save": "pipeline.results",
     "record": "pipeline.results",

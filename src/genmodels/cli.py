@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -313,17 +314,42 @@ def release_check() -> None:
     raise SystemExit(bool(stale))
 
 
-@main.command(cls=InCheckout)
-@click.option("-o", "--output", type=click.Path(dir_okay=False), help="HTML file; by default report/explorer.html.")
-@DEVICE
-def explore(output: str | None) -> None:
-    """Write the latent explorer: one HTML page, opened from disk, in which the trained models draw.
+class InCheckoutWithoutModel(InCheckout):
+    """A command that needs a checkout only if it is given no model."""
 
-    It shows the runs ae, vae_kl, cvae_25_tuned and gan. Missing ones are trained first.
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command; without a model refuse it for an installed package."""
+        return (click.Command if context.params["model"] else InCheckout).invoke(self, context)
+
+
+@main.command(cls=InCheckoutWithoutModel)
+@click.argument("model", required=False, type=click.Path(dir_okay=False))
+@partial(cli_images.data_options, required=False)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False),
+    help="HTML file to write.  [default: report/explorer.html, or the model's name with .html]",
+)
+@cli_images.INK
+@DEVICE
+def explore(model: str | None, data: datasets.Dataset | None, output: str | None, dark_on_light: bool) -> None:
+    """Write the latent explorer: one HTML page, opened from disk, in which trained models draw.
+
+    Without MODEL it shows the runs ae, vae_kl, cvae_25_tuned and gan. Missing ones are trained first.
+
+    With MODEL, a .keras file of `genmodels fit`, and --data it shows this AE or VAE with the test images of the data.
+    A code of more than two numbers gets a slider for each, and the plane in which the codes differ most.
     """
-    _require_mnist()
-    target = Path(output) if output else page.path()
-    size = page.write(target)
+    if (model is None) != (data is None):
+        raise click.UsageError("expected MODEL and --data, or neither, got only one of them")
+    target = Path(output) if output else Path(model).with_suffix(".html") if model else page.path()
+    if model:
+        with cli_images.one_line():
+            size = page.write_own(target, Path(model), data, ink=dark_on_light)
+    else:
+        _require_mnist()
+        size = page.write(target)
     click.echo(f"Wrote {_shown(target)}, {size / 2**20:.1f} MB; open it in a browser.")
 
 

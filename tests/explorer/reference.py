@@ -8,7 +8,9 @@ import numpy as np
 
 
 def unpack(text, dtype):
-    return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype)
+    data, size = zlib.decompress(base64.b64decode(text)), np.dtype(dtype).itemsize
+    count = len(data) // size
+    return np.frombuffer(bytes(data[place * count + i] for i in range(count) for place in range(size)), dtype)
 
 
 def run(network, *inputs):

@@ -160,6 +160,13 @@ def test_an_unknown_layer_stops_the_export_with_its_name(message):
         export.describe(UNKNOWN[message]())
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16", "float32"])
+def test_packed_numbers_come_back(dtype, rng):
+    values = rng.integers(0, 255, (3, 7)).astype(dtype)
+    for unpack in (export.unpack, reference.unpack):
+        np.testing.assert_array_equal(unpack(export.pack(values), np.dtype(dtype).newbyteorder("<")), values.ravel())
+
+
 def test_a_weight_too_large_for_float16_stops_the_export():
     model = AE(**SMALL)
     model.decoder.layers[-2].bias.assign(np.full(784, 1e5, "float32"))

@@ -86,9 +86,10 @@ def test_each_text_stands_in_both_languages_with_the_same_places_to_fill():
 
 
 def test_every_text_that_page_and_scores_name_is_there():
-    named = set(re.findall(r'data-word="([^"]+)"', (page.HERE / "page.html").read_text(encoding="utf-8")))
+    pages = "".join((page.HERE / name).read_text(encoding="utf-8") for name in page.SCRIPTS)
+    named = set(re.findall(r'data-word="([^"]+)"', pages))
     named |= {score for model in scores.SCORES.values() for score in model}
-    for name in page.SCRIPTS:
+    for name in {*page.SCRIPTS["page.html"], *page.SCRIPTS["own.html"]}:
         text = (page.HERE / name).read_text(encoding="utf-8")
         named |= set(re.findall(r'\b(?:word|say|button|slider|status)\("([^"]+)"', text))
     assert named <= words()["pl"].keys()

@@ -1,21 +1,14 @@
 // The page: what is shown, what the user does, and the address that says both.
-const NAMES = ["ae", "vae"], SIDE = 28, STEPS = 9, GRID = 20;
+const NAMES = ["ae", "vae"], SIDE = 28;
 const part = id => JSON.parse(document.getElementById(id).textContent);
-const about = part("about"), models = {};
-const quiet = matchMedia("(prefers-reduced-motion: reduce)"), dark = matchMedia("(prefers-color-scheme: dark)");
+const about = part("about"), models = {}, pictures = { width: SIDE, height: SIDE };
 const later = {};  // what the page reads after the first picture: maps, images, deviations, networks
 const view = {
-    language: navigator.language.startsWith("pl") ? "pl" : "en", theme: "auto", show: "codes", linked: true,
+    language: spoken.language, theme: "auto", show: "codes", linked: true,
     dimmed: new Set(), image: about.typical[3], from: { image: about.typical[9] }, to: { image: about.typical[7] },
-    share: 0, ae: [0, 0], vae: [0, 0], digit: 3, cell: [1, 1], hand: 1, class: 7, noise: 1, mix: 0,
+    share: 0, ae: [0, 0], vae: [0, 0], digit: 3, cell: [1, 1], hand: 1, dims: 25, shift: [], class: 7, noise: 1, mix: 0,
 };
-let hovered = null, waiting = false, playing = 0;
-
-// Words in the language of the view; {0} and so on are filled in.
-const word = (name, ...values) => WORDS[view.language][name].replace(/\{(\d)\}/g, (_, i) => values[i]);
-const number = (value, digits) => value.toLocaleString(view.language, { minimumFractionDigits: digits, maximumFractionDigits: digits })
-    .replace("-", "−");
-const percent = share => `${number(100 * share, 0)}\u00a0%`;  // no line ends before the sign
+let hovered = null, waiting = false, first = true;
 
 // Changes the view and draws it with the next frame.
 function update(changes) {
@@ -56,7 +49,7 @@ function writeAddress() {
     const fields = { lang: view.language, theme: view.theme, show: view.show, ae: written(view.ae), vae: written(view.vae),
         image: view.image, from: endAsText(view.from), to: endAsText(view.to), at: view.share.toFixed(2),
         off: [...view.dimmed].sort().join(""), free: view.linked ? "" : "1",
-        cvae: [view.digit, ...view.cell, view.hand].join(), gan: [view.class, view.noise, view.mix.toFixed(2)].join() };
+        cvae: [view.digit, ...view.cell, view.hand, view.dims, ...view.shift].join(), gan: [view.class, view.noise, view.mix.toFixed(2)].join() };
     const text = Object.entries(fields).filter(([, value]) => value !== "").map(pair => pair.join("=")).join("&");
     history.replaceState(null, "", `#${text}`);
 }
@@ -84,9 +77,10 @@ function readAddress() {
     view.from = readEnd(given.get("from"), view.from);
     view.to = readEnd(given.get("to"), view.to);
     view.share = Math.min(Math.max(+given.get("at") || 0, 0), 1);
-    const [digit, column, row, hand] = numbers(given.get("cvae")), [label, seed, mix] = numbers(given.get("gan"));
-    if (digit in about.colours && CELLS.includes(column) && CELLS.includes(row) && Number.isInteger(hand))
-        Object.assign(view, { digit, cell: [column, row], hand });
+    const [digit, column, row, hand, dims = 25, ...shift] = numbers(given.get("cvae")), [label, seed, mix] = numbers(given.get("gan"));
+    if (digit in about.colours && CELLS.includes(column) && CELLS.includes(row) && Number.isInteger(hand) && dims in about.cvaes
+        && shift.length <= about.cvaes[dims].axes.length && shift.every(value => Math.abs(value) <= FURTHEST))
+        Object.assign(view, { digit, cell: [column, row], hand, dims, shift });
     if (label in about.colours && Number.isInteger(seed) && mix >= 0 && mix <= 1) Object.assign(view, { class: label, noise: seed, mix });
     for (const name of NAMES) {
         const point = numbers(given.get(name));
@@ -96,48 +90,13 @@ function readAddress() {
 
 // --- controls ---
 
-const THEMES = ["auto", "light", "dark"], SHOWN = ["codes", "grid", "verdict1", "verdict2"], panels = {};
-const say = (name, ...values) => element("span", { "data-word": name, "data-values": JSON.stringify(values) });
-const button = (name, does, ...values) => element("button", { type: "button", onclick: does }, say(name, ...values));
-const byId = id => document.getElementById(id);
-
-// A choice of one among several, as radio buttons.
-function choice(title, id, values, texts, does) {
-    return element("fieldset", { id, class: "choice" }, element("legend", {}, say(title)), ...values.map((value, i) =>
-        element("label", {}, element("input", { type: "radio", name: id, value, onchange: () => does(value) }), texts[i])));
-}
-
-function slider(title, id, most, does) {
-    return element("label", { class: "slider" }, say(title),
-        element("input", { type: "range", id, min: 0, max: most, value: 0, oninput: event => does(+event.target.value) }));
-}
-
-function buildTools() {
-    const themes = element("select", { id: "theme", onchange: event => update({ theme: event.target.value }) },
-        ...THEMES.map(theme => element("option", { value: theme, "data-word": `theme ${theme}`, "data-values": "[]" })));
-    byId("tools").append(
-        element("button", { type: "button", id: "language", onclick: () => update({ language: view.language == "pl" ? "en" : "pl" }) },
-            say("language")),
-        element("label", {}, say("theme"), " ", themes), button("copy", copyAddress), button("save", savePicture),
-        element("span", { role: "status", id: "status" }));
-    const digits = about.colours.map((colour, digit) => {
-        const mark = element("span", { class: "colour" }, String(digit));
-        mark.style.borderColor = colour;
-        return element("button", { type: "button", class: "chip", "data-digit": digit, "data-name": "digit",
-            "data-values": JSON.stringify([digit]), onclick: () => toggle(digit) }, mark);
-    });
+const SHOWN = ["codes", "grid", "verdict1", "verdict2"], panels = {};
+function buildPlaneTools() {
     byId("plane-tools").append(
-        element("fieldset", { id: "digits" }, element("legend", {}, say("digits")), ...digits,
-            button("all", () => update({ dimmed: new Set() }))),
+        chips("digits", "digit", about, label => update({ dimmed: toggled(view.dimmed, label) }), () => update({ dimmed: new Set() })),
         choice("show", "show", SHOWN, SHOWN.map(show => say(`show ${show}`)), show => update({ show })),
         element("label", { class: "check" }, element("input", { type: "checkbox", id: "linked",
             onchange: event => update({ linked: event.target.checked }) }), say("linked")));
-}
-
-function toggle(digit) {
-    const dimmed = new Set(view.dimmed);
-    if (!dimmed.delete(digit)) dimmed.add(digit);
-    update({ dimmed });
 }
 
 function movePoint(name, z) {
@@ -221,8 +180,8 @@ function buildWalk() {
         byId("walk").append(element("div", { class: "row" }, element("h3", {}, say(name)), panels[name].strip, panels[name].frame));
     }
     byId("walk").append(element("div", { class: "bar" },
-        element("button", { type: "button", id: "play", onclick: () => playing ? stop() : play() }, say("play")),
-        slider("step", "share", 100, value => { stop(); stand(value / 100); })));
+        element("button", { type: "button", id: "play", onclick: () => walker.toggle() }, say("play")),
+        slider(say("step"), { id: "share", max: 100 }, value => { walker.stop(); stand(value / 100); })));
 }
 
 const walk = ends => { Object.assign(view, ends); stand(0); };
@@ -230,58 +189,20 @@ const walk = ends => { Object.assign(view, ends); stand(0); };
 // Stands at a place of the segment: the points of both planes go there.
 const stand = share => update({ share, ...Object.fromEntries(NAMES.map(name => [name, between(name, share)])) });
 
-// There and back. With reduced motion in steps, one a second.
-function play() {
-    const start = performance.now(), seconds = quiet.matches ? STEPS - 1 : 4;
-    const go = () => {
-        const turn = (performance.now() - start) / 1000 / seconds % 2, share = turn < 1 ? turn : 2 - turn;
-        stand(quiet.matches ? Math.round(share * (STEPS - 1)) / (STEPS - 1) : share);
-        playing = quiet.matches ? setTimeout(go, 1000) : requestAnimationFrame(go);
-    };
-    go();
-}
-
-function stop() {
-    cancelAnimationFrame(playing);
-    clearTimeout(playing);
-    playing = 0;
-    update({});
-}
-
-function status(name) {
-    byId("status").textContent = word(name);
-    setTimeout(() => { byId("status").textContent = ""; }, 3000);
-}
-
-async function copyAddress() {
-    writeAddress();
-    try {
-        await navigator.clipboard.writeText(location.href);
-        status("copied");
-    } catch {
-        status("copy failed");
-    }
-}
+const walker = new Walker(stand, () => update({}));
 
 // --- drawing ---
 
-// Draws what changed since the last time: `drawn` remembers from what each part was made.
-const drawn = {};
-function changed(id, ...made) {
-    const key = JSON.stringify(made);
-    if (drawn[id] === key) return false;
-    drawn[id] = key;
-    return true;
-}
+const changed = memory();
 
 function render() {
     const start = performance.now();
+    spoken.language = view.language;
     renderWords();
     for (const name of NAMES) renderPanel(name);
     renderControls();
     renderImage(hovered ?? view.image);
-    renderWalk();
-    renderStudio();
+    if (!first) renderWalk(), renderStudio();
     clearTimeout(render.address);
     render.address = setTimeout(writeAddress, 300);
     performance.measure("render", { start });
@@ -335,23 +256,9 @@ function renderBackground(name) {
         plane.drawBackground(show, view.dimmed, picture, (show == "grid" ? about.limit : about.edge) + half);
 }
 
-// Returns a canvas with the decoded grid of the report's figure, which is drawn a few rows at a time.
+// Returns a canvas with the decoded grid of the report's figure.
 function gridOf(name) {
-    const model = models[name];
-    if (model.grid) return model.grid;
-    const canvas = model.grid = element("canvas", { width: GRID * SIDE, height: GRID * SIDE, "data-ready": 0 });
-    const value = i => about.limit * (2 * i / (GRID - 1) - 1), start = performance.now();
-    const drawRow = row => {
-        const images = decode(name, [...Array(GRID).keys()].flatMap(column => [value(column), -value(row)]));
-        for (let column = 0; column < GRID; column++)
-            paint(canvas, images.subarray(column * SIDE ** 2), SIDE, SIDE, column * SIDE, row * SIDE);
-        canvas.dataset.ready = row + 1;
-        if (row + 1 < GRID) setTimeout(drawRow, 0, row + 1);
-        else performance.measure(`grid ${name}`, { start });
-        if ((row + 1) % 5 == 0) update({});
-    };
-    drawRow(0);
-    return canvas;
+    return models[name].grid ??= growingGrid(about.limit, points => decode(name, points), pictures, () => update({}), `grid ${name}`);
 }
 
 // Returns a canvas with the label that a classifier gives to each place, the paler the less sure.
@@ -371,21 +278,17 @@ function mapOf(name, judge) {
 }
 
 function renderControls() {
-    const theme = view.theme == "auto" ? (dark.matches ? "dark" : "light") : view.theme;
-    document.documentElement.dataset.theme = theme;
-    byId("theme").value = view.theme;
+    applyTheme(view.theme);
     byId("linked").checked = view.linked;
     byId("number").value = view.image;
     document.querySelector(`#show [value=${view.show}]`).checked = true;
-    for (const chip of document.querySelectorAll("[data-digit]"))
-        chip.setAttribute("aria-pressed", !view.dimmed.has(+chip.dataset.digit));
+    pressChips(document, view.dimmed);
     for (const which of ["from", "to"]) {
         const typical = about.typical.includes(view[which].image);
         byId(which).value = typical ? view[which].image : "own";
     }
     byId("share").value = Math.round(100 * view.share);
-    byId("play").firstChild.dataset.word = playing ? "stop" : "play";
-    byId("play").firstChild.textContent = word(playing ? "stop" : "play");
+    walker.name(byId("play"));
 }
 
 function renderImage(row) {
@@ -418,46 +321,14 @@ function renderWords() {
     if (!changed("words", view.language)) return;
     document.documentElement.lang = view.language;
     document.title = `${word("title")} · genmodels`;
-    for (const spot of document.querySelectorAll("[data-word]"))
-        spot.textContent = word(spot.dataset.word, ...JSON.parse(spot.dataset.values ?? "[]"));
-    for (const spot of document.querySelectorAll("[data-name]")) {
-        const values = spot.dataset.of ? [word(spot.dataset.of)] : JSON.parse(spot.dataset.values ?? "[]");
-        spot.setAttribute("aria-label", word(spot.dataset.name, ...values));
-    }
-    for (const spot of document.querySelectorAll("[data-number]")) {
-        const { number: value, digits, deviation } = spot.dataset;
-        spot.textContent = number(+value, +digits) + (deviation === "" ? "" : ` ± ${number(+deviation, +digits)}`);
-    }
+    translate(document);
 }
 
-// Saves planes, digits and strips as one picture.
-function savePicture() {
-    const unit = 600, gap = 24, canvas = element("canvas", { width: 2 * unit + 3 * gap, height: unit + 420 });
-    const context = canvas.getContext("2d");
-    context.fillStyle = "#ffffff";
-    context.fillRect(0, 0, canvas.width, canvas.height);
-    context.imageSmoothingEnabled = false;
-    NAMES.forEach((name, column) => {
-        const { plane, digit, strip, where, judges } = panels[name], left = gap + column * (unit + gap);
-        context.fillStyle = "#000000";
-        context.font = "bold 24px system-ui, sans-serif";
-        context.fillText(word(name), left, 40);
-        for (const layer of [plane.background, plane.marks]) context.drawImage(layer, left, 60, unit, unit);
-        context.beginPath();
-        context.arc(left + unit * (view[name][0] / about.edge + 1) / 2, 60 + unit * (1 - view[name][1] / about.edge) / 2, 8, 0, 7);
-        context.fill();
-        context.drawImage(digit, left, unit + 80, 168, 168);
-        context.font = "20px system-ui, sans-serif";
-        [where, ...judges].forEach((line, i) => context.fillText(line.textContent, left + 190, unit + 120 + 34 * i));
-        context.drawImage(strip, left, unit + 270, unit, unit / STEPS);
-    });
-    context.font = "16px system-ui, sans-serif";
-    context.fillText(byId("stamp").textContent, gap, canvas.height - 30, canvas.width - 2 * gap);
-    canvas.toBlob(blob => {
-        const link = element("a", { href: URL.createObjectURL(blob), download: `${document.title}.png` });
-        link.click();
-        setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-    });
+function save() {
+    savePicture(NAMES.map(name => {
+        const { plane, digit, strip, where, judges } = panels[name];
+        return { title: word(name), plane, digit, strip, lines: [where, ...judges].map(line => line.textContent) };
+    }), byId("stamp").textContent);
 }
 
 // --- start ---
@@ -470,11 +341,14 @@ async function start() {
     for (const name of NAMES)
         models[name] = { labels, codes: await halves(codes[name]), decoder: await Layers.load(part(`${name}-decoder`)) };
     readAddress();
-    buildTools(), buildPanels(), buildImage(), buildWalk(), buildStudio();
-    const runs = Object.entries(part("record")).filter(([name]) => name.startsWith("run "));
-    byId("stamp").append(say("stamp"), ` ${runs.map(([name, key]) => `${name.slice(4)} ${key}`).join(", ")}.`);
+    buildTools(view, update, writeAddress, save), buildPlaneTools(), buildPanels(), buildImage(), buildWalk(), buildStudio();
+    stampPage(part("record"));
+    await frame();
     render();
     document.documentElement.dataset.first = performance.now();  // milliseconds after the page was opened
+    await frame();
+    first = false;
+    update({});
     addEventListener("hashchange", () => { readAddress(); update({}); });
     dark.addEventListener("change", () => update({}));
 }

@@ -6,12 +6,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from genmodels import datasets, figures
+from genmodels import canvas, datasets, figures
 from genmodels.evaluation import PAIRS
 from genmodels.explorer.export import describe, describe_flow, pack
-from genmodels.explorer.scores import FIGURES, MODELS, tables
+from genmodels.explorer.scores import CVAES, FIGURES, MODELS, tables
 from genmodels.pipeline import store, study
 
+AXES = 6  # of a conditional VAE with a slider
+PLACED = 2_000  # test images that choose them
 MAP = 81  # points along each side of the map of the classifiers' verdicts
 
 
@@ -29,6 +31,7 @@ def collect() -> tuple[dict[str, Any], dict[str, Any]]:
     edge = float(max(figures.LIMIT + 1, np.ceil(np.abs([codes, means]).max())))
     about = {
         "colours": figures.COLOURS,
+        "names": [str(digit) for digit in range(datasets.LABELS)],
         "limit": figures.LIMIT,
         "edge": edge,
         "map": MAP,
@@ -37,7 +40,8 @@ def collect() -> tuple[dict[str, Any], dict[str, Any]]:
         "count": len(data.test),
         "scores": tables(),
         "figures": FIGURES,
-        "noise": {"cvae": models["cvae"].latent_dim, "gan": models["gan"].noise_dim},
+        "noise": models["gan"].noise_dim,
+        "cvaes": {models[name].latent_dim: _axes(models[name], data.test) for name in CVAES},
         "deviation": models["gan"].sampling_deviation,
     }
     first = {"about": about, **{f"{name}-decoder": describe(models[name].decoder).as_json() for name in ("ae", "vae")}}
@@ -47,12 +51,27 @@ def collect() -> tuple[dict[str, Any], dict[str, Any]]:
     later["images"] = pack(np.rint(255 * data.test.images).astype("uint8"))
     later["deviations"] = pack(np.exp(log_vars / 2).astype("float16"))
     later |= {f"{name}-encoder": describe(models[name].encoder).as_json() for name in ("ae", "vae")}
-    flow = describe_flow(models["cvae"].flow)
-    later["cvae-decoder"] = describe(models["cvae"].decoder).as_json()
-    # Small, and rounding adds up over its couplings.
-    later["cvae-flow"] = {**flow, "networks": [network.as_json(exact=True) for network in flow["networks"]]}
     later["gan-generator"] = describe(models["gan"].averaged_generator).as_json()
+    for name in CVAES:
+        flow = describe_flow(models[name].flow)
+        later[f"{name}-decoder"] = describe(models[name].decoder).as_json()
+        # Small, and rounding adds up over its couplings.
+        later[f"{name}-flow"] = {**flow, "networks": [network.as_json(exact=True) for network in flow["networks"]]}
     return first, later
+
+
+def _axes(model, split):
+    """Return the axes of a conditional VAE that carry most, in nats, and the deviation of the codes along each.
+
+    An axis carries the KL between q(z|x) and the normal distribution of all codes along it, averaged over images.
+    """
+    chosen = canvas.place_randomly(split.binarized("uint8"), np.arange(PLACED), np.random.default_rng(0))
+    mean, log_var = (values.astype("float64") for values in model.encode(*chosen))
+    spread = np.sqrt(mean.var(axis=0) + np.exp(log_var).mean(axis=0))
+    carried = np.log(spread) - log_var.mean(axis=0) / 2
+    order = np.argsort(-carried)[:AXES]
+    told = {"carried": carried[order].round(3), "spread": spread[order].round(4)}
+    return {"axes": order.tolist(), **{name: values.tolist() for name, values in told.items()}}
 
 
 def _typical(split, digit):

@@ -12,7 +12,11 @@ const Layers = (() => {
     // Returns the numbers of a text that export.pack wrote, as the given kind of typed array.
     async function unpack(text, Kind) {
         const stream = new Blob([bytes(text)]).stream().pipeThrough(new DecompressionStream("deflate"));
-        return new Kind(await new Response(stream).arrayBuffer());
+        const mixed = new Uint8Array(await new Response(stream).arrayBuffer()), size = Kind.BYTES_PER_ELEMENT, count = mixed.length / size;
+        if (size == 1) return mixed;
+        const whole = new Uint8Array(mixed.length);
+        for (let place = 0; place < size; place++) for (let i = 0; i < count; i++) whole[i * size + place] = mixed[place * count + i];
+        return new Kind(whole.buffer);
     }
 
     // Returns float32 numbers from the bits of float16 ones: sign, 5 bits of exponent, 10 bits of fraction.
@@ -110,6 +114,15 @@ const Layers = (() => {
     }
 
     const sigmoid = x => 1 / (1 + Math.exp(-x));
+
+    // The mean of a continuous Bernoulli pixel, see distributions.continuous_bernoulli_mean.
+    function continuousMean(logit) {
+        const size = Math.abs(logit);
+        if (size < 0.01) return 0.5 + logit / 12;
+        const mean = 1 / (1 - Math.exp(-size)) - 1 / size;
+        return logit > 0 ? mean : 1 - mean;
+    }
+
     const ACTIVATIONS = { gelu, sigmoid, tanh: Math.tanh, relu: x => x > 0 ? x : 0 };
 
     // The place of an output pixel's first input pixel, with the padding "same".
@@ -246,5 +259,5 @@ const Layers = (() => {
         return z;
     }
 
-    return { unpack, fromHalf, load, run, fromNoise, sigmoid };
+    return { unpack, fromHalf, load, run, fromNoise, sigmoid, continuousMean };
 })();

@@ -13,18 +13,41 @@ function element(tag, attributes = {}, ...children) {
 const imageCanvas = (width, height, attributes = {}) =>
     element("canvas", { width, height, class: "digit", role: "img", ...attributes });
 
-// Draws an image in [0, 1] on a canvas, at (left, top): dark ink on white paper, as in the report.
-function paint(canvas, pixels, width, height, left = 0, top = 0) {
+const GRID = 20;  // images along each side of a decoded grid
+
+// Draws an image in [0, 1] on a canvas, at (left, top): three channels as colours, of fewer the first as grey. With `ink`
+// 1 is dark on white paper, as in the report.
+function paint(canvas, pixels, width, height, left = 0, top = 0, { channels = 1, ink = true } = {}) {
     const context = canvas.getContext("2d"), image = context.createImageData(width, height);
     for (let i = 0; i < width * height; i++) {
-        const level = 255 - Math.round(255 * pixels[i]);
-        image.data[4 * i] = image.data[4 * i + 1] = image.data[4 * i + 2] = level;
+        for (let part = 0; part < 3; part++) {
+            const level = Math.round(255 * pixels[channels * i + (channels < 3 ? 0 : part)]);
+            image.data[4 * i + part] = ink ? 255 - level : level;
+        }
         image.data[4 * i + 3] = 255;
     }
     context.putImageData(image, left, top);
 }
 
-// Returns where the name of each digit stands: in the box with many codes of the digit and few others, but apart from
+// Returns a canvas with the decoded grid of the plane out to `limit`, which grows by a row at a time. `decode` takes the
+// points of a row, one after another; `pictures` says how large images are and how to paint one.
+function growingGrid(limit, decode, { width, height, look }, grown, title) {
+    const canvas = element("canvas", { width: GRID * width, height: GRID * height, "data-ready": 0 });
+    const value = i => limit * (2 * i / (GRID - 1) - 1), start = performance.now();
+    const drawRow = row => {
+        const images = decode([...Array(GRID).keys()].flatMap(column => [value(column), -value(row)])), size = images.length / GRID;
+        for (let column = 0; column < GRID; column++)
+            paint(canvas, images.subarray(column * size), width, height, column * width, row * height, look);
+        canvas.dataset.ready = row + 1;
+        if (row + 1 < GRID) setTimeout(drawRow, 0, row + 1);
+        else performance.measure(title, { start });
+        if ((row + 1) % 5 == 0) grown();
+    };
+    drawRow(0);
+    return canvas;
+}
+
+// Returns where the name of each class stands: in the box with many codes of the class and few others, but apart from
 // the names before it.
 function namePlaces({ codes, labels }, { colours, edge }) {
     const boxes = Math.round(2 * edge / 0.4), all = new Uint32Array(boxes * boxes);
@@ -148,7 +171,7 @@ class Plane {
         const { codes, labels } = this.model, side = Math.max(2, Math.round(this.size / 200)), { size } = this;
         const inks = this.about.colours.map(colour => [1, 3, 5].map(at => parseInt(colour.slice(at, at + 2), 16)));
         const image = context.getImageData(0, 0, size, size), { data } = image;
-        const count = labels.length, stride = 7919;  // no divisor of the count: mixes the digits
+        const count = labels.length, stride = count % 7919 ? 7919 : 1;  // a prime: mixes the classes
         for (let i = 0, row = 0; i < count; i++, row = (row + stride) % count) {
             const dimmed = this.dimmed.has(labels[row]), alpha = dimmed ? 0.06 : 0.7;
             const ink = dimmed ? [119, 119, 119] : inks[labels[row]];
@@ -181,12 +204,13 @@ class Plane {
         context.lineWidth = 4 * this.ratio;
         context.lineJoin = "round";
         context.textBaseline = "middle";
-        this.places.forEach(([x, y], digit) => {
-            context.globalAlpha = this.dimmed.has(digit) ? 0.25 : 1;
+        this.about.names.forEach((name, label) => {
+            const [x, y] = this.places[label];
+            context.globalAlpha = this.dimmed.has(label) ? 0.25 : 1;
             context.strokeStyle = "#ffffff";
-            context.strokeText(digit, this.x(x), this.y(y));
+            context.strokeText(name, this.x(x), this.y(y));
             context.fillStyle = "#000000";
-            context.fillText(digit, this.x(x), this.y(y));
+            context.fillText(name, this.x(x), this.y(y));
         });
         context.globalAlpha = 1;
         context.textBaseline = "alphabetic";

@@ -5,8 +5,23 @@ from typing import Any
 from genmodels.pipeline import study
 
 # Runs whose models the page shows: by the name of a panel.
-MODELS = {"ae": "ae", "vae": "vae_kl", "cvae": "cvae_25_tuned", "gan": "gan"}
+MODELS = {
+    "ae": "ae",
+    "vae": "vae_kl",
+    "cvae-2": "cvae_2",
+    "cvae-25": "cvae_25_tuned",
+    "cvae-100": "cvae_100",
+    "gan": "gan",
+}
+CVAES = ("cvae-2", "cvae-25", "cvae-100")
 RUNS = (*MODELS.values(), *study.REFERENCES)
+_CVAE = {
+    "negative_elbo": None,
+    "label": ("reference", "accuracy_binarized"),
+    "label_2": ("reference_2", "accuracy_binarized"),
+    "position": None,
+    "diversity": None,
+}
 # Scores beside a picture: the model's own, and the run and score of real images in their place, or None.
 SCORES = {
     "ae": {
@@ -20,20 +35,16 @@ SCORES = {
         "reconstruction_accuracy": ("reference", "accuracy_binarized"),
         "reconstruction_accuracy_2": ("reference_2", "accuracy_binarized"),
     },
-    "cvae": {
-        "negative_elbo": None,
-        "label": ("reference", "accuracy_binarized"),
-        "label_2": ("reference_2", "accuracy_binarized"),
-        "position": None,
-        "diversity": None,
-    },
+    **{name: _CVAE for name in CVAES},
     "gan": {name: (study.REAL, name) for name in ("label", "label_2", "frechet", "diversity", "nearest")},
 }
 # Figures of the report about each model, and the number of the section.
 FIGURES = {
     "ae": {"fig-przestrzen-ae": "1.2", "fig-siatka-ae": "1.2", "fig-przejscie-ae": "1.3"},
     "vae": {"fig-przestrzen-vae": "2.3", "fig-siatka-vae": "2.2", "fig-przejscie-vae": "2.4"},
-    "cvae": {"fig-cvae-25": "3.1", "fig-polozenia": "3.2", "fig-losowe": "3.3"},
+    "cvae-2": {"fig-cvae-2": "3.1"},
+    "cvae-25": {"fig-cvae-25": "3.1", "fig-polozenia": "3.2", "fig-losowe": "3.3"},
+    "cvae-100": {"fig-cvae-100": "3.1"},
     "gan": {"fig-gan": "4", "fig-gan-przyklady": "4"},
 }
 

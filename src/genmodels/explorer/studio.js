@@ -1,5 +1,5 @@
 // A digit of one's own, and the conditional models. Their networks come after the first picture.
-const PAD = 280, PEN = 24, CELLS = [0, 1, 2], CANVAS = 56, studio = {};
+const PAD = 280, PEN = 24, CELLS = [0, 1, 2], CANVAS = 56, FURTHEST = 3, studio = {};
 const networks = {};  // by the name of their part of the page
 let own = null;  // the user's digit: its codes {ae, vae}, and the radii of q(z|x)
 
@@ -27,10 +27,18 @@ function buildStudio() {
 }
 
 async function startStudio() {
-    for (const name of ["ae-encoder", "vae-encoder", "cvae-decoder", "gan-generator"]) networks[name] = await Layers.load(part(name));
-    const flow = part("cvae-flow");
-    networks.flow = { ...flow, networks: await Promise.all(flow.networks.map(Layers.load)) };
-    update({});
+    const cvaes = Object.keys(about.cvaes).map(dims => `cvae-${dims}`);
+    for (const name of ["ae-encoder", "vae-encoder", "gan-generator", ...cvaes.map(name => `${name}-decoder`)])
+        networks[name] = await Layers.load(part(name));
+    for (const name of cvaes) {
+        const flow = part(`${name}-flow`);
+        networks[`${name}-flow`] = { ...flow, networks: await Promise.all(flow.networks.map(Layers.load)) };
+    }
+    for (const panel of ["cvae", "gan"]) {
+        networks[panel] = true;
+        update({});
+        await frame();
+    }
 }
 
 // --- draw your own digit ---
@@ -56,7 +64,7 @@ function clear() {
     context.lineWidth = PEN;
     context.lineCap = context.lineJoin = "round";
     own = null;
-    drawn.own = null;
+    changed("own", null);
     for (const id of ["own", "own-ae", "own-vae"]) paint(byId(id), new Float32Array(SIDE ** 2), SIDE, SIDE);
     update({});
 }
@@ -162,28 +170,42 @@ function buildConditional() {
     studio.canvas = imageCanvas(CANVAS, CANVAS, { id: "cvae-one" });
     studio.nine = imageCanvas(3 * CANVAS + 8, 3 * CANVAS + 8, { id: "cvae-nine", "data-name": "nine" });
     byId("cvae").append(element("div", { class: "bar" }, labelChoice("digit", label => update({ digit: label })), chooser,
-        button("another", () => update({ hand: anySeed() }))),
+        choice("dims", "dims", Object.keys(about.cvaes), Object.keys(about.cvaes), dims => update({ dims: +dims, shift: [] })),
+        button("another", () => update({ hand: anySeed(), shift: [] }))),
         element("div", { class: "figures large" }, element("figure", {}, studio.canvas, element("figcaption", {}, say("one"))),
-            element("figure", {}, studio.nine, element("figcaption", {}, say("nine")))), scoreTable("cvae"));
+            element("figure", {}, studio.nine, element("figcaption", {}, say("nine")))),
+        ...Object.keys(about.cvaes).map(dims => element("div", { "data-dims": dims }, shifters(about.cvaes[dims]), scoreTable(`cvae-${dims}`))));
+}
+
+// Sliders that move the code of the handwriting along the axes that carry most, in deviations of the codes.
+function shifters({ axes, carried }) {
+    const shift = (place, value) => update({ shift: axes.map((_, i) => i == place ? value : view.shift[i] ?? 0) });
+    return element("fieldset", { class: "axes" }, element("legend", {}, say("shifts")), ...axes.map((axis, place) =>
+        slider(element("span", {}, say("axis", axis + 1), " ", element("span", { "data-number": carried[place], "data-digits": 2, "data-deviation": "" }),
+            " ", say("nats")), { "data-place": place, min: -FURTHEST, max: FURTHEST, step: 0.05 }, value => shift(place, value))));
 }
 
 // Returns the canvases of one digit and one handwriting in several cells.
-function drawCells(digit, hand, cells) {
+function drawCells({ digit, hand, dims, shift }, cells) {
     const count = cells.length, label = oneHot(digit, 10), every = list => Float32Array.from(cells.flatMap(() => list));
-    const z = Layers.fromNoise(networks.flow, noise(hand, about.noise.cvae), Float32Array.from(label), 1);
+    const z = Layers.fromNoise(networks[`cvae-${dims}-flow`], noise(hand, dims), Float32Array.from(label), 1), { axes, spread } = about.cvaes[dims];
+    shift.forEach((by, i) => { z[axes[i]] += by * spread[i]; });
     const conditions = Float32Array.from(cells.flatMap(([column, row]) => [...label, ...oneHot(column, 3), ...oneHot(row, 3)]));
-    return Layers.run(networks["cvae-decoder"], [every([...z]), conditions], count).map(Layers.sigmoid);
+    return Layers.run(networks[`cvae-${dims}-decoder`], [every([...z]), conditions], count).map(Layers.sigmoid);
 }
 
 function renderConditional() {
-    const { digit, hand, cell: [column, row] } = view;
+    const { digit, hand, dims, shift, cell: [column, row] } = view;
+    document.querySelector(`#dims [value="${dims}"]`).checked = true;
+    for (const of of document.querySelectorAll("[data-dims]")) of.hidden = of.dataset.dims != dims;
+    for (const input of document.querySelectorAll(`[data-dims="${dims}"] [data-place]`)) input.value = shift[input.dataset.place] ?? 0;
     document.querySelector(`#digit [value="${digit}"]`).checked = true;
     document.querySelector(`#cell [value="${column},${row}"]`).checked = true;
     studio.canvas.setAttribute("aria-label", word("canvas", digit, word("cell at", column + 1, row + 1)));
-    if (!networks.flow) return;
+    if (!networks.cvae) return;
     const size = CANVAS ** 2, cells = CELLS.flatMap(down => CELLS.map(across => [across, down]));
-    if (!changed("cells", digit, hand)) return changed("cell", column, row) && paint(studio.canvas, studio.cells.subarray((3 * row + column) * size), CANVAS, CANVAS);
-    studio.cells = drawCells(digit, hand, cells);
+    if (!changed("cells", digit, hand, dims, shift)) return changed("cell", column, row) && paint(studio.canvas, studio.cells.subarray((3 * row + column) * size), CANVAS, CANVAS);
+    studio.cells = drawCells(view, cells);
     changed("cell", column, row);
     const context = studio.nine.getContext("2d");
     context.fillStyle = "#c9c9c6";  // between the cells
@@ -198,14 +220,14 @@ function buildGan() {
     studio.generated = imageCanvas(SIDE, SIDE, { id: "gan-one" });
     studio.sixteen = imageCanvas(4 * SIDE, 4 * SIDE, { id: "gan-sixteen" });
     byId("gan").append(element("div", { class: "bar" }, labelChoice("class", label => update({ class: label })),
-        button("new noise", () => update({ noise: anySeed() })), slider("between", "mix", 100, value => update({ mix: value / 100 }))),
+        button("new noise", () => update({ noise: anySeed() })), slider(say("between"), { id: "mix", max: 100 }, value => update({ mix: value / 100 }))),
         element("div", { class: "figures large" }, ...[["generated", studio.generated], ["sixteen", studio.sixteen]].map(([name, canvas]) =>
             element("figure", {}, canvas, element("figcaption", { id: `${name}-text` })))), scoreTable("gan"));
 }
 
 // Returns images of one digit from noises, which lie one after another.
 function generate(label, noises) {
-    const count = noises.length / about.noise.gan, scaled = noises.map(value => about.deviation * value);
+    const count = noises.length / about.noise, scaled = noises.map(value => about.deviation * value);
     const labels = Float32Array.from(Array.from({ length: count }, () => oneHot(label, 10)).flat());
     return Layers.run(networks["gan-generator"], [scaled, labels], count).map(Layers.sigmoid);
 }
@@ -217,14 +239,14 @@ function mixed(first, second, share) {
 }
 
 function renderGan() {
-    const label = view.class, axes = about.noise.gan;
+    const label = view.class, axes = about.noise;
     document.querySelector(`#class [value="${label}"]`).checked = true;
     byId("mix").value = Math.round(100 * view.mix);
     for (const [name, canvas] of [["generated", studio.generated], ["sixteen", studio.sixteen]]) {
         canvas.setAttribute("aria-label", word(name, label));
         byId(`${name}-text`).textContent = word(name, label);
     }
-    if (!networks.flow) return;
+    if (!networks.gan) return;
     if (changed("generated", label, view.noise, view.mix))
         paint(studio.generated, generate(label, mixed(noise(view.noise, axes), noise(view.noise + 1, axes), view.mix)), SIDE, SIDE);
     if (!changed("sixteen", label, view.noise)) return;
