@@ -58,7 +58,7 @@ def data_options(command: Callable) -> Callable:
     def with_data(*args: Any, data: str, **kwargs: Any) -> Any:
         names = ("download", "size", "scale", "transpose")
         options = {name: value for name in names if (value := kwargs.pop(name))}  # each reader takes some of them
-        with _notes(), _one_line():
+        with _notes(), one_line():
             found = datasets.open_dataset(data, **options)
         return command(*args, data=found, **kwargs)
 
@@ -92,7 +92,7 @@ def _notes() -> Iterator[None]:
 
 
 @contextmanager
-def _one_line() -> Iterator[None]:
+def one_line() -> Iterator[None]:
     """Turn a ValueError, by which the library refuses arguments, into one line and exit status 2."""
     try:
         yield
@@ -168,7 +168,7 @@ def fit(
     if foreign := [name for name in given if name not in fitting.TAKES[kind]]:
         raise click.UsageError(f"{kind} takes no --{foreign[0].replace('_', '-')}")
     numbers = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
-    with _one_line():
+    with one_line():
         run = fitting.plan(kind, data, **numbers, **given)
         for text in fitting.describe(run, data):
             click.echo(text, err=True)
@@ -207,7 +207,7 @@ def evaluate(
     The classification accuracy score asks whether a GAN's images teach what real ones do. It needs --train-classifier
     alone, which costs two trainings. You may stop them: the same command goes on.
     """
-    with _one_line():
+    with one_line():
         loaded, *judges = [_load(path, to_train=train_classifier) for path in (model, *classifiers)]
         for path, judge in zip(classifiers, judges):
             if not hasattr(judge, "classify"):
@@ -269,7 +269,7 @@ def sample(
 
     asked = {"label": label, "position": position}
     if isinstance(model, Path):
-        with _one_line():
+        with one_line():
             drawing = _load(model)
         takes, name, classes = _takes(drawing), model.name, getattr(drawing, "num_classes", datasets.LABELS)
     else:
@@ -307,7 +307,7 @@ def grid(model: str | Path, output: str, count: int, seed: int, dark_on_light: b
     from genmodels.figures import latent_grid, plot_digit_rows, plot_latent_images
 
     _use_language_of(model)
-    with _one_line():
+    with one_line():
         loaded = _load(model) if isinstance(model, Path) else store.trained(model).model
     if hasattr(loaded, "generate"):
         labels = np.repeat(np.arange(loaded.num_classes), count)
@@ -339,7 +339,7 @@ def reconstruct(model: str, data: datasets.Dataset, output: str, count: int, dar
     """
     from genmodels.figures import plot_rows
 
-    with _one_line():
+    with one_line():
         loaded = _load(model)
         if not hasattr(loaded, "decode") or _takes(loaded):
             raise ValueError(f"{model}: expected an AE or a VAE, got a {type(loaded).__name__}")
