@@ -134,13 +134,25 @@ def end(process: subprocess.Popen) -> None:
     process.wait()
 
 
-def study(root: Path, address: str = "") -> subprocess.Popen:
-    """Start the quick study of ENTRIES in a copy of the checkout."""
+STUDY = ("-m", "genmodels", "study", *ENTRIES, "--jobs", "2")
+SCORES = "four.json"
+# The runs of ENTRIES with their first seed, and their scores.
+FOUR = f"""
+from genmodels.pipeline import files, parallel, study
+tasks = [(entry, next(iter(study.parts(entry)))) for entry in {ENTRIES}]
+parallel.train_all(study.REFERENCES, jobs=2)
+done = parallel.run_all(study.score, tasks, jobs=2, run=study.run_of, uses=study.REFERENCES)
+files.write_json("{SCORES}", {{entry: scored["scores"] for (entry, _), scored in done}})
+"""
+
+
+def start(root: Path, command: tuple[str, ...], address: str = "") -> subprocess.Popen:
+    """Start Python in a copy of the checkout, in the quick mode."""
     environment = {"GENMODELS_SCHEDULER": address, "GENMODELS_BUDGET": "smoke", "PYTHONPATH": str(root / "src")}
     environment["GENMODELS_CACHE"] = str(root / crash_test.CACHE)
-    command = [sys.executable, "-m", "genmodels", "study", *ENTRIES, "--jobs", "2"]
-    with (root / "study.log").open("ab") as log:
-        return subprocess.Popen(command, cwd=root, env={**os.environ, **environment}, stdout=log, stderr=log)
+    with (root / "log").open("ab") as log:
+        options = {"cwd": root, "env": {**os.environ, **environment}, "stdout": log, "stderr": log}
+        return subprocess.Popen([sys.executable, *command], **options)
 
 
 def outcome(root: Path) -> dict:
@@ -150,58 +162,57 @@ def outcome(root: Path) -> dict:
     for split in ("test", "validation"):
         for entry, scores in made.get(split, {}).items():
             found |= {f"{split} {entry} {name}": of["values"] for name, of in scores.items() if name != "seconds"}
+    for entry, splits in files.read_json(root / SCORES, {}).items():
+        for split, scores in splits.items():
+            found |= {f"{split} {entry} {name}": value for name, value in scores.items() if name != "seconds"}
     return found
 
 
-def undisturbed(folder: Path) -> dict:
-    """Return the outcome of the study on the local pool."""
+def undisturbed(folder: Path, command: tuple[str, ...]) -> dict:
+    """Return the outcome of a command on the local pool."""
     crash_test.copy_to(folder)
-    if study(folder).wait():
-        raise RuntimeError((folder / "study.log").read_text(encoding="utf-8")[-2000:])
+    if start(folder, command).wait():
+        raise RuntimeError((folder / "log").read_text(encoding="utf-8")[-2000:])
     return outcome(folder)
 
 
-def differences(expected: dict, found: dict) -> list[str]:
-    """Return the names of results that differ."""
-    return [name for name, *_ in files.differing(expected, found)]
-
-
 def bits(folder: Path) -> dict:
-    """Compare the quick study on two workers in network namespaces with that of the local pool."""
-    expected, root = undisturbed(folder / "pool"), folder / "cluster"
+    """Compare four quick runs on two workers in network namespaces with those of the local pool."""
+    expected, root = undisturbed(folder / "pool", ("-c", FOUR)), folder / "cluster"
     crash_test.copy_to(root)
     with Machines(folder, str(root / "src"), apart=True) as machines:
-        status = study(root, machines.address).wait()
+        status = start(root, ("-c", FOUR), machines.address).wait()
         trained = {name: len(list((folder / name / "runs").glob("*"))) for name in machines.names}
-    different = differences(expected, outcome(root))
-    return {"status": status, "compared": len(expected), "different": different, "trained by": list(trained.values())}
+    different = [name for name, *_ in files.differing(expected, outcome(root))]
+    return {"status": status, "compared": len(expected), "different": different, "in the caches": trained}
 
 
 def disturb(folder: Path, workers: int = 30, children: int = 10, schedulers: int = 5, clients: int = 5) -> dict:
     """Kill processes at random moments until all kills are done, then let the study end and compare it."""
-    rng, expected, root = random.Random(0), undisturbed(folder / "pool"), folder / "cluster"
+    rng, expected, root = random.Random(0), undisturbed(folder / "pool", STUDY), folder / "cluster"
     kills = {"worker": workers, "child": children, "scheduler": schedulers, "client": clients}
     left = [kind for kind, count in kills.items() for _ in range(count)]
     rng.shuffle(left)
     crash_test.copy_to(root)
     with Machines(folder, str(root / "src")) as machines:
-        client = study(root, machines.address)
+        client = start(root, STUDY, machines.address)
         while left:
             time.sleep(rng.uniform(0, 10))
             if client.poll() is not None:
                 if not client.returncode:  # the study is done: begin anew
                     crash_test._begin(root, crash_test.Phase("study", (), ("draft", crash_test.CACHE)))
-                client = study(root, machines.address)
+                client = start(root, STUDY, machines.address)
                 continue
             if _kill(machines, client, left[-1], rng):
                 left.pop()
         while client.wait() or client.returncode:
-            client = study(root, machines.address)
+            client = start(root, STUDY, machines.address)
         time.sleep(5)
         orphans = len(machines.children())
         places = (root, *(folder / name for name in machines.names))
         half = [path.name for place in places for path in place.rglob(".new-*")]
-    return {"kills": kills, "different": differences(expected, outcome(root)), "orphans": orphans, "half written": half}
+    different = [name for name, *_ in files.differing(expected, outcome(root))]
+    return {"kills": kills, "different": different, "orphans": orphans, "half written": half}
 
 
 def _kill(machines, client, kind, rng):

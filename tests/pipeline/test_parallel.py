@@ -160,3 +160,17 @@ def test_a_task_whose_worker_is_killed_is_named_with_the_remedy(tmp_path, how):
     with pytest.raises(files.ResourceError, match=message):
         list(processes.run_all(work, [tmp_path / "a", tmp_path / how], processes.Workers(1)))
     assert (tmp_path / "a").is_file()
+
+
+@pytest.mark.parametrize(("cores", "gigabytes", "jobs"), [(2, 4, 2), (8, 64, 8), (16, 12, 8), (4, 1, 1), (1, 100, 1)])
+def test_by_default_there_are_as_many_jobs_as_cores_and_memory_allow(monkeypatch, cores, gigabytes, jobs):
+    """A job takes 1,500 MiB: 12 GiB are enough for 8."""
+    monkeypatch.setattr("joblib.cpu_count", lambda: cores)
+    monkeypatch.setattr(processes, "_memory", lambda: gigabytes * 2**30)
+    assert processes.usual_jobs() == jobs
+
+
+def test_memory_is_that_of_the_machine_or_less():
+    import psutil
+
+    assert 0 < processes._memory() <= psutil.virtual_memory().total

@@ -370,9 +370,10 @@ def packed(run: Run | str) -> dict[str, dict[str, bytes]]:
     run, found = find(run), {}
     made_from = inputs(run)
     for path in config.cache_folder().glob(f"runs/{glob.escape(run.name)}-*/{_RECORD}"):
-        known = _record(path).inputs
-        if made_from == {name: known[name] for name in made_from if name in known} and not _damage(path.parent):
-            found[path.parent.name] = {file.name: file.read_bytes() for file in path.parent.iterdir()}
+        known, home = _record(path).inputs, path.parent
+        same = files.short({name: known.get(name) for name in made_from}) == files.short(made_from)
+        if same and not _damage(home):
+            found[home.name] = {file.name: file.read_bytes() for file in home.iterdir()}
     return found
 
 
@@ -386,6 +387,8 @@ def unpack(folders: dict[str, dict[str, bytes]]) -> None:
         TrainingError: A folder is not as its record says.
     """
     for name, contents in folders.items():
+        if name != Path(name).name:
+            raise TrainingError(f"expected the name of a run's folder, got {name!r}")
         home = config.cache_folder() / "runs" / name
         with files.lock(name), files.system_errors(f"filing {name}"):
             if home.is_dir() and (damage := _damage(home)):

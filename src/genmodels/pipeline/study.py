@@ -402,7 +402,7 @@ def _make(jobs, wanted):
     tasks.sort(key=lambda task: task[0] in RUNS and bool(RUNS[task[0]].depends_on))  # after the runs that they need
     for entry in keys:
         _sum_up(entry, keys[entry])
-    origin, many, say = records.origin(), {"jobs": jobs, "run": _run_of, "uses": REFERENCES}, progress(len(tasks))
+    origin, many, say = records.origin(), {"jobs": jobs, "run": run_of, "uses": REFERENCES}, progress(len(tasks))
     for task, scored in parallel.run_all(score, tasks, **many):
         if scored["key"] != keys[task[0]]:
             raise store.TrainingError(f"{task[1]}: its code or settings changed while the study ran; start again")
@@ -426,7 +426,8 @@ def progress(count: int) -> Callable[[str], None]:
     return say
 
 
-def _run_of(task):
+def run_of(task: tuple[str, str]) -> Run | None:
+    """Return the run of an entry and part, see `score`; None for the real images."""
     return parts(task[0])[task[1]]
 
 
