@@ -9,6 +9,7 @@ import heapq
 import json
 import os
 import random
+import shutil
 import statistics
 import subprocess
 import sys
@@ -59,20 +60,20 @@ class Machines:
         def ip(*arguments):
             subprocess.run(["ip", *arguments], check=True, capture_output=True)
 
-        bridge = f"gm{os.getpid()}"
+        bridge, net = f"gm{os.getpid()}", f"10.231.{os.getpid() % 250}"
         ip("link", "add", bridge, "type", "bridge")
         self.stack.callback(subprocess.run, ["ip", "link", "delete", bridge], check=False)
-        ip("address", "add", "10.231.7.1/24", "dev", bridge)
+        ip("address", "add", f"{net}.1/24", "dev", bridge)
         ip("link", "set", bridge, "up")
         for number, name in enumerate(self.names):
             ip("netns", "add", name)
             self.stack.callback(subprocess.run, ["ip", "netns", "delete", name], check=False)
             ip("link", "add", f"{bridge}v{number}", "type", "veth", "peer", "name", "eth0", "netns", name)
             ip("link", "set", f"{bridge}v{number}", "master", bridge, "up")
-            ip("-n", name, "address", "add", f"10.231.7.{number + 2}/24", "dev", "eth0")
+            ip("-n", name, "address", "add", f"{net}.{number + 2}/24", "dev", "eth0")
             ip("-n", name, "link", "set", "eth0", "up")
             ip("-n", name, "link", "set", "lo", "up")
-        return "10.231.7.1"
+        return f"{net}.1"
 
     def start_scheduler(self) -> None:
         """Start the scheduler, at the port that it had."""
@@ -114,6 +115,20 @@ class Machines:
         self.stack.close()
 
 
+def may_make_namespaces() -> bool:
+    """Return whether this user may make network namespaces."""
+    name = f"gm{os.getpid()}-may"
+    try:
+        subprocess.run(["ip", "netns", "add", name], check=True, capture_output=True)
+        subprocess.run(["ip", "netns", "exec", name, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    finally:
+        if shutil.which("ip"):
+            subprocess.run(["ip", "netns", "delete", name], capture_output=True)
+    return True
+
+
 def is_running(process: psutil.Process) -> bool:
     """Return whether a process still does something."""
     try:
@@ -134,7 +149,7 @@ def end(process: subprocess.Popen) -> None:
     process.wait()
 
 
-STUDY = ("-m", "genmodels", "study", *ENTRIES, "--jobs", "2")
+STUDY = ("-m", "genmodels", "study", "--jobs", "2")
 SCORES = "four.json"
 # The runs of ENTRIES with their first seed, and their scores.
 FOUR = f"""
@@ -187,26 +202,29 @@ def bits(folder: Path) -> dict:
     return {"status": status, "compared": len(expected), "different": different, "in the caches": trained}
 
 
-def disturb(folder: Path, workers: int = 30, children: int = 10, schedulers: int = 5, clients: int = 5) -> dict:
-    """Kill processes at random moments until all kills are done, then let the study end and compare it."""
-    rng, expected, root = random.Random(0), undisturbed(folder / "pool", STUDY), folder / "cluster"
+def disturb(
+    folder: Path, workers: int = 30, children: int = 10, schedulers: int = 5, clients: int = 5, entries: str = ""
+) -> dict:
+    """Kill processes at random moments until all kills are done, then let the study of some entries end; compare it."""
+    command = (*STUDY, *(entries.split(",") if entries else ENTRIES))
+    rng, expected, root = random.Random(0), undisturbed(folder / "pool", command), folder / "cluster"
     kills = {"worker": workers, "child": children, "scheduler": schedulers, "client": clients}
     left = [kind for kind, count in kills.items() for _ in range(count)]
     rng.shuffle(left)
     crash_test.copy_to(root)
     with Machines(folder, str(root / "src")) as machines:
-        client = start(root, STUDY, machines.address)
+        client = start(root, command, machines.address)
         while left:
             time.sleep(rng.uniform(0, 10))
             if client.poll() is not None:
                 if not client.returncode:  # the study is done: begin anew
                     crash_test._begin(root, crash_test.Phase("study", (), ("draft", crash_test.CACHE)))
-                client = start(root, STUDY, machines.address)
+                client = start(root, command, machines.address)
                 continue
             if _kill(machines, client, left[-1], rng):
                 left.pop()
         while client.wait() or client.returncode:
-            client = start(root, STUDY, machines.address)
+            client = start(root, command, machines.address)
         time.sleep(5)
         orphans = len(machines.children())
         places = (root, *(folder / name for name in machines.names))

@@ -1,4 +1,7 @@
-"""A scheduler and two workers of dask on this machine, with caches of their own, as on three machines."""
+"""A scheduler and two workers of dask with caches of their own, as on three machines.
+
+Each worker is in a network namespace of its own where this user may make one, and on the loopback otherwise.
+"""
 
 import dataclasses
 import os
@@ -12,8 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.cluster import Machines, end, is_running
+from benchmarks.cluster import Machines, end, is_running, may_make_namespaces
 from genmodels import config, experiments
+from genmodels.pipeline import cluster as cluster_module
 from genmodels.pipeline import files, parallel, store
 
 pytest.importorskip("distributed")
@@ -22,7 +26,7 @@ pytest.importorskip("distributed")
 @pytest.fixture(scope="module")
 def machines(tmp_path_factory):
     source = os.pathsep.join(map(str, (config.checkout() / "src", config.checkout(), Path(__file__).parent)))
-    with Machines(tmp_path_factory.mktemp("machines"), source) as found:
+    with Machines(tmp_path_factory.mktemp("machines"), source, apart=may_make_namespaces()) as found:
         yield found
 
 
@@ -157,6 +161,7 @@ def test_other_code_on_a_worker_is_refused(cluster, smoke, monkeypatch):
 
 
 def test_without_a_scheduler_the_message_says_where_to_read(monkeypatch):
+    monkeypatch.setattr(cluster_module, "TIMEOUT", 0.5)
     monkeypatch.setenv("GENMODELS_SCHEDULER", "tcp://127.0.0.1:9")
     with pytest.raises(files.ResourceError, match=r"tcp://127.0.0.1:9: expected a dask scheduler, .*docs/cluster.md"):
         list(run_all(square, [1]))

@@ -118,7 +118,7 @@ def test_rows_have_mean_deviation_and_values_and_go_to_the_file(computed, tmp_pa
     assert files.read_json(tmp_path / "sweep.json")["rows"] == json.loads(json.dumps(rows))
     lines = sweep.table(rows, "negative_elbo")
     assert lines[0].split() == ["latent_dim", "negative_elbo", "±", "values"]
-    assert lines[3].split() == ["32", "diverged", "diverged", "diverged", "134"] and len(lines) == 4
+    assert lines[3].split() == ["32", "diverged", "–", "diverged", "134"] and len(lines) == 4
     with pytest.raises(ValueError, match="--score must be one of negative_elbo, split, got 'mse'"):
         sweep.table(rows, "mse")
     sweep.draw(rows, "negative_elbo", tmp_path / "sweep.png")
@@ -127,7 +127,8 @@ def test_rows_have_mean_deviation_and_values_and_go_to_the_file(computed, tmp_pa
 
 def test_a_sweep_goes_on_and_computes_again_only_what_is_new_or_was_changed(computed, tmp_path):
     path = tmp_path / "sweep.json"
-    sweep.make(sweep.Sweep(VAE, {"latent_dim": [2, 8]}, 1), path)
+    first, _ = sweep.make(sweep.Sweep(VAE, {"latent_dim": [2, 8]}, 1), path)
+    assert first["scores"]["negative_elbo"] == {"mean": 103.0, "deviation": None, "values": [103.0]}
     computed.clear()
     sweep.make(PLAN, path)
     assert computed == [f"vae_kl-latent_dim={size}" for size in ("2, seed 2", "8, seed 2", "32", "32, seed 2")]

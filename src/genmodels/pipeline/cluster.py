@@ -26,19 +26,10 @@ from genmodels.experiments import Run, dependencies
 from genmodels.pipeline import files, processes, records, store, terminal
 
 # What decides numbers and speed of a child is as it is here. The rest of its environment is the worker's.
-FROM_HERE = (
-    "GENMODELS_BUDGET",
-    "GENMODELS_DEVICE",
-    "KERAS_",
-    "PYTHONUTF8",
-    "MALLOC_",
-    "OMP_",
-    "ONEDNN_",
-    "DNNL_",
-    "TF_",
-)
+FROM_HERE = tuple("GENMODELS_BUDGET GENMODELS_DEVICE KERAS_ MALLOC_ OMP_ ONEDNN_ DNNL_ TF_".split())
 NOT_THERE = ("GENMODELS_SCHEDULER",)  # a child asks no scheduler
 POLL = 0.5  # seconds between two looks whether a task is still wanted
+TIMEOUT = 10  # seconds that a scheduler has to answer
 PATIENCE = 3  # seconds that a child has to end
 AGAIN = "start it and its workers again; the same command goes on"
 
@@ -56,20 +47,20 @@ class Cluster(Executor):
     """
 
     def __init__(self, address: str, run: Callable[[Any], Run | None], uses: Collection[Run | str] = ()) -> None:
-        self._address, self._run, self._uses = address, run, uses
+        self._address, self._run = address, run
         self._client, self._topic = connect(address), f"genmodels-{uuid.uuid4()}"
         self._client.subscribe_topic(self._topic, lambda event: terminal.say(event[1]))
         self._executor = self._client.get_executor(retries=1)  # where its child was killed
         self._filing = ThreadPoolExecutor(1)
         self._sent, self._told = {}, set()
+        self._used = [folder for each in uses for folder in self._send(each)]
         if not self._client.scheduler_info()["workers"]:
             terminal.say(f"waiting for workers of {address}")
 
     def submit(self, work: Callable, task: Any, /) -> Future:
         """Call work(task) in a child process of a worker. The future ends when the task's run is in the cache."""
         run, done = self._run(task), Future()
-        needed = [*self._uses, *(dependencies(run) if run else ())]
-        folders = [future for each in needed for future in self._send(each)]
+        folders = [*self._used, *(folder for each in (dependencies(run) if run else ()) for folder in self._send(each))]
         request = pickle.dumps((work, task, run, inputs(run)))
         here = {name: value for name, value in os.environ.items() if name.startswith(FROM_HERE)}
         remote = self._executor.submit(_in_child, self._topic, here, request, *folders)
@@ -133,7 +124,7 @@ def connect(address: str) -> Any:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # our own messages say what to do
     dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"})  # folders of runs
     try:
-        return Client(address, set_as_default=False, timeout=10)
+        return Client(address, set_as_default=False, timeout=TIMEOUT)
     except (OSError, ValueError, TypeError) as error:  # a TimeoutError is an OSError
         wrong = f"--scheduler {address}: expected a dask scheduler, got no connection ({error or 'no answer'})"
         raise files.ResourceError(f"{wrong}; see docs/cluster.md") from error

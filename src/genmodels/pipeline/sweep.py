@@ -154,7 +154,7 @@ def make(sweep: Sweep, path: Path, jobs: int | None = None) -> list[dict]:
         TrainingError: A run cannot be trained.
         FileError: The file has another structure.
     """
-    with files.lock(f"sweep-{files.short(str(Path(path).resolve()))}"):
+    with files.lock(f"sweeping-{files.short(str(Path(path).resolve()))}"):
         parts = files.read_json(path, {}, _SCHEMA).get("parts", {})
         runs = [run for chosen in sweep.combinations() for run in sweep.runs(chosen)]
         missing = [run for run in runs if not _is_fresh(parts.get(str(run)), run)]
@@ -190,9 +190,15 @@ def _row(chosen, parts):
     return {
         "options": chosen,
         "seeds": len(scores),
-        "scores": study.summary(scores) if any(scores) else {},
+        "scores": _summary(scores) if any(scores) else {},
         "processors": processors,
     }
+
+
+def _summary(scores):
+    if len(scores) > 1:
+        return study.summary(scores)
+    return {name: {"mean": value, "deviation": None, "values": [value]} for name, value in scores[0].items()}
 
 
 def table(rows: Sequence[dict], score: str) -> list[str]:
@@ -208,9 +214,9 @@ def table(rows: Sequence[dict], score: str) -> list[str]:
     cells = [[*names, score, "±", "values"]]
     for row in rows:
         of = row["scores"].get(score, {"mean": None, "deviation": None, "values": []})
-        numbers = [of["mean"], of["deviation"]]
+        deviation = "–" if of["deviation"] is None else _number(of["deviation"])
         values = " ".join(map(_number, of["values"]))
-        cells.append([*map(str, row["options"].values()), *map(_number, numbers), values])
+        cells.append([*map(str, row["options"].values()), _number(of["mean"]), deviation, values])
     widths = [max(map(len, column)) for column in zip(*cells)]
     kinds = {processor for row in rows for processor in row["processors"]}
     note = [f"From several kinds of processor: {', '.join(sorted(kinds))}."] if len(kinds) > 1 else []
