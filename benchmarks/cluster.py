@@ -223,7 +223,9 @@ def disturb(
                 continue
             if _kill(machines, client, left[-1], rng):
                 left.pop()
-        while client.wait() or client.returncode:
+        for _ in range(5):  # what kills have interrupted goes on
+            if not client.wait():
+                break
             client = start(root, command, machines.address)
         time.sleep(5)
         orphans = len(machines.children())

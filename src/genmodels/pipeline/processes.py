@@ -18,7 +18,7 @@ from tqdm import tqdm
 from genmodels import config
 from genmodels.pipeline import files, terminal
 
-JOB_MEMORY = 1_500 * 2**20  # bytes for a training with TensorFlow; the largest takes 1.2 GiB
+JOB_MEMORY = 1_500 * 2**20  # bytes for a training, which takes about 1 GB, and room for the rest
 
 
 def usual_jobs() -> int:
