@@ -121,7 +121,8 @@ def connect(address: str) -> Any:
     except ImportError as error:
         missing = "expected dask.distributed for a scheduler, found none; pip install 'genmodels[cluster]'"
         raise files.ResourceError(missing) from error
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # our own messages say what to do
+    for name in ("distributed", "distributed.client"):  # each has a level of its own
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # our own messages say what to do
     dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"})  # folders of runs
     try:
         return Client(address, set_as_default=False, timeout=TIMEOUT)

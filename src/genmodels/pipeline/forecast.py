@@ -45,5 +45,5 @@ def training(run: str) -> float | None:
     """Return how long a run trains, as it did here or else in the study; None if nobody has measured it."""
     if seconds := store.usual_seconds(run):
         return seconds
-    measured = {} if config.quick_mode() else study.read().get("test", {}).get(run, {})
+    measured = {} if config.quick_mode() or not config.checkout() else study.read().get("test", {}).get(run, {})
     return measured.get("seconds", {}).get("mean")
