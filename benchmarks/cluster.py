@@ -251,8 +251,11 @@ def _kill(machines, client, kind, rng):
         machines.scheduler.kill()
         machines.scheduler.wait()
         machines.start_scheduler()
-        for place, worker in enumerate(machines.workers):  # they end with their scheduler
-            worker.wait(60)
+        for place, worker in enumerate(machines.workers):
+            try:
+                worker.wait(15)  # it ends with its scheduler
+            except subprocess.TimeoutExpired:  # unless it had not reached the old one: then it is the new one's
+                continue
             machines.workers[place] = machines.start_worker(machines.names[place])
     return True
 
