@@ -131,14 +131,14 @@ def test_children_end_with_the_client(cluster, tmp_path, how, status):
         end(client)
 
 
-def test_weights_histories_and_scores_are_those_of_the_local_pool(cluster, smoke, monkeypatch):
+def test_weights_and_histories_are_those_of_the_local_pool(cluster, smoke, monkeypatch):
     runs = [dataclasses.replace(experiments.RUNS[name], options=of) for name, of in SMALL.items()]
     parallel.train_all(runs)
     there = {store.folder(run).name: bits(store.folder(run)) for run in runs}
     assert all(store.is_trained(run) for run in runs)
     monkeypatch.setenv("GENMODELS_SCHEDULER", "")
     monkeypatch.setenv("GENMODELS_CACHE", str(config.cache_folder().with_name("local")))
-    parallel.train_all(runs, jobs=1)
+    parallel.train_all(runs, jobs=2)
     assert there == {store.folder(run).name: bits(store.folder(run)) for run in runs}
 
 
