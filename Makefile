@@ -30,6 +30,8 @@ FIND_SOURCE := import os, sysconfig; site = sysconfig.get_path('purelib'); \
 INSTALL = $(1) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement $< \
   2> $(2)/pip.log || { cat $(2)/pip.log >&2; exit 1; }
 SMOKE := GENMODELS_BUDGET=smoke
+# make report JOBS=8: tasks at once; without it, as cores and memory allow.
+MANY = $(if $(JOBS),--jobs $(JOBS))
 
 .DEFAULT_GOAL := help
 .PHONY: help report explorer test lab site strip notebooks nbval figures study bench release-check crash-test lint clean
@@ -38,10 +40,10 @@ help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 report: .venv/installed ## train, run the notebooks, write report/generative_models.pdf and .html; only what is out of date
-	@$(PY) -m genmodels report
+	@$(PY) -m genmodels report $(MANY)
 
 test: .venv/installed ## the tests, and our four notebooks through nbval in the quick mode
-	@$(SMOKE) $(PY) -m genmodels train
+	@$(SMOKE) $(PY) -m genmodels train $(MANY)
 	$(SMOKE) $(PY) -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder \
 	  --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks/zadanie_[1-4]_*.ipynb tests
 
@@ -68,20 +70,20 @@ strip: .venv/installed ## bring notebooks back to their stored form; runs nothin
 	@$(PY) -m genmodels strip
 
 notebooks: .venv/installed ## run all notebooks and store the outputs that nbval compares
-	@$(PY) -m genmodels notebooks
+	@$(PY) -m genmodels notebooks $(MANY)
 
 # nbval has a time limit for a cell; this one is eleven days.
 nbval: .venv/installed ## every notebook, your own included, through nbval; no time limit of ours
 	$(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=1000000 notebooks
 
 figures: .venv/installed ## bring data/report/ up to date, without the documents
-	@$(PY) -m genmodels figures
+	@$(PY) -m genmodels figures $(MANY)
 
 explorer: .venv/installed ## write the latent explorer, report/explorer.html: one page in which the models draw
 	@$(PY) -m genmodels explore
 
 study: .venv/installed ## train everything with several seeds, score it, write data/report/study.json; long, resumable
-	@$(PY) -m genmodels study
+	@$(PY) -m genmodels study $(MANY)
 
 bench: .venv/installed ## time to quality against published recipes (half an hour), share of the machine's peak, how cost grows
 	$(PY) -m benchmarks.time_to_quality

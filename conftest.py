@@ -40,7 +40,7 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(items):
     """Run the longest files first, so that two workers, which take a file at a time, finish together."""
-    longest = "notebooks honest mutations keras_json store crash document damage training parallel cli".split()
+    longest = "notebooks honest cluster mutations keras_json store crash document damage training parallel cli".split()
     first = {f"test_{name}.py": place for place, name in enumerate(longest)}
     items.sort(key=lambda item: (item.path.suffix != ".ipynb", first.get(item.path.name, len(first))))
 

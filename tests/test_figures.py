@@ -40,6 +40,7 @@ DRAWINGS = {
     "class_accuracy": lambda: figures.plot_class_accuracy({"zwykły": random(10), "poprawiony": random(10)}, 100),
     "information": lambda: figures.plot_information({"2": random(2), "25": random(25)}),
     "gan_progress": lambda: figures.plot_gan_progress(HISTORY, 255 * random(2, 10, 28, 28)),
+    "sweep": lambda: figures.plot_sweep({"beta": {"1": [3.0, 2.5], "4": [4.0]}, "kl": {"x": [2.0]}}, "loss"),
     "time_to_quality": lambda: figures.plot_time_to_quality([("MSE", 0.5, {"model": [([1, 2, 4], [0.9, 0.6, 0.4])]})]),
     "mosaic": lambda: figures.plot_mosaic(random(2, 3, 28, 28, 1)),
 }

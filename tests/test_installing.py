@@ -46,6 +46,14 @@ def test_make_replaces_the_callers_settings_of_pip_python_and_keras():
 
 
 @needs_make
+@pytest.mark.parametrize("target", ["report", "study", "figures", "notebooks"])
+def test_make_passes_the_number_of_jobs_on(target):
+    command = ("make", "--dry-run", "--old-file=.venv/installed", target)
+    assert f"-m genmodels {target} --jobs 8\n" in run(*command, "JOBS=8")
+    assert "--jobs" not in run(*command)
+
+
+@needs_make
 def test_the_environment_is_made_from_the_lock_alone():
     said = run("make", "--dry-run", "--always-make", ".venv/installed", **HOSTILE)
     (install,) = (line for line in said.splitlines() if " -m pip install " in line)

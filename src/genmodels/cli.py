@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
@@ -23,10 +24,12 @@ from genmodels.pipeline import (
     forecast,
     notebooks,
     parallel,
+    processes,
     records,
     results,
     store,
     study,
+    sweep,
 )
 from genmodels.pipeline.records import ReportError
 
@@ -37,12 +40,32 @@ DIFFERENCES = 20  # that `verify` shows
 
 
 DEVICE = device_option("cpu")  # for the report, whose results repeat bit for bit
-JOBS = click.option("--jobs", type=click.IntRange(1), default=2, help="Tasks at once; each takes one core and 1 GB.")
+
+
+def many_at_once(command: Callable) -> Callable:
+    """Add --jobs, and --scheduler, which acts before the command."""
+    jobs = click.option(
+        "--jobs",
+        type=click.IntRange(1),
+        default=processes.usual_jobs,
+        show_default="as cores and memory allow",
+        help="Tasks at once on this machine; each takes one core and 1 GB.",
+    )
+    scheduler = click.option(
+        "--scheduler",
+        metavar="ADDRESS",
+        envvar="GENMODELS_SCHEDULER",
+        show_envvar=True,
+        expose_value=False,
+        callback=lambda context, parameter, chosen: chosen and os.environ.update(GENMODELS_SCHEDULER=chosen),
+        help="Train on the workers of this dask scheduler, see docs/cluster.md.",
+    )
+    return jobs(scheduler(command))
 
 
 # The sections of `--help`.
 SECTIONS = {
-    "Models of the report": ("runs", "train", "sample"),
+    "Models of the report": ("runs", "train", "sample", "sweep"),
     "Your own images": ("fit", "evaluate", "reconstruct", "grid"),
     "Make the report, in a checkout": ("report", "explore", "figures", "notebooks", "strip", "prune"),
     "Trust the report, in a checkout": ("status", "diff", "verify", "study", "release-check"),
@@ -238,7 +261,7 @@ def diff(against: str, everything: bool) -> None:
 
 @main.command()
 @click.argument("names", metavar="[RUN]...", nargs=-1, type=click.Choice(list(RUNS)))
-@JOBS
+@many_at_once
 @DEVICE
 def train(names: tuple[str, ...], jobs: int) -> None:
     """Train the named runs, or all, unless the cache has them."""
@@ -246,7 +269,7 @@ def train(names: tuple[str, ...], jobs: int) -> None:
 
 
 @main.command(cls=InCheckout)
-@JOBS
+@many_at_once
 @DEVICE
 def figures(jobs: int) -> None:
     """Train what is missing and run the notebooks whose figures are out of date."""
@@ -254,7 +277,7 @@ def figures(jobs: int) -> None:
 
 
 @main.command("report", cls=InCheckout)
-@JOBS
+@many_at_once
 @DEVICE
 def build_report(jobs: int) -> None:
     """Train what is missing, run the notebooks that need it, and build the PDF and the HTML."""
@@ -354,7 +377,7 @@ def explore(model: str | None, data: datasets.Dataset | None, output: str | None
 
 
 @main.command("notebooks", cls=InCheckout)
-@JOBS
+@many_at_once
 @DEVICE
 def run_notebooks(jobs: int) -> None:
     """Run all notebooks, and store in them the outputs that nbval compares."""
@@ -367,7 +390,7 @@ def run_notebooks(jobs: int) -> None:
 
 @main.command("study", cls=InCheckout)
 @click.argument("entries", metavar="[ENTRY]...", nargs=-1, type=click.Choice(list(study.entries())))
-@JOBS
+@many_at_once
 @DEVICE
 def make_study(entries: tuple[str, ...], jobs: int) -> None:
     """Train and score the named runs and ablations, or all, with several seeds. Fresh scores stay.
@@ -377,6 +400,37 @@ def make_study(entries: tuple[str, ...], jobs: int) -> None:
     _require_mnist()
     study.make(jobs, entries)
     click.echo(f"Wrote {_shown(study.path())}")
+
+
+@main.command("sweep")
+@click.argument("run", type=click.Choice(list(sweep.BASES)))
+@click.option("--set", "options", multiple=True, required=True, metavar="OPTION=VALUE,...", help="Values to try.")
+@click.option("--seeds", type=click.IntRange(1), default=3, help="Trainings of each combination.")
+@click.option("--score", help="Score to show.  [default: the loss or distance that the report gives]")
+@click.option("-o", "--output", type=click.Path(dir_okay=False), help="JSON file.  [default: sweep_RUN.json]")
+@click.option("--dry-run", is_flag=True, help="Check the options, say what would be trained, and stop.")
+@many_at_once
+@DEVICE
+def make_sweep(
+    run: str, options: tuple[str, ...], seeds: int, score: str | None, output: str | None, dry_run: bool, jobs: int
+) -> None:
+    """Train a run with every combination of the given values, and score it on the validation set.
+
+    Writes a JSON file and a figure beside it, and prints a table. You may stop it: the same command goes on.
+    """
+    base = RUNS[sweep.BASES[run]]
+    path, score = Path(output or f"sweep_{run}.json"), score or sweep.MAIN.get(base.builder, sweep.SHOWN)
+    with cli_images.one_line():
+        _require_mnist()
+        plan = sweep.Sweep(base, sweep.parse(options), seeds)
+        sweep.check(plan)
+        click.echo(sweep.estimate(plan, parallel.at_once(jobs)))
+        if dry_run:
+            return
+        rows = sweep.make(plan, path, jobs)
+        click.echo("\n".join(sweep.table(rows, score)))
+        sweep.draw(rows, score, path.with_suffix(".png"))
+    click.echo(f"Wrote {_shown(path)} and {_shown(path.with_suffix('.png'))}")
 
 
 def _refresh_figures(jobs, documents=()):

@@ -968,6 +968,32 @@ def plot_time_to_quality(panels: Sequence[tuple[str, float, Mapping[str, Sequenc
 
 
 @_styled
+def plot_sweep(panels: Mapping[str, Mapping[str, Sequence[float]]], score: str) -> Figure:
+    """Draw a score against each option of a sweep: a dot for each training, and mean and standard deviation.
+
+    Args:
+        panels: {option: {value: scores of all trainings with it}}.
+        score: Name of the score.
+
+    Returns:
+        One panel for each option, side by side.
+    """
+    figure = _figure(2.3, HALF if len(panels) == 1 else WIDTH)
+    for axes, (option, scores) in zip(figure.subplots(1, len(panels), squeeze=False, sharey=True)[0], panels.items()):
+        for place, values in enumerate(map(np.asarray, scores.values())):
+            axes.scatter(np.full(len(values), place), values, s=DOT, color=LINES[1])
+            if len(values):
+                spread = values.std(ddof=1) if len(values) > 1 else 0
+                axes.errorbar(place + 0.15, values.mean(), spread, fmt="o", ms=4, capsize=3, color=LINES[0])
+        axes.set_xticks(range(len(scores)), scores)
+        axes.set_xlim(-0.5, len(scores) - 0.3)
+        axes.set(xlabel=option)
+        axes.grid(axis="y", lw=0.3)
+    figure.axes[0].set_title(score, loc="left")
+    return figure
+
+
+@_styled
 def plot_mosaic(images: ArrayLike, *, gap: int = 0, cmap: str = "gray_r") -> Figure:
     """Draw images edge to edge, without frames or texts.
 

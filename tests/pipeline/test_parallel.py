@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import weakref
+from concurrent.futures import Executor, Future
 from pathlib import Path
 
 import pytest
@@ -69,17 +70,51 @@ def test_a_run_whose_worker_is_killed_is_named(smoke):
 def test_what_the_cache_has_is_not_trained_again(monkeypatch):
     monkeypatch.setattr(store, "is_trained", lambda run: run.name != "ae")
     asked = []
-    monkeypatch.setattr(processes, "run_all", lambda work, tasks, **_: asked.extend(tasks) or ())
+    monkeypatch.setattr(parallel, "run_all", lambda work, tasks, **_: asked.extend(tasks) or ())
     parallel.train_all(["vae_kl", "ae"])
     assert asked == [experiments.RUNS["ae"]]
 
 
-def test_runs_that_depend_on_others_are_started_last(monkeypatch):
+class Here(Executor):
+    """An executor that does each task at once, in this process."""
+
+    def submit(self, work, /, *args, **kwargs):
+        done = Future()
+        try:
+            done.set_result(work(*args, **kwargs))
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+
+def test_runs_that_depend_on_others_are_started_after_them(monkeypatch):
     monkeypatch.setattr(store, "is_trained", lambda run: False)
-    asked = []
-    monkeypatch.setattr(processes, "run_all", lambda work, tasks, **_: asked.extend(tasks) or ())
+    trained = []
+    monkeypatch.setattr(parallel, "train", lambda run: trained.append(run.name))
+    monkeypatch.setattr(parallel, "_executor", lambda *_: Here())
     parallel.train_all(["gan_train", "vae_kl", "gan"])
-    assert [run.name for run in asked] == ["vae_kl", "gan", "gan_train"]
+    assert trained == ["vae_kl", "gan", "gan_train"]
+
+
+def test_a_task_starts_when_those_are_done_that_it_waits_for(tmp_path):
+    """Each task adds its letter to one file. "b" waits for "c", and "a" for "b"."""
+    waits = lambda task, other: (task, other) in {("b", "c"), ("a", "b")}  # noqa: E731
+    said = []
+    list(processes.run_all(said.append, ["a", "b", "c", "d"], Here(), after=waits))
+    assert said == ["c", "d", "b", "a"]
+
+
+def lost(task):
+    if task == "bad":
+        raise files.KilledError("bad: its process was killed")
+
+
+def test_what_kills_its_process_fails_alone_where_the_executor_goes_on():
+    done = []
+    with pytest.raises(files.ResourceError, match=r"^bad: its process was killed$"):
+        for task, _ in processes.run_all(lost, ["a", "bad", "b"], Here()):
+            done.append(task)
+    assert sorted(done) == ["a", "b"]
 
 
 def work(path):
@@ -92,28 +127,30 @@ def work(path):
     if path.name.startswith("wrong"):
         raise ValueError(path.name)
     path.write_text(f"made in {os.getpid()}")
+    return path.name
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_tasks_are_given_back_when_they_are_done(tmp_path, jobs):
+def test_tasks_and_results_are_given_back_when_they_are_done(tmp_path, jobs):
     tasks = [str(tmp_path / name) for name in "dacb"]
-    assert sorted(processes.run_all(work, tasks, jobs=jobs)) == sorted(tasks)
+    done = dict(processes.run_all(work, tasks, processes.Workers(jobs)))
+    assert done == {task: task[-1] for task in tasks}
     assert all(Path(task).is_file() for task in tasks)
 
 
 def test_tasks_run_in_other_processes(tmp_path):
-    list(processes.run_all(work, [tmp_path / "a"], jobs=1))
+    list(processes.run_all(work, [tmp_path / "a"], processes.Workers(1)))
     assert (tmp_path / "a").read_text() != f"made in {os.getpid()}"
 
 
 def test_nothing_to_do_starts_nothing():
-    assert list(processes.run_all(work, [])) == []
+    assert list(parallel.run_all(work, [])) == []
 
 
 def test_an_error_is_raised_and_what_has_not_started_does_not(tmp_path):
     tasks = [tmp_path / "wrong", *(tmp_path / f"{number}" for number in range(50))]
     with pytest.raises(ValueError, match=r"^wrong$"):
-        list(processes.run_all(work, tasks, jobs=1))
+        list(processes.run_all(work, tasks, processes.Workers(1)))
     assert len(list(tmp_path.iterdir())) < 50
 
 
@@ -121,5 +158,19 @@ def test_an_error_is_raised_and_what_has_not_started_does_not(tmp_path):
 def test_a_task_whose_worker_is_killed_is_named_with_the_remedy(tmp_path, how):
     message = rf"^{tmp_path}/{how}: its process was killed, by the system as a rule: out of memory; "
     with pytest.raises(files.ResourceError, match=message):
-        list(processes.run_all(work, [tmp_path / "a", tmp_path / how], jobs=1))
+        list(processes.run_all(work, [tmp_path / "a", tmp_path / how], processes.Workers(1)))
     assert (tmp_path / "a").is_file()
+
+
+@pytest.mark.parametrize(("cores", "gigabytes", "jobs"), [(2, 4, 2), (8, 64, 8), (16, 12, 8), (4, 1, 1), (1, 100, 1)])
+def test_by_default_there_are_as_many_jobs_as_cores_and_memory_allow(monkeypatch, cores, gigabytes, jobs):
+    """A job takes 1,500 MiB: 12 GiB are enough for 8."""
+    monkeypatch.setattr("joblib.cpu_count", lambda: cores)
+    monkeypatch.setattr(processes, "_memory", lambda: gigabytes * 2**30)
+    assert processes.usual_jobs() == jobs
+
+
+def test_memory_is_that_of_the_machine_or_less():
+    import psutil
+
+    assert 0 < processes._memory() <= psutil.virtual_memory().total

@@ -10,7 +10,7 @@ import genmodels
 from conftest import executed, replace_in
 from genmodels import config, datasets, experiments, training
 from genmodels.experiments import BUILDERS
-from genmodels.pipeline import files, fingerprint, store
+from genmodels.pipeline import files, fingerprint, records, store
 
 
 @pytest.fixture
@@ -313,3 +313,47 @@ def test_another_number_of_latent_dimensions_is_refused_in_one_line_with_the_rem
 def test_a_model_without_latent_dimensions_is_refused_where_they_are_asked_for(mine):
     with pytest.raises(store.TrainingError, match=r"run mine: expected latent_dim=2 .*got None"):
         genmodels.trained(mine, latent_dim=2)
+
+
+@pytest.fixture
+def filed(quick, tmp_path, monkeypatch):
+    """A finished folder of the run, without a training, and then an empty cache: what `packed` returned."""
+    home = store.folder(quick)
+    home.mkdir(parents=True)
+    (home / "model.keras").write_bytes(b"weights")
+    (home / "training.json").write_text('{"history": {}, "seconds": 1.0}')
+    record = records.Record(store.identity(quick), store._checksums(home))
+    files.write_json(home / "record.json", {"run": record.as_json()})
+    found = store.packed(quick)
+    monkeypatch.setenv("GENMODELS_CACHE", str(tmp_path / "another machine"))
+    return found
+
+
+def test_a_packed_folder_is_as_good_in_another_cache(quick, filed):
+    assert list(filed) == [store.folder(quick).name] and not store.is_trained(quick)
+    store.unpack(filed)
+    assert store.is_trained(quick) and store.packed(quick) == filed
+    assert store.packed(dataclasses.replace(quick, seed=2)) == {}
+
+
+def test_a_folder_that_was_changed_on_its_way_is_refused(quick, filed):
+    (contents,) = filed.values()
+    contents["model.keras"] = b"other weights"
+    with pytest.raises(store.TrainingError, match=r"the files that its record names, got another model\.keras$"):
+        store.unpack(filed)
+    assert not list((config.cache_folder() / "runs").iterdir())
+
+
+def test_a_folder_of_another_kind_of_machine_is_kept_apart(quick, filed, monkeypatch):
+    monkeypatch.setattr(config, "numerics", lambda: {"processor": "another"})
+    store.unpack(filed)
+    assert not store.is_trained(quick) and store.packed(quick) == filed
+
+
+def test_a_folder_gets_no_path_outside_the_cache(quick, filed):
+    ((name, contents),) = filed.items()
+    with pytest.raises(store.TrainingError):
+        store.unpack({name: {f"../../{file}": content for file, content in contents.items() if file != "record.json"}})
+    with pytest.raises(store.TrainingError):
+        store.unpack({f"../{name}": contents})
+    assert not [path for path in config.cache_folder().rglob("*.keras")]

@@ -2,7 +2,7 @@ import pytest
 
 from conftest import replace_in
 from genmodels import experiments
-from genmodels.pipeline import files, parallel, processes, records, results, store, study
+from genmodels.pipeline import files, parallel, records, results, store, study
 
 
 def test_seeds_of_a_run_follow_its_own():
@@ -70,12 +70,17 @@ def small(checkout, monkeypatch):
     monkeypatch.setattr(study, "RUNS", {name: experiments.RUNS[name] for name in names})
     monkeypatch.setattr(study, "ABLATIONS", [each for each in experiments.ABLATIONS if each.name == "ae_cosine"])
     monkeypatch.setattr(parallel, "train_all", lambda *_, **__: None)
-    monkeypatch.setattr(processes, "run_all", lambda work, tasks, **_: (work(task) or task for task in tasks))
+    monkeypatch.setattr(parallel, "run_all", lambda work, tasks, **_: ((task, work(task)) for task in tasks))
     monkeypatch.setattr(parallel, "forget", lambda: None)
     monkeypatch.setattr(study, "compute", compute)
     monkeypatch.setattr(study, "_compute_real", lambda split: {"frechet": 1.0})
     study.path().unlink()
     return computed
+
+
+def keep(task):
+    """Score one part and keep it, as a worker and `make` do together."""
+    study._keep(task[1], study.score(task), records.origin())
 
 
 @pytest.fixture
@@ -152,12 +157,11 @@ def test_only_the_named_entries_are_made(small):
 def test_an_interrupted_study_goes_on_where_it_stopped(small, monkeypatch):
     def interrupted(work, tasks, **_):
         for task in tasks[:4]:
-            work(task)
-            yield task
+            yield task, work(task)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(processes, "run_all", interrupted)
+        patch.setattr(parallel, "run_all", interrupted)
         with pytest.raises(KeyboardInterrupt):
             study.make(jobs=1)
     first = set(small)
@@ -169,7 +173,7 @@ def test_an_interrupted_study_goes_on_where_it_stopped(small, monkeypatch):
 
 
 def test_an_unfinished_part_that_somebody_changed_is_computed_again(small):
-    study.score(("ae", "ae"))
+    keep(("ae", "ae"))
     path, key = records.output() / "unfinished_study.json", files.short(study.inputs("ae"))
     assert study.finished("ae", key)["scores"]["test"] == {"mse": 1.0}
     replace_in(path, '"mse": 1.0', '"mse": 0.5')
@@ -203,14 +207,14 @@ def test_scores_without_a_record_are_told(made):
 def test_scores_of_code_that_was_edited_meanwhile_are_not_kept(small, package, monkeypatch, file, old, new):
     monkeypatch.setattr(study, "compute", lambda *_: replace_in(package / file, old, new) or {"accuracy": 0.5})
     with pytest.raises(store.TrainingError, match=rf"^{file} changed while reference was scored; start again$"):
-        study.score(("reference", "reference"))
+        keep(("reference", "reference"))
     assert not (records.output() / "unfinished_study.json").exists()
 
 
 def test_scores_are_kept_where_something_else_was_edited_meanwhile(small, package, monkeypatch):
     edit = ("figures.py", "LIMIT = 4", "LIMIT = 5")
     monkeypatch.setattr(study, "compute", lambda *_: replace_in(package / edit[0], *edit[1:]) or {"accuracy": 0.5})
-    study.score(("reference", "reference"))
+    keep(("reference", "reference"))
     kept = files.read_json(records.output() / "unfinished_study.json")
     assert kept["reference"]["scores"] == {"test": {"accuracy": 0.5}}
 
@@ -274,7 +278,7 @@ def test_a_split_that_is_no_longer_scored_goes_when_the_entry_is_made_anew(made,
 def test_code_that_is_edited_while_the_study_runs_does_not_sign_older_scores(small, package, monkeypatch):
     key = files.short(study.inputs("vae_kl"))
     for part in study.parts("vae_kl"):
-        study.score(("vae_kl", part))
+        keep(("vae_kl", part))
     replace_in(package / "models" / "vae.py", "self.beta * kl", "self.beta * 2 * kl")
     with pytest.raises(store.TrainingError, match="vae_kl: its code or settings changed while the study ran"):
         study._sum_up("vae_kl", key)
@@ -282,7 +286,7 @@ def test_code_that_is_edited_while_the_study_runs_does_not_sign_older_scores(sma
 
 
 def test_parts_of_an_entry_cannot_stand_for_each_other(small):
-    study.score(("ae", "ae"))
+    keep(("ae", "ae"))
     path = records.output() / "unfinished_study.json"
     kept = files.read_json(path)
     files.write_json(path, {**kept, "ae, seed 2": kept["ae"]})
@@ -302,6 +306,6 @@ def test_only_what_records_cover_can_be_quoted(made):
 def test_an_unfinished_quick_study_hides_no_entry_of_the_committed_one(made, smoke):
     committed = set(study.read()["test"])
     for part in study.parts("ae"):
-        study.score(("ae", part))
+        keep(("ae", part))
     study._sum_up("ae", files.short(study.inputs("ae")))
     assert set(study.read()["test"]) == committed and "ae" not in study.stale() and "vae_kl" in study.stale()

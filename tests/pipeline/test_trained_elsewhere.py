@@ -182,5 +182,5 @@ def look(path):
 
 def test_workers_run_no_script_of_their_parent_and_keep_to_one_thread(tmp_path):
     before = sys.modules["__main__"]
-    list(processes.run_all(look, [tmp_path / "found"], jobs=1))
+    list(processes.run_all(look, [tmp_path / "found"], processes.Workers(1)))
     assert (tmp_path / "found").read_text() == "None 1" and sys.modules["__main__"] is before

@@ -31,6 +31,10 @@ class ResourceError(RuntimeError):
     """The system refuses memory, disk space or rights. The message names the step, the limit and the remedy."""
 
 
+class KilledError(ResourceError):
+    """The process of a task was killed. The message names the task."""
+
+
 _ROOM = "make room, or choose another disk with GENMODELS_CACHE"
 _RIGHTS = "change the rights to it, or choose another folder with GENMODELS_CACHE"
 _REMEDIES = {errno.ENOSPC: _ROOM, errno.EDQUOT: _ROOM, errno.EFBIG: _ROOM}

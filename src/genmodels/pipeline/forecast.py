@@ -20,7 +20,7 @@ def lines(wanted: Iterable[str], jobs: int, documents: Iterable[str] = ()) -> li
     wanted, documents = list(wanted), list(documents)
     runs = [run for run in notebooks.runs_of(wanted) if not store.is_trained(run)]
     found = {
-        "train": (runs, _usual([_training(run) for run in runs], jobs)),
+        "train": (runs, _usual([training(run) for run in runs], jobs)),
         "run": (wanted, _usual([notebooks.usual_seconds(name) for name in wanted], jobs)),
         "write": (documents, ""),
     }
@@ -31,16 +31,19 @@ def _usual(seconds, jobs):
     """Return how long several tasks take side by side, in words; empty if one of them was never timed."""
     if not seconds or None in seconds:
         return ""
-    return f" ({_about(max(sum(seconds) / jobs, max(seconds)))}, as earlier ones took)"
+    return f" ({about(max(sum(seconds) / jobs, max(seconds)))}, as earlier ones took)"
 
 
-def _about(seconds):
+def about(seconds: float) -> str:
+    """Return a duration in words."""
+    if seconds >= 90 * 60:
+        return f"about {seconds / 3600:.1f} h"
     return f"about {seconds:.0f} s" if seconds < 90 else f"about {seconds / 60:.0f} min"
 
 
-def _training(run):
+def training(run: str) -> float | None:
     """Return how long a run trains, as it did here or else in the study; None if nobody has measured it."""
     if seconds := store.usual_seconds(run):
         return seconds
-    measured = {} if config.quick_mode() else study.read().get("test", {}).get(run, {})
+    measured = {} if config.quick_mode() or not config.checkout() else study.read().get("test", {}).get(run, {})
     return measured.get("seconds", {}).get("mean")

@@ -1,9 +1,66 @@
-"""Train many runs side by side, each in a worker process, if the cache lacks them."""
+"""Many runs side by side: in worker processes on this machine, or on the workers of a dask scheduler.
 
-from collections.abc import Iterable
+GENMODELS_SCHEDULER chooses. Both are a concurrent.futures.Executor, and give the same weights.
+"""
 
-from genmodels.experiments import Run, find
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
+from typing import Any
+
+from genmodels.experiments import Run, dependencies, find
 from genmodels.pipeline import processes, store
+
+
+def run_all(
+    work: Callable[[Any], Any],
+    tasks: Iterable,
+    *,
+    jobs: int | None = None,
+    run: Callable[[Any], Run | None] = lambda task: task,
+    uses: Iterable[Run | str] = (),
+) -> Iterator[tuple[Any, Any]]:
+    """Call work(task) for every task. A task starts after those that train the runs which its own run depends on.
+
+    Args:
+        work: A function at the top of an importable module.
+        tasks: Values that can be pickled.
+        jobs: Number of worker processes here; None for `processes.usual_jobs`. A cluster takes as many as it has.
+        run: Function of a task that returns the run that it trains; None for a task that trains none.
+        uses: Trained runs that all tasks load.
+
+    Yields:
+        Each task and its result when it is done. The runs are then in the cache.
+
+    Raises:
+        ResourceError: A worker was killed, or the scheduler cannot be reached.
+        Exception: Any error of a task. Tasks that had not started are not done.
+    """
+
+    def after(task, other):
+        own = run(task)
+        return bool(own and own.depends_on) and run(other) in dependencies(own)
+
+    if tasks := list(tasks):
+        yield from processes.run_all(work, tasks, _executor(jobs, run, list(uses)), after=after)
+
+
+def _executor(jobs, run, uses) -> Executor:
+    if not (address := os.environ.get("GENMODELS_SCHEDULER")):
+        return processes.Workers(jobs)
+    from genmodels.pipeline import cluster
+
+    return cluster.Cluster(address, run, uses)
+
+
+def at_once(jobs: int) -> int:
+    """Return the number of tasks at the same time: `jobs` here, or the threads of all workers of the scheduler."""
+    if not (address := os.environ.get("GENMODELS_SCHEDULER")):
+        return jobs
+    from genmodels.pipeline import cluster
+
+    with cluster.connect(address) as client:
+        return max(1, sum(client.nthreads().values()))
 
 
 def train_all(runs: Iterable[Run | str], *, jobs: int | None = None) -> None:
@@ -11,7 +68,7 @@ def train_all(runs: Iterable[Run | str], *, jobs: int | None = None) -> None:
 
     Args:
         runs: Runs or their names, trained in this order, but runs that depend on others last.
-        jobs: Number of trainings at the same time, each on one thread; None for one per core.
+        jobs: Number of trainings at the same time, each on one thread, see `run_all`.
 
     Raises:
         ValueError: No run has that name.
@@ -20,7 +77,7 @@ def train_all(runs: Iterable[Run | str], *, jobs: int | None = None) -> None:
     """
     missing = [run for run in map(find, runs) if not store.is_trained(run)]
     missing.sort(key=lambda run: bool(run.depends_on))
-    for _ in processes.run_all(train, missing, jobs=jobs):
+    for _ in run_all(train, missing, jobs=jobs):
         pass
 
 

@@ -6,9 +6,10 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -17,38 +18,89 @@ from tqdm import tqdm
 from genmodels import config
 from genmodels.pipeline import files, terminal
 
+JOB_MEMORY = 1_500 * 2**20  # bytes for a training, which takes about 1 GB, and room for the rest
 
-def run_all(work: Callable[[Any], Any], tasks: Iterable, *, jobs: int | None = None) -> Iterator[Any]:
-    """Call work(task) for every task, in worker processes.
+
+def usual_jobs() -> int:
+    """Return how many trainings this machine can do at once: one for each usable core, as far as memory reaches."""
+    import joblib  # knows the limits of containers and batch systems
+
+    return max(1, min(joblib.cpu_count(), _memory() // JOB_MEMORY))
+
+
+def _memory():
+    """Return the bytes of memory that this machine or its container has; 2**63 where nothing tells."""
+    limits = [2**63]
+    with suppress(AttributeError, ValueError):  # Windows has no sysconf
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):  # "max" where there is no limit
+            limits.append(int(Path(path).read_text(encoding="ascii")))
+    return min(limits)
+
+
+class Workers(ProcessPoolExecutor):
+    """An executor of worker processes on this machine. The caller's script does not run again in them.
 
     Args:
-        work: A function at the top of an importable module. The caller's script does not run again.
+        jobs: Number of workers; None for `usual_jobs`.
+    """
+
+    def __init__(self, jobs: int | None = None) -> None:
+        context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+        bars = {"initializer": _begin, "initargs": (context.RLock(), context.Value("i"))}
+        super().__init__(jobs or usual_jobs(), mp_context=context, **bars)
+
+    def submit(self, work: Callable, /, *args: Any, **kwargs: Any) -> Future:
+        """Call a function at the top of an importable module in a worker process."""
+        with _without_script():
+            return super().submit(_do, work, *args, **kwargs)
+
+
+def run_all(
+    work: Callable[[Any], Any],
+    tasks: Iterable,
+    executor: Executor,
+    *,
+    after: Callable[[Any, Any], bool] = lambda task, other: False,
+) -> Iterator[tuple[Any, Any]]:
+    """Call work(task) for every task on an executor, and shut the executor down.
+
+    Args:
+        work: A function at the top of an importable module.
         tasks: Values that can be pickled.
-        jobs: Number of workers; None for one per core.
+        executor: `Workers`, or another concurrent.futures.Executor.
+        after: Function of a task and another, which returns whether the task starts only after the other has ended.
 
     Yields:
-        Each task when it is done.
+        Each task and its result when it is done.
 
     Raises:
-        ResourceError: A worker was killed.
+        ResourceError: A worker was killed. If the executor still works, the other tasks are done first.
         Exception: Any error of a task. Tasks that had not started are not done.
     """
-    context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-    bars = {"initializer": _begin, "initargs": (context.RLock(), context.Value("i"))}
-    with ProcessPoolExecutor(jobs or os.cpu_count(), mp_context=context, **bars) as pool:
-        with _without_script():
-            waiting = {pool.submit(_do, work, task): task for task in tasks}
+    held, running, killed = list(tasks), {}, []
+    with executor:
         try:
-            for future in as_completed(waiting):
-                future.result()
-                yield waiting[future]
+            while held or running:
+                for task in held[:]:
+                    if not any(after(task, other) for other in (*held, *running.values())):
+                        held.remove(task)
+                        running[executor.submit(work, task)] = task
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    try:
+                        yield running[future], future.result()
+                    except files.KilledError as error:
+                        killed.append(str(error))
+                    del running[future]
         except BrokenProcessPool as error:
-            gone = (future for future in waiting if isinstance(future.exception(), BrokenProcessPool))
-            left = [str(waiting[future]) for future in gone]
-            raise files.ResourceError(f"{' or '.join(left[:jobs])}: {files.KILLED}") from error
+            gone = [str(task) for future, task in running.items() if isinstance(future.exception(), BrokenProcessPool)]
+            raise files.KilledError(f"{' or '.join(gone[: executor._max_workers])}: {files.KILLED}") from error
         except BaseException:  # Ctrl-C too
-            pool.shutdown(cancel_futures=True)  # waits for the workers: without waiting, the pool does not cancel
+            executor.shutdown(cancel_futures=True)  # waits for the workers: without waiting, a pool does not cancel
             raise
+    if killed:
+        raise files.KilledError("\n".join(killed))
 
 
 @contextmanager
@@ -72,14 +124,19 @@ def line() -> int:
 def _begin(lock, count):
     """Keep a worker to one thread and the chosen device; give it a line and a lock for its progress bars."""
     global _line
-    os.environ.update(config.worker_environment())
-    terminal.hide_retracing()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
+    prepare()
     tqdm.set_lock(lock)
     with count.get_lock():
         _line, count.value = count.value, count.value + 1
+
+
+def prepare() -> None:
+    """Keep this new process to one thread and the chosen device, and let SIGINT and SIGTERM stop it."""
+    os.environ.update(config.worker_environment())
+    terminal.hide_retracing()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
 
 
 def _end_with_parent():
@@ -94,8 +151,8 @@ def _stop(*_):
     raise KeyboardInterrupt
 
 
-def _do(work, task):
+def _do(work, *args, **kwargs):
     try:
-        work(task)
+        return work(*args, **kwargs)
     except KeyboardInterrupt:
         os._exit(130)  # the pool would take the exception for this task's result and start the next task

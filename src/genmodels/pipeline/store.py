@@ -3,6 +3,7 @@
 A run has a folder of its own, with the model, its history, and the record of inputs and checksums.
 """
 
+import glob
 import json
 import pickle
 import time
@@ -236,7 +237,7 @@ def _train_in_child(run, home):
             f"run {run}: expected {why}, and {build.__name__}, defined in this notebook or script, cannot be sent to "
             f"another process; {remedy}, or move the function into a module file"
         )
-    for _ in processes.run_all(partial(_in_child, build=build), [run], jobs=1):
+    for _ in processes.run_all(partial(_in_child, build=build), [run], processes.Workers(1)):
         pass
     with files.lock(home.name), files.system_errors(f"run {run}"):
         if done := _saved(run, home):
@@ -357,10 +358,58 @@ def _record(path):
         return records.Record({}, {})
 
 
-def _damage(home):
+def packed(run: Run | str) -> dict[str, dict[str, bytes]]:
+    """Return the folders of a run in this cache, one for each kind of machine that trained it.
+
+    Args:
+        run: A run or its name.
+
+    Returns:
+        {folder: {file: content}}, without damaged folders.
+    """
+    run, found = find(run), {}
+    made_from = inputs(run)
+    for path in config.cache_folder().glob(f"runs/{glob.escape(run.name)}-*/{_RECORD}"):
+        known, home = _record(path).inputs, path.parent
+        same = files.short({name: known.get(name) for name in made_from}) == files.short(made_from)
+        if same and not _damage(home):
+            found[home.name] = {file.name: file.read_bytes() for file in home.iterdir()}
+    return found
+
+
+def unpack(folders: dict[str, dict[str, bytes]]) -> None:
+    """File folders from `packed` of another machine in this cache, unless it has them.
+
+    Args:
+        folders: {folder: {file: content}}.
+
+    Raises:
+        TrainingError: A folder is not as its record says.
+    """
+    for name, contents in folders.items():
+        if name != Path(name).name:
+            raise TrainingError(f"expected the name of a run's folder, got {name!r}")
+        home = config.cache_folder() / "runs" / name
+        with files.lock(name), files.system_errors(f"filing {name}"):
+            if home.is_dir() and (damage := _damage(home)):
+                files.quarantine(home, damage)
+            if not home.is_dir():
+                _file(home, contents)
+
+
+def _file(home, contents):
+    with files.replacing(home) as new:
+        new.mkdir()
+        for name, content in contents.items():
+            (new / Path(name).name).write_bytes(content)
+        if damage := _damage(new, home.name):
+            raise TrainingError(f"{home.name}: expected the files that its record names, got another {damage}")
+
+
+def _damage(home, name=None):
     """Return the names of missing or altered files of a folder. The folder's name proves the record."""
     record = _record(home / _RECORD)
-    if not home.name.endswith(files.short(record.inputs)):
+    if not (name or home.name).endswith(files.short(record.inputs)):
         return _RECORD
     return ", ".join(name for name, *_ in files.differing(record.outputs, _checksums(home)))
 

@@ -9,10 +9,11 @@ The scores of finished trainings wait in unfinished_study.json until their entry
 continue the study on another day or machine.
 """
 
+import itertools
 import math
 import statistics
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -118,12 +119,23 @@ def inputs(entry: str) -> dict:
         ValueError: No function of `evaluation` scores this kind of model.
     """
     run = entries()[entry]
+    return {**scoring_inputs(run), **({"seeds": list(SEEDS), "splits": splits(entry)} if run else {})}
+
+
+def scoring_inputs(run: Run | None) -> dict:
+    """Return everything that the scores of a run depend on, whatever the split.
+
+    Args:
+        run: The run; None for the real images.
+
+    Raises:
+        ValueError: No function of `evaluation` scores this kind of model.
+    """
     code = fingerprint.code(*_leads(run), but=_NOT_FOLLOWED)
     return {
         **(store.inputs(run) if run else records.environment()),
         **{f"scoring with {file}": checksum for file, checksum in code.items()},
         **{f"run {name}": files.short(store.inputs(name)) for name in REFERENCES},
-        **({"seeds": list(SEEDS), "splits": splits(entry)} if run else {}),
     }
 
 
@@ -307,14 +319,14 @@ def parts(entry: str) -> dict[str, Run | None]:
 
 
 def finished(part: str, key: str) -> dict | None:
-    """Return the scores of a part that `score` has kept.
+    """Return the scores of a part that unfinished_study.json holds.
 
     Args:
         part: Such as "ae, seed 2".
         key: Digest of the inputs of the part's entry.
 
     Returns:
-        {"origin", "scores", ...}; None if the part is missing, of other inputs, or changed by hand.
+        {"key", "checksum", "origin", "scores"}; None if the part is missing, of other inputs, or changed by hand.
     """
     found = files.read_json(_unfinished(), {}, _FINISHED).get(part)
     return (
@@ -322,27 +334,48 @@ def finished(part: str, key: str) -> dict | None:
     )
 
 
-def score(task: tuple[str, str]) -> None:
-    """Train and score one part of an entry, and keep its scores in unfinished_study.json.
+def score(task: tuple[str, str]) -> dict:
+    """Train and score one part of an entry, see `score_run`.
 
     Args:
         task: Entry and part, such as ("ae", "ae, seed 2").
-
-    Raises:
-        TrainingError: A run cannot be used, or its code was edited meanwhile. A diverged training raises no error.
     """
     entry, part = task
-    origin, key, run, found = records.origin(), files.short(inputs(entry)), parts(entry)[part], {}
+    return score_run(parts(entry)[part], splits(entry), part, files.short(inputs(entry)))
+
+
+def score_run(run: Run | None, splits: Collection[str], part: str, key: str) -> dict:
+    """Train a run and score it.
+
+    Args:
+        run: The run; None for the real images.
+        splits: Splits to score it on.
+        part: Name of the result.
+        key: Digest of everything that the scores depend on.
+
+    Returns:
+        {"key", "checksum", "machine", "scores"}, see `finished` and `config.machine`. A diverged training has no
+        scores: None.
+
+    Raises:
+        TrainingError: A run cannot be used, or its code was edited meanwhile.
+    """
+    found: dict | None = {}
     try:
-        for split in splits(entry):
+        for split in splits:
             found[split] = compute(run, split) if run else _compute_real(split)
     except store.DivergedError as error:
         terminal.say(str(error))
         found = None
     store.refuse_edited_code(run or RUNS[REFERENCES[0]], _leads(run), _NOT_FOLLOWED, step="scored")
-    kept = {"key": key, "checksum": files.short([part, found]), "origin": origin, "scores": found}
-    files.update(_unfinished(), {part: kept})
     parallel.forget()
+    return {"key": key, "checksum": files.short([part, found]), "machine": config.machine(), "scores": found}
+
+
+def _keep(part, scored, origin):
+    """Write the scores of a part into unfinished_study.json."""
+    about = {name: value for name, value in scored.items() if name != "machine"}
+    files.update(_unfinished(), {part: {**about, "origin": {**origin, "machine": scored["machine"]}}})
 
 
 def make(jobs: int, wanted: Collection[str] = ()) -> None:
@@ -369,11 +402,33 @@ def _make(jobs, wanted):
     tasks.sort(key=lambda task: task[0] in RUNS and bool(RUNS[task[0]].depends_on))  # after the runs that they need
     for entry in keys:
         _sum_up(entry, keys[entry])
-    start = time.monotonic()
-    for number, task in enumerate(processes.run_all(score, tasks, jobs=jobs), 1):
-        left = (time.monotonic() - start) / number * (len(tasks) - number) / 60
-        terminal.say(f"scored {number}/{len(tasks)}: {task[1]}; about {left:.0f} min left")
+    origin, many, say = records.origin(), {"jobs": jobs, "run": run_of, "uses": REFERENCES}, progress(len(tasks))
+    for task, scored in parallel.run_all(score, tasks, **many):
+        if scored["key"] != keys[task[0]]:
+            raise store.TrainingError(f"{task[1]}: its code or settings changed while the study ran; start again")
+        _keep(task[1], scored, origin)
+        say(task[1])
         _sum_up(task[0], keys[task[0]])
+    kinds = {each for record in noted().values() for each in record.origin["machine"]["processor"].split("; ")}
+    if len(kinds) > 1:
+        terminal.say(f"The study comes from several kinds of processor: {', '.join(sorted(kinds))}; see its records.")
+
+
+def progress(count: int) -> Callable[[str], None]:
+    """Return a function to call with the name of each of `count` results: it says how many are left, and how long."""
+    start, number = time.monotonic(), itertools.count(1)
+
+    def say(name: str) -> None:
+        done = next(number)
+        left = (time.monotonic() - start) / done * (count - done) / 60
+        terminal.say(f"scored {done}/{count}: {name}; about {left:.0f} min left")
+
+    return say
+
+
+def run_of(task: tuple[str, str]) -> Run | None:
+    """Return the run of an entry and part, see `score`; None for the real images."""
+    return parts(task[0])[task[1]]
 
 
 def _remove(gone):
