@@ -9,12 +9,13 @@ import heapq
 import json
 import os
 import random
-import shutil
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -50,30 +51,9 @@ class Machines:
         self.environment = {**os.environ, **QUIET, "PYTHONPATH": source, "GENMODELS_SCHEDULER": ""}
         self.host, self.names = "127.0.0.1", [f"gm{os.getpid()}-{number}" for number in range(count)]
         if apart:
-            self.host = self._join()
+            self.host = join(self.stack, self.names)
         self.start_scheduler()
         self.workers = [self.start_worker(name) for name in self.names]
-
-    def _join(self):
-        """Make a network namespace for each worker, and a bridge that joins them. Returns this side's address."""
-
-        def ip(*arguments):
-            subprocess.run(["ip", *arguments], check=True, capture_output=True)
-
-        bridge, net = f"gm{os.getpid()}", f"10.231.{os.getpid() % 250}"
-        ip("link", "add", bridge, "type", "bridge")
-        self.stack.callback(subprocess.run, ["ip", "link", "delete", bridge], check=False)
-        ip("address", "add", f"{net}.1/24", "dev", bridge)
-        ip("link", "set", bridge, "up")
-        for number, name in enumerate(self.names):
-            ip("netns", "add", name)
-            self.stack.callback(subprocess.run, ["ip", "netns", "delete", name], check=False)
-            ip("link", "add", f"{bridge}v{number}", "type", "veth", "peer", "name", "eth0", "netns", name)
-            ip("link", "set", f"{bridge}v{number}", "master", bridge, "up")
-            ip("-n", name, "address", "add", f"{net}.{number + 2}/24", "dev", "eth0")
-            ip("-n", name, "link", "set", "eth0", "up")
-            ip("-n", name, "link", "set", "lo", "up")
-        return f"{net}.1"
 
     def start_scheduler(self) -> None:
         """Start the scheduler, at the port that it had."""
@@ -82,6 +62,8 @@ class Machines:
         options = (f"--host={self.host}", f"--port={self.port}", "--no-dashboard", f"--scheduler-file={about}")
         self.scheduler = self._start([], "scheduler", *options)
         while not about.is_file() or not about.stat().st_size:
+            if self.scheduler.poll() is not None:
+                raise RuntimeError(f"expected a scheduler, got its end; see {self.folder / 'scheduler.log'}")
             time.sleep(0.05)
         self.address = files.read_json(about)["address"]
         self.port = int(self.address.rpartition(":")[2])
@@ -115,17 +97,46 @@ class Machines:
         self.stack.close()
 
 
+def join(stack: ExitStack, names: Sequence[str]) -> str:
+    """Make network namespaces, and a bridge that joins them.
+
+    Args:
+        stack: Removes them when it is closed.
+        names: Names of the namespaces.
+
+    Returns:
+        This side's address.
+    """
+
+    def ip(*arguments):
+        subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+    bridge, net = f"gm{os.getpid()}", f"10.231.{os.getpid() % 250}"
+    ip("link", "add", bridge, "type", "bridge")
+    stack.callback(subprocess.run, ["ip", "link", "delete", bridge], check=False)
+    ip("address", "add", f"{net}.1/24", "dev", bridge)
+    ip("link", "set", bridge, "up")
+    for number, name in enumerate(names):
+        ip("netns", "add", name)
+        stack.callback(subprocess.run, ["ip", "netns", "delete", name], check=False)
+        ip("link", "add", f"{bridge}v{number}", "type", "veth", "peer", "name", "eth0", "netns", name)
+        ip("link", "set", f"{bridge}v{number}", "master", bridge, "up")
+        ip("-n", name, "address", "add", f"{net}.{number + 2}/24", "dev", "eth0")
+        ip("-n", name, "link", "set", "eth0", "up")
+        ip("-n", name, "link", "set", "lo", "up")
+    return f"{net}.1"
+
+
 def may_make_namespaces() -> bool:
-    """Return whether this user may make network namespaces."""
+    """Return whether this user may make network namespaces, and reaches this side from them."""
     name = f"gm{os.getpid()}-may"
     try:
-        subprocess.run(["ip", "netns", "add", name], check=True, capture_output=True)
-        subprocess.run(["ip", "netns", "exec", name, "true"], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
+        with ExitStack() as stack, socket.create_server((join(stack, [name]), 0)) as server:
+            connect = f"import socket; socket.create_connection({server.getsockname()!r}, 5)"
+            inside = ["ip", "netns", "exec", name, sys.executable, "-c", connect]
+            subprocess.run(inside, check=True, capture_output=True, timeout=30)
+    except (OSError, subprocess.SubprocessError):
         return False
-    finally:
-        if shutil.which("ip"):
-            subprocess.run(["ip", "netns", "delete", name], capture_output=True)
     return True
 
 

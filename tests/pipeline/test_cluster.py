@@ -109,8 +109,9 @@ def test_the_task_of_a_killed_worker_is_done_elsewhere_and_its_child_ends(cluste
 
 
 CLIENT = """
-import sys
+import signal, sys
 from test_cluster import run_all, wait_for
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so would this
 try:
     list(run_all(wait_for, sys.argv[1:]))
 except KeyboardInterrupt:
@@ -125,8 +126,8 @@ def test_children_end_with_the_client(cluster, tmp_path, how, status):
     try:
         until(lambda: list(tmp_path.glob("*.begun-*")))
         client.send_signal(how)
-        assert client.wait(5) == status
-        until(lambda: not cluster.children(), 5)
+        assert client.wait(30) == status
+        until(lambda: not cluster.children())
     finally:
         end(client)
 
