@@ -102,7 +102,7 @@ class Plane {
     press(event) {
         if (event.button > 0) return;
         event.preventDefault();  // no selection of text
-        this.point.focus({ preventScroll: true });
+        this.point.focus({ preventScroll: true, focusVisible: false });
         this.element.setPointerCapture(event.pointerId);
         const before = this.last ?? { time: -Infinity }, { clientX: x, clientY: y, timeStamp: time } = event;
         const twice = time - before.time < TWICE && Math.hypot(x - before.x, y - before.y) < 8, image = twice ? this.nearest(event) : null;
