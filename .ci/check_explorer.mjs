@@ -106,29 +106,40 @@ async function links(browser) {
     return heard;
 }
 
-// A finger drags the point, taps a code and draws a digit; the mouse over a code shows its image.
+// A finger drags the point, taps a code twice, draws a digit and chooses a cell; the mouse over a code shows its image,
+// but not while it drags. Playing leaves the point alone.
 async function pointers(browser) {
     const { page, heard } = await open(browser, url, { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true });
     const expect = (fine, what) => fine || heard.push(what);
     // Sends a finger along places of an element, each in shares of its sides.
-    const touch = async (selector, places) => {
+    const touch = async (selector, places, times = 1) => {
         await page.locator(selector).scrollIntoViewIfNeeded();
         const { x, y, width, height } = await page.locator(selector).boundingBox();
         const tab = await page.context().newCDPSession(page), at = ([across, down]) => [{ x: x + across * width, y: y + down * height }];
-        await tab.send("Input.dispatchTouchEvent", { type: "touchStart", touchPoints: at(places[0]) });
-        for (const place of places.slice(1)) await tab.send("Input.dispatchTouchEvent", { type: "touchMove", touchPoints: at(place) });
-        await tab.send("Input.dispatchTouchEvent", { type: "touchEnd", touchPoints: [] });
+        for (let turn = 0; turn < times; turn++) {
+            await tab.send("Input.dispatchTouchEvent", { type: "touchStart", touchPoints: at(places[0]) });
+            for (const place of places.slice(1)) await tab.send("Input.dispatchTouchEvent", { type: "touchMove", touchPoints: at(place) });
+            await tab.send("Input.dispatchTouchEvent", { type: "touchEnd", touchPoints: [] });
+        }
         await page.waitForTimeout(300);
     };
     await touch("#ae .plane", [[0.05, 0.05], [0.4, 0.6], [0.75, 0.25]]);
     const [x, y] = await page.evaluate(() => view.vae);
     expect(x > 2 && y > 2, `a finger dragged the point to ${x}, ${y}`);
     const spot = await page.evaluate(() => codeOf("vae", 100).map((value, axis) => (1 + (axis ? -value : value) / about.edge) / 2));
+    await page.evaluate(() => { update({ image: 0 }); });
     await touch("#vae .plane", [spot]);
+    expect(await page.evaluate(() => view.image == 0 && view.ae[0] == view.vae[0]), "a tap does more than move both points");
+    await page.waitForTimeout(500);  // longer than between the two taps below
+    await touch("#vae .plane", [spot], 2);
     const picked = await page.evaluate(() => Math.hypot(...codeOf("vae", view.image).map((value, axis) => value - codeOf("vae", 100)[axis])));
-    expect(picked < 0.4, `a tap picked a code ${picked} away`);
+    expect(picked < 0.4, `two taps picked a code ${picked} away`);
     await touch("#pad", [[0.3, 0.2], [0.7, 0.2], [0.45, 0.85]]);
     expect(await page.evaluate(() => own && own.vae[0] == view.vae[0]), "a digit drawn with a finger has no code");
+    for (const [canvas, cell, spot] of [["#cvae-nine", "0,2", [0.1, 0.9]], ["#cvae-one", "2,0", [0.8, 0.2]]]) {
+        await touch(canvas, [spot]);
+        expect(await page.evaluate(() => String(view.cell)) == cell, `a tap on ${canvas} did not choose the cell ${cell}`);
+    }
     await page.locator("#ae .plane").scrollIntoViewIfNeeded();
     const place = await page.evaluate(() => {
         const { left, top, width } = panels.ae.plane.element.getBoundingClientRect(), [x, y] = codeOf("ae", 100);
@@ -137,6 +148,19 @@ async function pointers(browser) {
     await page.mouse.move(...place);
     await page.waitForTimeout(300);
     expect(await page.locator("#ae .tip").isVisible(), "the mouse over a code shows no image");
+    await page.mouse.down();
+    await page.mouse.move(place[0] + 9, place[1]);
+    await page.waitForTimeout(300);
+    expect(!await page.locator("#ae .tip").isVisible(), "the image of a code covers the dragged point");
+    await page.mouse.up();
+    const still = await page.evaluate(async () => {
+        const before = JSON.stringify([view.ae, view.vae]);
+        walker.play();
+        await new Promise(resolve => setTimeout(resolve, 300));
+        walker.stop();
+        return before == JSON.stringify([view.ae, view.vae]) && view.share > 0;
+    });
+    expect(still, "playing moves the point");
     await page.close();
     return heard;
 }

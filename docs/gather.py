@@ -132,11 +132,12 @@ def gather() -> None:
         print(f"site: the report is shown as it was last built: {why}", file=sys.stderr)
     (EXTRA / "report").mkdir(parents=True)
     shutil.copy(document.path("pdf"), EXTRA / "report" / "generative_models.pdf")
-    shutil.copy(page.path(), EXTRA / "report" / "explorer.html")
     html = document.path("html").read_text(encoding="utf-8")
     back = '\n<nav aria-label="Projekt"><p><a href="../index.html">← genmodels</a></p></nav>\n'
     html = re.sub(r"(?<=</a>)\n", lambda _: back, html, count=1) if 'class="skip"' in html else html
     (EXTRA / "report" / "generative_models.html").write_text(html, encoding="utf-8")
+    explorer = page.path().read_text(encoding="utf-8").replace("<header>\n", "<header>" + back, 1)
+    (EXTRA / "report" / "explorer.html").write_text(explorer, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import json
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -99,6 +100,18 @@ def test_every_figure_that_the_page_links_is_in_the_report():
     report = (records.root() / "report" / "generative_models.md").read_text(encoding="utf-8")
     for figures in scores.FIGURES.values():
         assert all(f"{{#{figure} " in report or f"{{#{figure}\n" in report for figure in figures)
+
+
+def test_a_typical_image_is_the_nearest_to_the_mean_code_that_both_classifiers_recognise(monkeypatch):
+    from genmodels.explorer import contents
+
+    labels, codes = np.array([0, 0, 0, 1, 1]), {"ae": np.array([[-1, 0], [0, 0], [2, 0], [5, 0], [5, 1]], "float32")}
+    judged = np.array(
+        [[[0, 255], [0, 100], [0, 255], [0, 255], [0, 255]]] * 2
+    )  # the second unsurely, the last two wrongly
+    monkeypatch.setattr(contents, "_judge", lambda *_: judged)
+    monkeypatch.setattr(contents.datasets, "LABELS", 2)
+    assert contents._typical(labels, codes, {"ae": None}, []) == [0, 3]
 
 
 @pytest.mark.parametrize("name", scores.MODELS)

@@ -6,7 +6,7 @@ const later = {};  // what the page reads after the first picture: maps, images,
 const view = {
     language: spoken.language, theme: "auto", show: "codes", linked: true,
     dimmed: new Set(), image: about.typical[3], from: { image: about.typical[9] }, to: { image: about.typical[7] },
-    share: 0, ae: [0, 0], vae: [0, 0], digit: 3, cell: [1, 1], hand: 1, dims: 25, shift: [], class: 7, noise: 1, mix: 0,
+    share: 0, walked: false, ae: [0, 0], vae: [0, 0], digit: 3, cell: [1, 1], hand: 1, dims: 25, shift: [], class: 7, noise: 1, mix: 0,
 };
 let hovered = null, waiting = false, first = true;
 
@@ -35,10 +35,17 @@ const between = (name, share) => {
 // Returns what both classifiers say of the image at a point: [label, probability] of each; none while maps are missing.
 function verdicts(name, [x, y]) {
     if (!later.maps) return [];
-    const place = value => Math.round((value + about.edge) / (2 * about.edge) * (about.map - 1));
+    const place = value => Math.round((Math.min(Math.max(value / about.edge, -1), 1) + 1) / 2 * (about.map - 1));
     const cell = 2 * (place(-y) * about.map + place(x)), size = 2 * about.map ** 2;
     return [0, 1].map(judge => [later.maps[name][judge * size + cell], later.maps[name][judge * size + cell + 1] / 255]);
 }
+
+// Returns it in words, a line for each classifier.
+const opinions = (name, z) => {
+    const found = verdicts(name, z);
+    return [0, 1].map(judge => `${word("judge", judge + 1)}: ${found.length ? word("says", found[judge][0], percent(found[judge][1])) : word("loading")}`);
+};
+const placeText = z => word("at", ...z.map(value => number(value, 2)));
 
 // --- the address ---
 
@@ -46,8 +53,9 @@ const written = ([x, y]) => `${x.toFixed(3)},${y.toFixed(3)}`;
 const endAsText = end => "image" in end ? String(end.image) : `${written(end.ae)},${written(end.vae)}`;
 
 function writeAddress() {
+    const way = view.walked ? { from: endAsText(view.from), to: endAsText(view.to), at: view.share.toFixed(2) } : {};
     const fields = { lang: view.language, theme: view.theme, show: view.show, ae: written(view.ae), vae: written(view.vae),
-        image: view.image, from: endAsText(view.from), to: endAsText(view.to), at: view.share.toFixed(2),
+        image: view.image, ...way,
         off: [...view.dimmed].sort().join(""), free: view.linked ? "" : "1",
         cvae: [view.digit, ...view.cell, view.hand, view.dims, ...view.shift].join(), gan: [view.class, view.noise, view.mix.toFixed(2)].join() };
     const text = Object.entries(fields).filter(([, value]) => value !== "").map(pair => pair.join("=")).join("&");
@@ -55,7 +63,7 @@ function writeAddress() {
 }
 
 const isRow = value => Number.isInteger(value) && value >= 0 && value < about.count;
-const isPoint = values => values.length == 2 && values.every(value => Math.abs(value) <= about.edge);
+const isPoint = values => values.length == 2 && values.every(value => Math.abs(value) <= 100);
 const numbers = text => (text ?? "").split(",").map(Number);
 
 function readEnd(text, fallback) {
@@ -76,6 +84,7 @@ function readAddress() {
     if (given.get("image") && isRow(+given.get("image"))) view.image = +given.get("image");
     view.from = readEnd(given.get("from"), view.from);
     view.to = readEnd(given.get("to"), view.to);
+    view.walked = given.has("from");
     view.share = Math.min(Math.max(+given.get("at") || 0, 0), 1);
     const [digit, column, row, hand, dims = 25, ...shift] = numbers(given.get("cvae")), [label, seed, mix] = numbers(given.get("gan"));
     if (digit in about.colours && CELLS.includes(column) && CELLS.includes(row) && Number.isInteger(hand) && dims in about.cvaes
@@ -93,7 +102,7 @@ function readAddress() {
 const SHOWN = ["codes", "grid", "verdict1", "verdict2"], panels = {};
 function buildPlaneTools() {
     byId("plane-tools").append(
-        chips("digits", "digit", about, label => update({ dimmed: toggled(view.dimmed, label) }), () => update({ dimmed: new Set() })),
+        chips("digits", "digit", about, () => view.dimmed, dimmed => update({ dimmed })),
         choice("show", "show", SHOWN, SHOWN.map(show => say(`show ${show}`)), show => update({ show })),
         element("label", { class: "check" }, element("input", { type: "checkbox", id: "linked",
             onchange: event => update({ linked: event.target.checked }) }), say("linked")));
@@ -120,7 +129,7 @@ function buildPanels() {
         byId("planes").append(element("article", { id: name, "aria-labelledby": `${name}-title` },
             element("h3", { id: `${name}-title` }, say(name)), plane.element,
             element("div", { class: "beside" }, panel.digit, element("div", {}, panel.where, ...panel.judges)),
-            scoreTable(name)));
+            element("p", { "data-word": `marks ${name}` }), scoreTable(name)));
         new ResizeObserver(() => update({})).observe(plane.element);
     }
 }
@@ -133,8 +142,8 @@ function scoreTable(name) {
     const head = element("tr", {}, ...["score", "model", "real"].map(title => element("th", { scope: "col" }, say(title))));
     const body = rows.map(([score, mean, deviation, real]) =>
         element("tr", {}, element("th", { scope: "row" }, say(score)), cell(mean, deviation), cell(real)));
-    const links = Object.entries(about.figures[name]).flatMap(([figure, task]) =>
-        [" ", element("a", { href: `generative_models.html#${figure}` }, say("figure", task))]);
+    const links = Object.entries(about.figures[name]).flatMap(([figure, [shows, task]], i) =>
+        [i ? ", " : " ", element("a", { href: `generative_models.html#${figure}` }, say(`figure ${shows}`, task))]);
     return element("details", {}, element("summary", {}, say("scores")),
         element("table", {}, element("thead", {}, head), element("tbody", {}, ...body)),
         element("p", {}, say("seeds", seeds), " ", ...(stale ? [say("stale")] : [])),
@@ -175,9 +184,12 @@ function buildWalk() {
     byId("walk-tools").append(element("fieldset", {}, element("legend", {}, say("presets")), ...presets),
         endChooser("from"), endChooser("to"));
     for (const name of NAMES) {
-        panels[name].strip = imageCanvas(SIDE * STEPS, SIDE, { "data-name": "strip", "data-of": name, class: "digit strip" });
-        panels[name].frame = imageCanvas(SIDE, SIDE, { "data-name": "frame", "data-of": name });
-        byId("walk").append(element("div", { class: "row" }, element("h3", {}, say(name)), panels[name].strip, panels[name].frame));
+        const panel = panels[name], captioned = canvas => element("figure", {}, canvas, element("figcaption"));
+        panel.strip = imageCanvas(SIDE * STEPS, SIDE, { "data-name": "strip", "data-of": name, class: "digit strip" });
+        panel.frame = imageCanvas(SIDE, SIDE, { "data-name": "frame", "data-of": name });
+        panel.ends = [0, 1].map(() => captioned(imageCanvas(SIDE, SIDE)));
+        byId("walk").append(element("div", { class: "row" }, element("h3", {}, say(name)),
+            panel.ends[0], panel.strip, panel.ends[1], captioned(panel.frame)));
     }
     byId("walk").append(element("div", { class: "bar" },
         element("button", { type: "button", id: "play", onclick: () => walker.toggle() }, say("play")),
@@ -186,8 +198,8 @@ function buildWalk() {
 
 const walk = ends => { Object.assign(view, ends); stand(0); };
 
-// Stands at a place of the segment: the points of both planes go there.
-const stand = share => update({ share, ...Object.fromEntries(NAMES.map(name => [name, between(name, share)])) });
+// Stands at a place of the segment.
+const stand = share => update({ share, walked: true });
 
 const walker = new Walker(stand, () => update({}));
 
@@ -209,23 +221,16 @@ function render() {
 }
 
 function renderPanel(name) {
-    const { plane, digit, where, judges } = panels[name], at = view[name], said = verdicts(name, at);
+    const { plane, digit, where, judges } = panels[name], at = view[name];
     if (!plane.fit() && !plane.size) return;
     renderBackground(name);
-    const { ring, radii } = marked(name);
-    const ellipse = name == "vae" && radii ? { centre: ring, radii } : null;
-    plane.drawMarks(at, [view.from, view.to].map(end => endOf(name, end)), [ring], ellipse);
+    plane.drawMarks(at, { ...marked(name), segment: view.walked && [0, 1].map(share => between(name, share)), place: between(name, view.share) });
     renderTip(name);
     if (changed(`${name} digit`, at)) paint(digit, decode(name, at), SIDE, SIDE);
-    const place = word("at", number(at[0], 2), number(at[1], 2));
-    where.textContent = place;
-    judges.forEach((line, judge) => {
-        const [label, share] = said[judge] ?? [];
-        const text = said.length ? word("says", label, percent(share)) : word("loading");
-        line.textContent = `${word("judge", judge + 1)}: ${text}`;
-    });
+    const place = where.textContent = placeText(at), said = opinions(name, at);
+    judges.forEach((line, judge) => { line.textContent = said[judge]; });
     plane.point.setAttribute("aria-valuenow", at[0].toFixed(2));
-    plane.point.setAttribute("aria-valuetext", [place, ...judges.map(line => line.textContent)].join(", "));
+    plane.point.setAttribute("aria-valuetext", [place, ...said].join(", "));
 }
 
 // The image under the mouse, real and reconstructed.
@@ -241,11 +246,11 @@ function renderTip(name) {
 
 const realImage = row => Float32Array.from(later.images.subarray(row * SIDE ** 2, (row + 1) * SIDE ** 2), value => value / 255);
 
-// The code with a ring: of the image under the mouse, of the user's own digit, or of the chosen image.
+// The code with a cross: of the image under the mouse, of the user's own digit, or of the chosen image. The VAE's has radii.
 function marked(name) {
-    if (own && hovered === null) return { ring: own[name], radii: own.radii };
-    const row = hovered ?? view.image, deviations = later.deviations?.subarray(2 * row, 2 * row + 2);
-    return { ring: codeOf(name, row), radii: deviations && [...deviations].map(value => 2 * value) };
+    const row = hovered ?? view.image, drawn = own && hovered === null, deviations = later.deviations?.subarray(2 * row, 2 * row + 2);
+    const radii = drawn ? own.radii : deviations && [...deviations].map(value => 2 * value);
+    return { code: drawn ? own[name] : codeOf(name, row), radii: name == "vae" && radii };
 }
 
 function renderBackground(name) {
@@ -282,6 +287,7 @@ function renderControls() {
     byId("linked").checked = view.linked;
     byId("number").value = view.image;
     document.querySelector(`#show [value=${view.show}]`).checked = true;
+    byId("legend").textContent = `${word(`legend ${view.show.replace(/\d/, "")}`)} ${word("legend square")}`;
     pressChips(document, view.dimmed);
     for (const which of ["from", "to"]) {
         const typical = about.typical.includes(view[which].image);
@@ -313,7 +319,19 @@ function renderWalk() {
         }
         const here = between(name, view.share);
         if (changed(`${name} frame`, here)) paint(frame, decode(name, here), SIDE, SIDE);
+        frame.nextSibling.textContent = [placeText(here), ...opinions(name, here)].join(", ");
+        [view.from, view.to].forEach((end, i) => renderEnd(panels[name].ends[i], "AB"[i], end.image));
     }
+}
+
+// Shows the real image at an end of the segment; nothing at an end that is a point.
+function renderEnd(figure, end, row) {
+    figure.hidden = row === undefined;
+    if (figure.hidden || !later.images) return;
+    const [canvas, caption] = figure.children, text = word("real end", end, row, models.ae.labels[row]);
+    if (canvas.dataset.row != row) paint(canvas, realImage(canvas.dataset.row = row), SIDE, SIDE);
+    canvas.setAttribute("aria-label", text);
+    caption.textContent = text;
 }
 
 // Puts words in place after a change of the language.
@@ -341,8 +359,9 @@ async function start() {
     for (const name of NAMES)
         models[name] = { labels, codes: await halves(codes[name]), decoder: await Layers.load(part(`${name}-decoder`)) };
     readAddress();
+    byId("tools").append(element("a", { href: "generative_models.html" }, say("to report")));
     buildTools(view, update, writeAddress, save), buildPlaneTools(), buildPanels(), buildImage(), buildWalk(), buildStudio();
-    stampPage(part("record"));
+    stampPage(part("record"), about.commit);
     await frame();
     render();
     document.documentElement.dataset.first = performance.now();  // milliseconds after the page was opened

@@ -23,15 +23,23 @@ function slider(title, attributes, does) {
         element("input", { type: "range", value: 0, ...attributes, oninput: event => does(+event.target.value) }));
 }
 
-// A switch for each class, which dims its codes. `title` and `each` name the group and a switch.
-function chips(title, each, { names, colours }, toggle, all) {
+// A switch for each class: the first one used leaves its class alone, further ones add and remove classes. `title` and
+// `each` name the group and a switch; `dimmed` returns the classes that are off, `change` takes them.
+function chips(title, each, { names, colours }, dimmed, change) {
     const made = names.map((name, label) => {
         const mark = element("span", { class: "colour" }, name);
         mark.style.borderColor = colours[label];
         return element("button", { type: "button", class: "chip", "data-label": label, "data-name": each,
-            "data-values": JSON.stringify([name]), onclick: () => toggle(label) }, mark);
+            "data-values": JSON.stringify([name]), onclick: () => change(switched(dimmed(), label, names.length)) }, mark);
     });
-    return element("fieldset", {}, element("legend", {}, say(title)), ...made, button("all", all));
+    return element("fieldset", {}, element("legend", {}, say(title)), ...made, button("all", () => change(new Set())));
+}
+
+function switched(dimmed, label, count) {
+    if (!dimmed.size) return new Set([...Array(count).keys()].filter(other => other != label));
+    const changed = new Set(dimmed);
+    if (!changed.delete(label)) changed.add(label);
+    return changed.size < count ? changed : new Set();
 }
 
 function pressChips(root, dimmed) {
@@ -47,13 +55,6 @@ function memory() {
         drawn[id] = key;
         return true;
     };
-}
-
-// Returns a set with a value more, or without it.
-function toggled(set, value) {
-    const changed = new Set(set);
-    if (!changed.delete(value)) changed.add(value);
-    return changed;
 }
 
 // Fills the words in place after a change of the language.
@@ -101,10 +102,13 @@ async function copyAddress(writeAddress) {
     }
 }
 
-// Writes the runs, or the model and data, that a page was made from.
-function stampPage(record) {
+// Writes what a page was made from: the runs, of which a reader sees the commit first, or the model and data.
+function stampPage(record, commit) {
     const made = Object.entries(record).filter(([name]) => /^(run|model|data) /.test(name));
-    byId("stamp").append(say("stamp"), ` ${made.map(([name, key]) => `${name.replace("run ", "")} ${key}`).join(", ")}.`);
+    const keys = ` ${made.map(([name, key]) => `${name.replace("run ", "")} ${key}`).join(", ")}.`;
+    if (commit === undefined) return byId("stamp").append(say("stamp"), keys);
+    byId("stamp").append(element("p", {}, commit ? say("commit", commit) : say("changed code")),
+        element("details", {}, element("summary", {}, say("keys")), keys));
 }
 
 // Lets the browser answer and draw between two long pieces of work.
@@ -154,8 +158,9 @@ function savePicture(columns, stamp) {
         context.fillText(title, left, 40, unit);
         for (const layer of [plane.background, plane.marks]) context.drawImage(layer, left, 60, unit, unit);
         context.beginPath();
-        context.arc(left + unit * (x / plane.edge + 1) / 2, 60 + unit * (1 - y / plane.edge) / 2, 8, 0, 7);
-        context.fill();
+        context.lineWidth = 4;
+        context.arc(left + unit * plane.x(x) / plane.size, 60 + unit * plane.y(y) / plane.size, 8, 0, 7);
+        context.stroke();
         context.drawImage(digit, left, unit + 80, 168 * Math.min(1, digit.width / digit.height), 168 * Math.min(1, digit.height / digit.width));
         context.font = "20px system-ui, sans-serif";
         lines.forEach((line, i) => context.fillText(line, left + 190, unit + 120 + 34 * i, unit - 190));

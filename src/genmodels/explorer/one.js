@@ -14,7 +14,7 @@ class Explorer {
         const { about, labels } = this, [height, width, channels] = about.shape;
         this.pictures = { width, height, look: { channels, ink: about.ink } };
         const other = labels.findIndex(label => label != labels[0]);
-        this.view = { image: 0, z: this.codeOf(0), from: 0, to: other > 0 ? other : Math.min(1, labels.length - 1), share: 0, show: "codes", dimmed: new Set() };
+        this.view = { image: 0, z: this.codeOf(0), from: 0, to: other > 0 ? other : Math.min(1, labels.length - 1), share: 0, walked: false, show: "codes", dimmed: new Set() };
         this.walker = new Walker(share => this.stand(share), () => this.update({}));
         this.build();
         new ResizeObserver(() => this.update({})).observe(this.plane.element);
@@ -89,8 +89,7 @@ class Explorer {
         this.plane.background.dataset.name = "plane of";
         this.plane.point.dataset.name = "point";
         this.plane.background.dataset.values = this.plane.point.dataset.values = JSON.stringify([about.name]);
-        this.chips = chips("classes", "class", about, label => this.update({ dimmed: toggled(this.view.dimmed, label) }),
-            () => this.update({ dimmed: new Set() }));
+        this.chips = chips("classes", "class", about, () => this.view.dimmed, dimmed => this.update({ dimmed }));
         this.shown = choice("show", `show-${Math.random().toString(36).slice(2)}`, ["codes", "grid"], ["codes", "grid"].map(show => say(`show ${show}`)), show => this.update({ show }));
         this.digit = this.canvas(1, "drawn");
         this.where = element("p", { class: "where" });
@@ -148,7 +147,7 @@ class Explorer {
         this.stand(0);
     }
 
-    stand(share) { this.update({ share, z: this.between(share) }); }
+    stand(share) { this.update({ share, walked: true }); }
 
     // --- drawing ---
 
@@ -183,10 +182,10 @@ class Explorer {
 
     // The point, the picture there and what is said of it.
     renderPoint() {
-        const { plane, about, view: { z } } = this, place = this.flat(z), row = this.hovered ?? this.view.image, ring = this.flat(this.codeOf(row));
+        const { plane, about, view: { z, walked, share } } = this, place = this.flat(z), row = this.hovered ?? this.view.image;
         const radii = this.deviations && [...this.deviations.subarray(2 * row, 2 * row + 2)].map(value => 2 * value);
-        plane.drawMarks(place.map(value => Math.min(Math.max(value, -about.edge), about.edge)), this.ends().map(end => this.flat(end)), [ring],
-            radii ? { centre: ring, radii } : null);
+        plane.drawMarks(place.map(value => Math.min(Math.max(value, -about.edge), about.edge)), { code: this.flat(this.codeOf(row)), radii,
+            segment: walked && this.ends().map(end => this.flat(end)), place: this.flat(this.between(share)) });
         if (this.changedPart("digit", z)) this.paint(this.digit, this.decode(z));
         const text = word(about.axes > 2 ? "at plane" : "at", ...place.map(value => number(value, 2)));
         this.where.textContent = text;

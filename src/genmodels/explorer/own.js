@@ -17,9 +17,10 @@ const rounded = z => z.map(value => +value.toFixed(3)).join();
 const asText = end => Array.isArray(end) ? `z${rounded(end)}` : String(end);
 
 function writeAddress() {
-    const { z, image, from, to, share, show, dimmed } = model.view;
-    const fields = { lang: page.language, theme: page.theme, show, z: rounded(z), image, from: asText(from), to: asText(to),
-        at: share.toFixed(2), off: [...dimmed].sort((one, other) => one - other).join() };
+    const { z, image, from, to, share, walked, show, dimmed } = model.view;
+    const way = walked ? { from: asText(from), to: asText(to), at: share.toFixed(2) } : {};
+    const fields = { lang: page.language, theme: page.theme, show, z: rounded(z), image, ...way,
+        off: [...dimmed].sort((one, other) => one - other).join() };
     history.replaceState(null, "", `#${Object.entries(fields).filter(([, value]) => value !== "").map(pair => pair.join("=")).join("&")}`);
 }
 
@@ -36,7 +37,7 @@ function readAddress() {
     page.language = chosen("lang", Object.keys(WORDS), page.language);
     page.theme = chosen("theme", THEMES, page.theme);
     const image = row(given.get("image")) ?? view.image, off = (given.get("off") ?? "").split(",").filter(text => text && text in about.names);
-    model.update({ image, z: code(given.get("z")) ?? model.codeOf(image), from: end("from", view.from), to: end("to", view.to), dimmed: new Set(off.map(Number)),
+    model.update({ image, z: code(given.get("z")) ?? model.codeOf(image), from: end("from", view.from), to: end("to", view.to), walked: given.has("from"), dimmed: new Set(off.map(Number)),
         share: Math.min(Math.max(+given.get("at") || 0, 0), 1), show: chosen("show", ["codes", "grid"], view.show) });
 }
 

@@ -14,6 +14,7 @@ const imageCanvas = (width, height, attributes = {}) =>
     element("canvas", { width, height, class: "digit", role: "img", ...attributes });
 
 const GRID = 20;  // images along each side of a decoded grid
+const TWICE = 400;  // milliseconds between the two clicks of a double click
 
 // Draws an image in [0, 1] on a canvas, at (left, top): three channels as colours, of fewer the first as grey. With `ink`
 // 1 is dark on white paper, as in the report.
@@ -80,15 +81,16 @@ class Plane {
         // Beside a code under the mouse; readers of the screen have the same in the section of the test image.
         this.tip = element("div", { class: "tip", "aria-hidden": "true", hidden: true });
         this.element = element("div", { class: "plane", onpointerdown: event => this.press(event),
-            onpointermove: event => this.drag(event), onpointerup: event => this.release(event),
-            onpointercancel: () => { this.pressed = null; }, onpointerleave: () => does.hover(null) },
+            onpointermove: event => this.drag(event), onpointerup: () => this.release(),
+            onpointercancel: () => this.release(), onpointerleave: () => does.hover(null) },
             this.background, this.marks, this.point, this.tip);
         this.places = namePlaces(model, about);
     }
 
-    // Between plane and pixels.
-    x(value) { return (value + this.edge) / (2 * this.edge) * this.size; }
-    y(value) { return (this.edge - value) / (2 * this.edge) * this.size; }
+    // Between plane and pixels. What lies further out stands at the plane's edge.
+    pixels(value) { return (value + this.edge) / (2 * this.edge) * this.size; }
+    x(value) { return Math.min(Math.max(this.pixels(value), 0), this.size); }
+    y(value) { return this.x(-value); }
 
     z(event) {
         const { left, top } = this.element.getBoundingClientRect(), side = this.element.clientWidth;
@@ -100,10 +102,14 @@ class Plane {
     press(event) {
         if (event.button > 0) return;
         event.preventDefault();  // no selection of text
-        this.point.focus({ preventScroll: true });
+        this.point.focus({ preventScroll: true, focusVisible: false });
         this.element.setPointerCapture(event.pointerId);
-        this.pressed = { x: event.clientX, y: event.clientY, moved: false };
-        if (this.nearest(event) === null) this.does.move(this.z(event));
+        const before = this.last ?? { time: -Infinity }, { clientX: x, clientY: y, timeStamp: time } = event;
+        const twice = time - before.time < TWICE && Math.hypot(x - before.x, y - before.y) < 8, image = twice ? this.nearest(event) : null;
+        this.pressed = { x, y, time, moved: false };
+        this.does.hover(null);  // the card would cover the point
+        if (image === null) this.does.move(this.z(event));
+        else this.does.pick(image);
     }
 
     drag(event) {
@@ -113,16 +119,13 @@ class Plane {
         if (this.pressed.moved) this.does.move(this.z(event));
     }
 
-    release(event) {
-        const image = this.pressed && !this.pressed.moved ? this.nearest(event) : null;
-        this.pressed = null;
-        if (image !== null) this.does.pick(image);
-    }
+    release() { [this.last, this.pressed] = [this.pressed, null]; }
 
     key(event) {
-        const step = event.shiftKey ? 0.5 : 0.05;
+        const step = event.shiftKey ? 0.5 : 0.05, image = event.key == "Enter" ? this.closest(this.at, Infinity) : null;
         const by = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowDown: [0, -step], ArrowUp: [0, step] }[event.key];
-        if (event.key == "Home") this.does.move([0, 0]);
+        if (image !== null) this.does.pick(image);
+        else if (event.key == "Home") this.does.move([0, 0]);
         else if (by) this.does.move(this.at.map((value, axis) =>
             Math.min(Math.max(Math.round((value + by[axis]) * 100) / 100, -this.edge), this.edge)));
         else return;
@@ -131,9 +134,12 @@ class Plane {
 
     // Returns the number of the image whose code is shown within a few pixels of the pointer, or null.
     nearest(event) {
+        return this.closest(this.z(event), (event.pointerType == "touch" ? 10 : 5) * 2 * this.edge / this.element.clientWidth);
+    }
+
+    closest([x, y], reach) {
         if (this.show != "codes") return null;
-        const [x, y] = this.z(event), { codes, labels } = this.model;
-        const reach = (event.pointerType == "touch" ? 10 : 5) * 2 * this.edge / this.element.clientWidth;
+        const { codes, labels } = this.model;
         let found = null, least = reach * reach;
         for (let row = 0; row < labels.length; row++) {
             const away = (codes[2 * row] - x) ** 2 + (codes[2 * row + 1] - y) ** 2;
@@ -160,7 +166,8 @@ class Plane {
         context.fillRect(0, 0, size, size);
         if (picture) {
             context.imageSmoothingEnabled = false;
-            context.drawImage(picture, this.x(-reach), this.y(reach), this.x(reach) - this.x(-reach), this.y(-reach) - this.y(reach));
+            const corner = this.pixels(-reach), side = this.pixels(reach) - corner;
+            context.drawImage(picture, corner, corner, side, side);
         } else if (show == "codes") this.drawCodes(context);
         this.drawFrame(context);
         if (show != "grid") this.drawNames(context);
@@ -226,34 +233,46 @@ class Plane {
         Object.assign(this.tip.style, top < 50 ? { top: `${top + 3}%`, bottom: "auto" } : { top: "auto", bottom: `${103 - top}%` });
     }
 
-    // Draws what moves often: the point; a segment of two ends; rings around codes; an ellipse {centre, radii}.
-    drawMarks(at, segment, rings, ellipse) {
+    // Draws what moves often: the point; an image's code as a cross, with the ellipse of radii around it; a segment of two
+    // ends, A and B, with a place on it.
+    drawMarks(at, { code, radii, segment, place }) {
         this.at = at;
         const context = this.marks.getContext("2d"), { ratio } = this;
         context.clearRect(0, 0, this.size, this.size);
-        context.strokeStyle = "#000000";
-        context.lineWidth = 1.5 * ratio;
+        if (segment) this.drawSegment(context, segment, place);
+        const [x, y] = [this.x(code[0]), this.y(code[1])], arm = 5 * ratio;
         context.beginPath();
-        segment.forEach(([x, y], i) => context[i ? "lineTo" : "moveTo"](this.x(x), this.y(y)));
-        for (const [x, y] of rings) {
-            context.moveTo(this.x(x) + 6 * ratio, this.y(y));
-            context.arc(this.x(x), this.y(y), 6 * ratio, 0, 7);
+        for (const turn of [1, -1]) context.moveTo(x - arm, y - turn * arm), context.lineTo(x + arm, y + turn * arm);
+        if (radii) {
+            const [wide, tall] = radii.map(radius => radius / (2 * this.edge) * this.size);
+            context.moveTo(x + wide, y);
+            context.ellipse(x, y, wide, tall, 0, 0, 7);
         }
-        context.stroke();
-        if (ellipse) {
-            const { centre: [x, y], radii } = ellipse, [wide, tall] = radii.map(radius => this.x(radius) - this.x(0));
-            context.beginPath();
-            context.ellipse(this.x(x), this.y(y), wide, tall, 0, 0, 7);
+        for (const [colour, width] of [["#ffffff", 4], ["#d4380d", 2]]) {
+            Object.assign(context, { strokeStyle: colour, lineWidth: width * ratio });
             context.stroke();
         }
-        context.font = `bold ${13 * ratio}px system-ui, sans-serif`;
-        context.lineWidth = 3 * ratio;
-        segment.forEach(([x, y], i) => {
-            context.strokeStyle = "#ffffff";
-            context.strokeText("AB"[i], this.x(x) + 8 * ratio, this.y(y) - 6 * ratio);
-            context.fillText("AB"[i], this.x(x) + 8 * ratio, this.y(y) - 6 * ratio);
-        });
         this.point.style.left = `${100 * this.x(at[0]) / this.size}%`;
         this.point.style.top = `${100 * this.y(at[1]) / this.size}%`;
+    }
+
+    drawSegment(context, segment, place) {
+        const { ratio } = this, ends = segment.map(([x, y]) => [this.x(x), this.y(y)]);
+        const [across, down] = [this.x(place[0]), this.y(place[1])];
+        context.beginPath();
+        ends.forEach(([x, y], i) => context[i ? "lineTo" : "moveTo"](x, y));
+        context.moveTo(across + 3 * ratio, down);
+        context.arc(across, down, 3 * ratio, 0, 7);
+        context.fillStyle = "#000000";
+        for (const [colour, width] of [["#ffffff", 5], ["#000000", 2]]) {
+            Object.assign(context, { strokeStyle: colour, lineWidth: width * ratio });
+            context.stroke();
+        }
+        context.fill();
+        Object.assign(context, { font: `bold ${13 * ratio}px system-ui, sans-serif`, strokeStyle: "#ffffff", lineWidth: 3 * ratio });
+        ends.forEach(([x, y], i) => {
+            context.strokeText("AB"[i], x + 8 * ratio, y - 6 * ratio);
+            context.fillText("AB"[i], x + 8 * ratio, y - 6 * ratio);
+        });
     }
 }

@@ -38,14 +38,22 @@ SCORES = {
     **{name: _CVAE for name in CVAES},
     "gan": {name: (study.REAL, name) for name in ("label", "label_2", "frechet", "diversity", "nearest")},
 }
-# Figures of the report about each model, and the number of the section.
+# Figures of the report about each model: what the figure shows, and the number of the task.
 FIGURES = {
-    "ae": {"fig-przestrzen-ae": "1.2", "fig-siatka-ae": "1.2", "fig-przejscie-ae": "1.3"},
-    "vae": {"fig-przestrzen-vae": "2.3", "fig-siatka-vae": "2.2", "fig-przejscie-vae": "2.4"},
-    "cvae-2": {"fig-cvae-2": "3.1"},
-    "cvae-25": {"fig-cvae-25": "3.1", "fig-polozenia": "3.2", "fig-losowe": "3.3"},
-    "cvae-100": {"fig-cvae-100": "3.1"},
-    "gan": {"fig-gan": "4", "fig-gan-przyklady": "4"},
+    "ae": {
+        "fig-przestrzen-ae": ("codes", "1.2"),
+        "fig-siatka-ae": ("grid", "1.2"),
+        "fig-przejscie-ae": ("walk", "1.3"),
+    },
+    "vae": {
+        "fig-przestrzen-vae": ("codes", "2.3"),
+        "fig-siatka-vae": ("grid", "2.2"),
+        "fig-przejscie-vae": ("walk", "2.4"),
+    },
+    "cvae-2": {"fig-cvae-2": ("samples", "3.1")},
+    "cvae-25": {"fig-cvae-25": ("samples", "3.1"), "fig-polozenia": ("cells", "3.2"), "fig-losowe": ("random", "3.3")},
+    "cvae-100": {"fig-cvae-100": ("samples", "3.1")},
+    "gan": {"fig-gan": ("samples", "4"), "fig-gan-przyklady": ("each", "4")},
 }
 
 

@@ -1,5 +1,5 @@
 // A digit of one's own, and the conditional models. Their networks come after the first picture.
-const PAD = 280, PEN = 24, CELLS = [0, 1, 2], CANVAS = 56, FURTHEST = 3, studio = {};
+const PAD = 280, PEN = 24, CELLS = [0, 1, 2], CANVAS = 56, GAP = 4, FURTHEST = 3, studio = {};
 const networks = {};  // by the name of their part of the page
 let own = null;  // the user's digit: its codes {ae, vae}, and the radii of q(z|x)
 
@@ -47,12 +47,13 @@ function buildDraw() {
     const pad = studio.pad = element("canvas", { width: PAD, height: PAD, id: "pad", tabindex: 0, role: "application", "data-name": "pad",
         onpointerdown: lower, onpointermove: draw, onpointerup: lift, onpointercancel: lift, onkeydown: steer });
     studio.mark = element("div", { class: "pen", "aria-hidden": "true" });
+    studio.prompt = element("div", { class: "prompt", "aria-hidden": "true", "data-word": "draw here" });
     studio.said = element("p", { role: "status" });
     studio.pen = { x: PAD / 2, y: PAD / 2, down: false };
     const shown = ["own", ...NAMES.map(name => `own-${name}`)].map(id =>
         element("figure", {}, imageCanvas(SIDE, SIDE, { id }), element("figcaption", { id: `${id}-text` })));
     byId("draw").append(element("div", { class: "figures" },
-        element("div", {}, element("div", { class: "pad" }, pad, studio.mark), button("clear", clear)),
+        element("div", {}, element("div", { class: "pad" }, pad, studio.mark, studio.prompt), button("clear", clear)),
         element("div", { class: "figures three" }, ...shown)), studio.said);
     clear();
 }
@@ -65,12 +66,15 @@ function clear() {
     context.lineCap = context.lineJoin = "round";
     own = null;
     changed("own", null);
+    studio.prompt.hidden = false;
+    studio.said.textContent = "";
     for (const id of ["own", "own-ae", "own-vae"]) paint(byId(id), new Float32Array(SIDE ** 2), SIDE, SIDE);
     update({});
 }
 
 function lineTo(x, y) {
     const { pen, pad } = studio, context = pad.getContext("2d");
+    studio.prompt.hidden = true;
     context.beginPath();
     context.moveTo(pen.x, pen.y);
     context.lineTo(x, y);
@@ -141,8 +145,7 @@ function recognise() {
     if (!image) return;
     const ae = Layers.run(networks["ae-encoder"], [image], 1);
     const vae = Layers.run(networks["vae-encoder"], [image.map(value => value >= 0.5 ? 1 : 0)], 1);
-    const inside = z => [...z].map(value => Math.min(Math.max(value, -about.edge), about.edge));
-    own = { image, ae: inside(ae), vae: inside(vae.subarray(0, 2)), radii: [...vae.subarray(2)].map(value => 2 * Math.exp(value / 2)) };
+    own = { image, ae: [...ae], vae: [...vae.subarray(0, 2)], radii: [...vae.subarray(2)].map(value => 2 * Math.exp(value / 2)) };
     update({ ae: own.ae, vae: own.vae });
 }
 
@@ -167,14 +170,29 @@ function buildConditional() {
     const names = cells.map(([column, row]) => element("span", { class: "unseen", "data-word": "cell at", "data-values": JSON.stringify([column + 1, row + 1]) }));
     const chooser = choice("cell", "cell", cells.map(String), names, cell => update({ cell: cell.split(",").map(Number) }));
     chooser.classList.add("cells");
-    studio.canvas = imageCanvas(CANVAS, CANVAS, { id: "cvae-one" });
-    studio.nine = imageCanvas(3 * CANVAS + 8, 3 * CANVAS + 8, { id: "cvae-nine", "data-name": "nine" });
+    studio.canvas = cellCanvas(CANVAS, "cvae-one", share => Math.round(4 * share - 1));  // the middles of the cells are at 1/4, 1/2 and 3/4
+    studio.nine = cellCanvas(3 * CANVAS + 4 * GAP, "cvae-nine", share => Math.floor(3 * share));
+    studio.nine.dataset.name = "nine";
     byId("cvae").append(element("div", { class: "bar" }, labelChoice("digit", label => update({ digit: label })), chooser,
         choice("dims", "dims", Object.keys(about.cvaes), Object.keys(about.cvaes), dims => update({ dims: +dims, shift: [] })),
         button("another", () => update({ hand: anySeed(), shift: [] }))),
         element("div", { class: "figures large" }, element("figure", {}, studio.canvas, element("figcaption", {}, say("one"))),
             element("figure", {}, studio.nine, element("figcaption", {}, say("nine")))),
         ...Object.keys(about.cvaes).map(dims => element("div", { "data-dims": dims }, shifters(about.cvaes[dims]), scoreTable(`cvae-${dims}`))));
+}
+
+// Returns a canvas on which a click or a drag chooses the cell, as the radio buttons do from the keyboard. `cellOf` gives
+// the cell at a share of a side.
+function cellCanvas(side, id, cellOf) {
+    const choose = ({ target, clientX, clientY, buttons }) => {
+        const { left, top, width } = target.getBoundingClientRect();
+        const cell = [clientX - left, clientY - top].map(at => Math.min(Math.max(cellOf(at / width), 0), 2));
+        if (buttons && String(cell) != String(view.cell)) update({ cell });
+    };
+    return imageCanvas(side, side, { id, onpointermove: choose, onpointerdown: event => {
+        event.target.setPointerCapture(event.pointerId);
+        choose(event);
+    } });
 }
 
 // Sliders that move the code of the handwriting along the axes that carry most, in deviations of the codes.
@@ -203,15 +221,16 @@ function renderConditional() {
     document.querySelector(`#cell [value="${column},${row}"]`).checked = true;
     studio.canvas.setAttribute("aria-label", word("canvas", digit, word("cell at", column + 1, row + 1)));
     if (!networks.cvae) return;
-    const size = CANVAS ** 2, cells = CELLS.flatMap(down => CELLS.map(across => [across, down]));
-    if (!changed("cells", digit, hand, dims, shift)) return changed("cell", column, row) && paint(studio.canvas, studio.cells.subarray((3 * row + column) * size), CANVAS, CANVAS);
-    studio.cells = drawCells(view, cells);
-    changed("cell", column, row);
-    const context = studio.nine.getContext("2d");
-    context.fillStyle = "#c9c9c6";  // between the cells
+    const cells = CELLS.flatMap(down => CELLS.map(across => [across, down]));
+    if (changed("cells", digit, hand, dims, shift)) studio.cells = drawCells(view, cells);
+    if (!changed("cell", digit, hand, dims, shift, column, row)) return;
+    const context = studio.nine.getContext("2d"), step = CANVAS + GAP, image = i => studio.cells.subarray(i * CANVAS ** 2);
+    context.fillStyle = "#c9c9c6";  // between the canvases
     context.fillRect(0, 0, studio.nine.width, studio.nine.height);
-    paint(studio.canvas, studio.cells.subarray((3 * row + column) * size), CANVAS, CANVAS);
-    cells.forEach(([across, down], i) => paint(studio.nine, studio.cells.subarray(i * size), CANVAS, CANVAS, across * (CANVAS + 4), down * (CANVAS + 4)));
+    context.fillStyle = "#d4380d";  // around the chosen one
+    context.fillRect(column * step, row * step, step + GAP, step + GAP);
+    paint(studio.canvas, image(3 * row + column), CANVAS, CANVAS);
+    cells.forEach(([across, down], i) => paint(studio.nine, image(i), CANVAS, CANVAS, across * step + GAP, down * step + GAP));
 }
 
 // --- conditional GAN ---
