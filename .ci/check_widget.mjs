@@ -37,7 +37,11 @@ const says = async (selector, text) => await page.locator(selector).filter({ has
     .catch(() => found.push(`expected ${text} in ${selector}`));
 await page.waitForSelector(".jp-Notebook-ExecutionIndicator[data-status=idle]", { state: "attached" });  // a kernel that still starts runs no cell
 await page.waitForSelector(".jp-CodeCell .cm-content");
-await run(0);
+const shown = page.locator(".genmodels-explorer").first();
+for (let turn = 0; turn < 6 && !await shown.count(); turn++) {  // JupyterLab may lose keys while it still starts
+    await run(0);
+    await shown.waitFor({ timeout: 25_000 }).catch(() => {});
+}
 await says(".genmodels-explorer .where", "z = (0.00, 0.00)");
 await page.locator(".genmodels-explorer .point").focus();
 for (let i = 0; i < 10; i++) await page.keyboard.press("ArrowRight");

@@ -184,10 +184,10 @@ function buildWalk() {
     byId("walk-tools").append(element("fieldset", {}, element("legend", {}, say("presets")), ...presets),
         endChooser("from"), endChooser("to"));
     for (const name of NAMES) {
-        const panel = panels[name], captioned = canvas => element("figure", {}, canvas, element("figcaption"));
+        const panel = panels[name], captioned = (canvas, hidden = false) => element("figure", { hidden }, canvas, element("figcaption"));
         panel.strip = imageCanvas(SIDE * STEPS, SIDE, { "data-name": "strip", "data-of": name, class: "digit strip" });
         panel.frame = imageCanvas(SIDE, SIDE, { "data-name": "frame", "data-of": name });
-        panel.ends = [0, 1].map(() => captioned(imageCanvas(SIDE, SIDE)));
+        panel.ends = [0, 1].map(() => captioned(imageCanvas(SIDE, SIDE), true));
         byId("walk").append(element("div", { class: "row" }, element("h3", {}, say(name)),
             panel.ends[0], panel.strip, panel.ends[1], captioned(panel.frame)));
     }
@@ -327,11 +327,11 @@ function renderWalk() {
 // Shows the real image at an end of the segment; nothing at an end that is a point.
 function renderEnd(figure, end, row) {
     figure.hidden = row === undefined;
-    if (figure.hidden || !later.images) return;
+    if (figure.hidden) return;
     const [canvas, caption] = figure.children, text = word("real end", end, row, models.ae.labels[row]);
-    if (canvas.dataset.row != row) paint(canvas, realImage(canvas.dataset.row = row), SIDE, SIDE);
     canvas.setAttribute("aria-label", text);
     caption.textContent = text;
+    if (later.images && canvas.dataset.row != row) paint(canvas, realImage(canvas.dataset.row = row), SIDE, SIDE);
 }
 
 // Puts words in place after a change of the language.

@@ -125,11 +125,17 @@ class Plane {
         const step = event.shiftKey ? 0.5 : 0.05, image = event.key == "Enter" ? this.closest(this.at, Infinity) : null;
         const by = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowDown: [0, -step], ArrowUp: [0, step] }[event.key];
         if (image !== null) this.does.pick(image);
-        else if (event.key == "Home") this.does.move([0, 0]);
-        else if (by) this.does.move(this.at.map((value, axis) =>
+        else if (event.key == "Home") this.go([0, 0]);
+        else if (by) this.go(this.at.map((value, axis) =>
             Math.min(Math.max(Math.round((value + by[axis]) * 100) / 100, -this.edge), this.edge)));
         else return;
         event.preventDefault();
+    }
+
+    // The next key starts from here, also if it comes before the next picture.
+    go(place) {
+        this.at = place;
+        this.does.move(place);
     }
 
     // Returns the number of the image whose code is shown within a few pixels of the pointer, or null.
