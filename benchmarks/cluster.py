@@ -317,12 +317,10 @@ def overhead(folder: Path, run: str = "ae_plain", seeds: int = 8, repetitions: i
     return {**seconds, "ratio": round(medians["dask"] / medians["pool"], 3)}
 
 
-START, LINK, REFERENCES = (
-    8.0,
-    125e6,
-    9.1e6,
-)  # s for a child with TensorFlow; bytes/s at the scheduler; bytes to a worker
-FOLDER, LOST = 12e6, 1 / 50  # bytes of a run that come back; share of the workers that die
+START = 8.0  # seconds until a child has TensorFlow
+LINK = 125e6  # bytes a second at the scheduler
+REFERENCES, FOLDER = 9.1e6, 12e6  # bytes to each worker; bytes of a run that come back
+LOST = 1 / 50  # share of the workers that die
 
 
 def simulate(tasks: list[float], workers: int, seed: int = 0) -> float:

@@ -25,7 +25,7 @@ from genmodels import config
 from genmodels.experiments import Run, dependencies
 from genmodels.pipeline import files, processes, records, store, terminal
 
-# What decides numbers and speed of a child is as it is here. The rest of its environment is the worker's.
+# A child gets these variables from here, because they decide its numbers and its speed. The others are the worker's.
 FROM_HERE = tuple("GENMODELS_BUDGET GENMODELS_DEVICE KERAS_ MALLOC_ OMP_ ONEDNN_ DNNL_ TF_".split())
 NOT_THERE = ("GENMODELS_SCHEDULER",)  # a child asks no scheduler
 POLL = 0.5  # seconds between two looks whether a task is still wanted

@@ -54,6 +54,10 @@ class Sweep:
         run = replace(run, options={**self.base.options, **options})
         return [replace(run, seed=run.seed + number) for number in range(self.seeds)]
 
+    def all_runs(self) -> list[Run]:
+        """Return the runs of all combinations."""
+        return [run for chosen in self.combinations() for run in self.runs(chosen)]
+
 
 def parse(texts: Iterable[str]) -> dict[str, list]:
     """Return {option: values} of texts such as "latent_dim=2,8,32" or "hidden_units=[64],[512,256]".
@@ -130,7 +134,7 @@ def estimate(sweep: Sweep, at_once: int) -> str:
         sweep: The sweep.
         at_once: Number of trainings at the same time.
     """
-    runs = [run for chosen in sweep.combinations() for run in sweep.runs(chosen)]
+    runs = sweep.all_runs()
     told, known = f"{len(runs)} runs, {at_once} at once", forecast.training(sweep.base.name)
     if known is None:
         return f"{told}; nobody has measured how long {sweep.base.name} trains"
@@ -156,8 +160,7 @@ def make(sweep: Sweep, path: Path, jobs: int | None = None) -> list[dict]:
     """
     with files.lock(f"sweeping-{files.short(str(Path(path).resolve()))}"):
         parts = files.read_json(path, {}, _SCHEMA).get("parts", {})
-        runs = [run for chosen in sweep.combinations() for run in sweep.runs(chosen)]
-        missing = [run for run in runs if not _is_fresh(parts.get(str(run)), run)]
+        missing = [run for run in sweep.all_runs() if not _is_fresh(parts.get(str(run)), run)]
         if missing:
             parallel.train_all(study.REFERENCES, jobs=jobs)
         say = study.progress(len(missing))
