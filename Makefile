@@ -80,7 +80,7 @@ figures: .venv/installed ## bring data/report/ up to date, without the documents
 	@$(PY) -m genmodels figures $(MANY)
 
 explorer: .venv/installed ## write the latent explorer, report/explorer.html: one page in which the models draw
-	@$(PY) -m genmodels explore
+	@$(PY) -m genmodels explore $(MANY)
 
 study: .venv/installed ## train everything with several seeds, score it, write data/report/study.json; long, resumable
 	@$(PY) -m genmodels study $(MANY)

@@ -214,19 +214,37 @@ def bits(folder: Path) -> dict:
 
 
 def disturb(
-    folder: Path, workers: int = 30, children: int = 10, schedulers: int = 5, clients: int = 5, entries: str = ""
+    folder: Path,
+    workers: int = 30,
+    children: int = 10,
+    schedulers: int = 5,
+    clients: int = 5,
+    entries: str = "",
+    pause: int = 20,
 ) -> dict:
-    """Kill processes at random moments until all kills are done, then let the study of some entries end; compare it."""
+    """Compare the study of some entries with that of the local pool, after kills at random moments.
+
+    The workers are in network namespaces, where this user may make them.
+
+    Args:
+        folder: Folder of copies, caches and logs.
+        workers: Number of kills of workers.
+        children: Number of kills of a worker's child.
+        schedulers: Number of kills of the scheduler.
+        clients: Number of kills of the command.
+        entries: Entries of the study, with commas between; empty for ENTRIES.
+        pause: Longest time between two kills, in seconds.
+    """
     command = (*STUDY, *(entries.split(",") if entries else ENTRIES))
     rng, expected, root = random.Random(0), undisturbed(folder / "pool", command), folder / "cluster"
     kills = {"worker": workers, "child": children, "scheduler": schedulers, "client": clients}
     left = [kind for kind, count in kills.items() for _ in range(count)]
     rng.shuffle(left)
     crash_test.copy_to(root)
-    with Machines(folder, str(root / "src")) as machines:
+    with Machines(folder, str(root / "src"), apart=may_make_namespaces()) as machines:
         client = start(root, command, machines.address)
         while left:
-            time.sleep(rng.uniform(0, 10))
+            time.sleep(rng.uniform(0, pause))
             if client.poll() is not None:
                 if not client.returncode:  # the study is done: begin anew
                     crash_test._begin(root, crash_test.Phase("study", (), ("draft", crash_test.CACHE)))

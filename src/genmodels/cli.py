@@ -49,7 +49,7 @@ def many_at_once(command: Callable) -> Callable:
         type=click.IntRange(1),
         default=processes.usual_jobs,
         show_default="as cores and memory allow",
-        help="Tasks at once on this machine; each takes one core and 1 GB.",
+        help="Tasks at once on this machine; each takes one core and up to 1.5 GB.",
     )
     scheduler = click.option(
         "--scheduler",
@@ -355,8 +355,11 @@ class InCheckoutWithoutModel(InCheckout):
     help="HTML file to write.  [default: report/explorer.html, or the model's name with .html]",
 )
 @cli_images.INK
+@many_at_once
 @DEVICE
-def explore(model: str | None, data: datasets.Dataset | None, output: str | None, dark_on_light: bool) -> None:
+def explore(
+    model: str | None, data: datasets.Dataset | None, output: str | None, dark_on_light: bool, jobs: int
+) -> None:
     """Write the latent explorer: one HTML page, opened from disk, in which trained models draw.
 
     Without MODEL it shows the runs ae, vae_kl, cvae_25_tuned and gan. Missing ones are trained first.
@@ -372,6 +375,7 @@ def explore(model: str | None, data: datasets.Dataset | None, output: str | None
             size = page.write_own(target, Path(model), data, ink=dark_on_light)
     else:
         _require_mnist()
+        parallel.train_all(page.RUNS, jobs=jobs)
         size = page.write(target)
     click.echo(f"Wrote {_shown(target)}, {size / 2**20:.1f} MB; open it in a browser.")
 
