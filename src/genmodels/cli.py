@@ -37,6 +37,7 @@ from genmodels.pipeline.records import ReportError
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 MANY = 8  # figures, and numbers, that `diff` shows of each notebook
 DIFFERENCES = 20  # that `verify` shows
+TO_SET = "Values to try, such as latent_dim=2,8 or hidden_units=[256],[512,256]. Several --set: all combinations."
 
 
 DEVICE = device_option("cpu")  # for the report, whose results repeat bit for bit
@@ -406,9 +407,9 @@ def make_study(entries: tuple[str, ...], jobs: int) -> None:
     click.echo(f"Wrote {_shown(study.path())}")
 
 
-@main.command("sweep")
-@click.argument("run", type=click.Choice(list(sweep.BASES)))
-@click.option("--set", "options", multiple=True, required=True, metavar="OPTION=VALUE,...", help="Values to try.")
+@main.command("sweep", epilog=f"RUN is one of {', '.join(sweep.BASES)}.")
+@click.argument("run", metavar="RUN", type=click.Choice(list(sweep.BASES)))
+@click.option("--set", "options", multiple=True, required=True, metavar="OPTION=VALUE,...", help=TO_SET)
 @click.option("--seeds", type=click.IntRange(1), default=3, help="Trainings of each combination.")
 @click.option("--score", help="Score to show.  [default: the loss or distance that the report gives]")
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="JSON file.  [default: sweep_RUN.json]")
@@ -427,7 +428,7 @@ def make_sweep(
     with cli_images.one_line():
         _require_mnist()
         plan = sweep.Sweep(base, sweep.parse(options), seeds)
-        sweep.check(plan)
+        sweep.check(plan, score)
         click.echo(sweep.estimate(plan, parallel.at_once(jobs)))
         if dry_run:
             return

@@ -73,12 +73,19 @@ def test_names_of_runs_are_words_for_folders():
 )
 def test_options_and_values_that_a_training_does_not_take_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        sweep.check(sweep.Sweep(VAE, options, 1))
+        sweep.check(sweep.Sweep(VAE, options, 1), "negative_elbo")
+
+
+def test_a_score_that_such_a_run_does_not_have_is_refused_before_any_training():
+    plan = sweep.Sweep(VAE, {"latent_dim": [2]}, 1)
+    sweep.check(plan, "reconstruction_accuracy")
+    with pytest.raises(ValueError, match=r"--score must be one of .*negative_elbo.*, got 'frechet'"):
+        sweep.check(plan, "frechet")
 
 
 def test_every_run_without_dependencies_can_be_built_for_a_sweep():
     assert {name for name, run in experiments.RUNS.items() if not run.depends_on} <= sweep.BASES.keys()
-    sweep.check(sweep.Sweep(experiments.RUNS["gan"], {"channels": [8]}, 1))
+    sweep.check(sweep.Sweep(experiments.RUNS["gan"], {"channels": [8]}, 1), "frechet")
 
 
 def test_the_estimate_counts_runs_epochs_and_workers(monkeypatch):

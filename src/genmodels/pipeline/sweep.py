@@ -93,12 +93,18 @@ def _value(word):
         return word
 
 
-def check(sweep: Sweep) -> None:
-    """Build the model of each combination, so that no training starts with an option that it does not take.
+def check(sweep: Sweep, score: str) -> None:
+    """Refuse a wrong option or score before any training. The model of each combination is built for that.
+
+    Args:
+        sweep: The sweep.
+        score: The score that shall be shown.
 
     Raises:
-        ValueError: The model or the training refuses an option or a value.
+        ValueError: The model or the training refuses an option or a value, or runs of this kind have no such score.
     """
+    if (known := _scores_of(sweep.base)) and score not in known:
+        raise _unknown(score, known)
     with config.quiet_start():
         known = _taken(sweep.base)
     for name in sweep.options:
@@ -118,6 +124,17 @@ def _taken(run):
         *SETTINGS,
         *(name for name in inspect.signature(model).parameters if name not in ("seed", "kwargs", "name")),
     ]
+
+
+def _scores_of(base):
+    """Return the scores that the committed study has of runs of the same kind; empty without a study."""
+    made = study.read().get(SPLIT[0], {}) if config.checkout() else {}
+    alike = [of for entry, of in made.items() if entry in RUNS and RUNS[entry].builder == base.builder]
+    return sorted({name for of in alike for name in of})
+
+
+def _unknown(score, known):
+    return ValueError(f"--score must be one of {', '.join(known)}, got {score!r}")
 
 
 def _build(run):
@@ -212,7 +229,7 @@ def table(rows: Sequence[dict], score: str) -> list[str]:
     """
     known = sorted({name for row in rows for name in row["scores"]})
     if score not in known:
-        raise ValueError(f"--score must be one of {', '.join(known)}, got {score!r}")
+        raise _unknown(score, known)
     names = list(rows[0]["options"])
     cells = [[*names, score, "±", "values"]]
     for row in rows:
