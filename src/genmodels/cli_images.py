@@ -153,6 +153,13 @@ def _model_path(context: click.Context, parameter: click.Parameter, value: str) 
 @click.option("--noise-dim", type=click.IntRange(1), help="Numbers in the noise, of gan.  [default: 24]")
 @click.option("--channels", type=click.IntRange(2), help="Width of the networks, of gan.  [default: 64]")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=1, help="Seed of weights, order and noise.")
+@click.option(
+    "--cores",
+    type=click.IntRange(1),
+    default=fitting.usual_cores,
+    show_default=f"usable ones, up to {fitting.CORES}",
+    help="Cores of the training. The result does not depend on it.",
+)
 @device_option("auto")
 def fit(
     kind: str,
@@ -162,6 +169,7 @@ def fit(
     batch_size: int | None,
     learning_rate: float | None,
     seed: int,
+    cores: int,
     **options: Any,
 ) -> None:
     """Train a model on your own images: an autoencoder, a VAE, a conditional GAN or a classifier.
@@ -178,7 +186,7 @@ def fit(
         for text in fitting.describe(run, data):
             click.echo(text, err=True)
         with _goes_on():
-            history = fitting.fit(run, data, output)
+            history = fitting.fit(run, data, output, cores=cores)
     last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in history.items() if isinstance(values[-1], float))
     click.echo(f"Wrote {output}: {last}", err=True)
 

@@ -1,5 +1,7 @@
 import functools
 import os
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -156,6 +158,29 @@ def test_an_interrupted_training_ends_with_the_same_weights(kind, data, tmp_path
     assert not saved[-1].exists() and len(saved) == 3
     assert str(whole) == str(resumed)
     pair = [load_model(tmp_path / name).get_weights() for name in ("whole.keras", "resumed.keras")]
+    assert all(np.array_equal(*each) for each in zip(*pair)) and pair[0]
+
+
+ON_CORES = """
+import sys
+from tests.pipeline.test_fitting import digits
+from genmodels.pipeline import fitting
+kind, cores, output = sys.argv[1:]
+run = fitting.plan(kind, digits(), epochs=2, batch_size=64)
+fitting.fit(run, digits(), output, cores=int(cores))
+import tensorflow as tf
+print(tf.config.threading.get_inter_op_parallelism_threads(), tf.config.threading.get_intra_op_parallelism_threads())
+"""
+
+
+@pytest.mark.parametrize("kind", ["vae", "gan"])
+def test_the_weights_do_not_depend_on_the_number_of_cores(kind, tmp_path):
+    for cores in ("1", "3"):
+        command = [sys.executable, "-c", ON_CORES, kind, cores, str(tmp_path / f"{cores}.keras")]
+        environment = {**os.environ, "GENMODELS_CACHE": str(tmp_path / cores)}
+        said = subprocess.run(command, check=True, capture_output=True, encoding="utf-8", env=environment)
+        assert said.stdout.split() == [cores, "1"]
+    pair = [load_model(tmp_path / name).get_weights() for name in ("1.keras", "3.keras")]
     assert all(np.array_equal(*each) for each in zip(*pair)) and pair[0]
 
 

@@ -37,6 +37,7 @@ SMALLEST = 16
 SEEN = 5_000  # most validation images
 DRAWN = 2**28  # values in the images of a GAN that a classifier learns from: 256 MiB as bytes
 FEW_GREYS = 0.65  # largest share of grey among the pixels that are not black of a drawing, such as a digit of MNIST
+CORES = 4  # at most: few operations of a step need nothing of each other
 ABANDONED = 30  # days after which a checkpoint is removed
 _LEADS = ("pipeline.store:train_on", "readers.arrays:assemble")  # the code that all weights depend on
 
@@ -134,13 +135,23 @@ def identity(run: Run, data: Dataset) -> dict:
     }
 
 
-def fit(run: Run, data: Dataset, output: str | Path) -> dict[str, list]:
+def usual_cores() -> int:
+    """Return the number of cores for a training that has this machine for itself: the usable ones, up to CORES."""
+    import joblib  # knows the limits of containers and batch systems
+
+    return min(CORES, joblib.cpu_count())
+
+
+def fit(run: Run, data: Dataset, output: str | Path, *, cores: int = 1) -> dict[str, list]:
     """Train a model and write it to a file. The same call after an interruption goes on after the last whole epoch.
 
     Args:
         run: Settings from `plan`.
         data: The data set.
         output: The .keras file to write.
+        cores: Operations of a step at the same time, each on one core. The weights do not depend on it. More than one
+            needs a process of its own: it has an effect only before TensorFlow's first work there, and the process
+            cannot train a second model then.
 
     Returns:
         History {metric: one value per epoch}.
@@ -151,13 +162,13 @@ def fit(run: Run, data: Dataset, output: str | Path) -> dict[str, list]:
         ResourceError: The system refuses memory, disk space or rights.
         ValueError: The model refuses an option or the images.
     """
-    with _trained(run, data) as (model, history), files.replacing(output) as new:
+    with _trained(run, data, cores) as (model, history), files.replacing(output) as new:
         model.save(new)
     return history
 
 
 @contextmanager
-def _trained(run, data):
+def _trained(run, data, cores=1):
     """Train a model, or go on from its checkpoint, which stays until the block ends without an error.
 
     Yields the model and its history.
@@ -174,7 +185,7 @@ def _trained(run, data):
             print(f"{run.name}: goes on after epoch {_done(checkpoint)}", file=sys.stderr, flush=True)
         _remove_abandoned(unfinished.parent)
         try:
-            build, save = _BUILDERS[run.builder], partial(_save, run, unfinished)
+            build, save = partial(_build_on, cores, _BUILDERS[run.builder]), partial(_save, run, unfinished)
             model, history = store.train_on(data, run, build, checkpoint=checkpoint, save=save)
         except store.DivergedError:
             unfinished.unlink(missing_ok=True)  # the same settings would diverge again
@@ -182,6 +193,16 @@ def _trained(run, data):
         _refuse_edited_code(run)
         yield model, history
         unfinished.unlink(missing_ok=True)
+
+
+def _build_on(cores, build, *given):
+    """Build a model whose steps run several operations at once. Each has one core, so that its sums stay the same."""
+    import tensorflow as tf
+
+    if cores > 1:
+        with suppress(RuntimeError):  # TensorFlow has begun its work
+            tf.config.threading.set_inter_op_parallelism_threads(cores)
+    return build(*given)
 
 
 def _remove_abandoned(folder):
