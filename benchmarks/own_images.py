@@ -183,8 +183,8 @@ def page() -> str:
 
     parts = [
         "# Other images than MNIST\n",
-        "Each model below was trained, scored and drawn by the commands beside it, one after another, on a machine with "
-        "two cores that did nothing else. Scores are those of the test images, with one seed. "
+        "Each model below was trained, scored and drawn by the commands beside it, one after another, on a machine "
+        "with two cores that did nothing else. Scores are those of the test images, with one seed. "
         "`python -m benchmarks.own_images` does all of it again and writes this page.\n",
     ]
     for name, proof in PROOFS.items():
