@@ -256,6 +256,13 @@ def test_references_and_page_breaks(source):
     assert "Rysunek 1, numer 1." in text and "Rysunek 1: Podpis." in text
 
 
+def test_no_page_ends_with_a_question(source):
+    source("\n\n".join(f"*Pytanie {number}?*\n\n" + "Odpowiedź. " * (number % 37) for number in range(1, 200)))
+    lines = [page.extract_text().splitlines() for page in PdfReader(document.path()).pages]
+    last = [of[-2] for of in lines if len(of) > 1]  # the last line is the number of the page
+    assert len(last) > 9 and not [line for line in last if "?" in line]
+
+
 def test_further_figures_are_numbered_apart(source):
     figures = [
         f"![P{index}](../data/report/cover.png){{#fig-{index} {kind} width=10% alt='opis'}}"

@@ -103,6 +103,8 @@ def typst(text: Text, folder: Path) -> str:
             return [node("RawBlock", ["typst", "#newpage"])]
         if of["t"] == "Div":
             return _typst_region(of)
+        if of["t"] == "Para" and [part["t"] for part in of["c"]] == ["Emph"]:  # a question, which stays with its answer
+            return _typst_block("#block(sticky: true)[", of)
         return None
 
     blocks, meta = _changed(text, change)
@@ -147,9 +149,12 @@ def _typst_region(div):
         grid = f"#grid(columns: (1fr,) * {len(blocks)}, gutter: {GAP}in, "
         return [node("Para", [_typst(grid), *cells, _typst(")")])]
     if name == ["nieaktualne"]:
-        frame = "#block(inset: 0.8em, width: 100%, stroke: 0.5pt)["
-        return [node("RawBlock", ["typst", frame]), *blocks, node("RawBlock", ["typst", "]"])]
+        return _typst_block("#block(inset: 0.8em, width: 100%, stroke: 0.5pt)[", *blocks)
     return None
+
+
+def _typst_block(begin, *blocks):
+    return [node("RawBlock", ["typst", begin]), *blocks, node("RawBlock", ["typst", "]"])]
 
 
 def html(text: Text, folder: Path) -> str:
