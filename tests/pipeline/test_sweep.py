@@ -68,6 +68,7 @@ def test_names_of_runs_are_words_for_folders():
         ({"decay": ["steep"]}, "--set decay=steep: .*steep"),
         ({"epochs": [0]}, "--set epochs=0: epochs must be"),
         ({"seed": [7]}, "--set seed: expected an option"),
+        ({"latent_dim": [10**9]}, "--set latent_dim=1000000000: expected a model that fits into memory"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -156,6 +157,13 @@ def test_an_interrupted_sweep_has_what_was_scored(computed, tmp_path, monkeypatc
             sweep.make(PLAN, tmp_path / "sweep.json")
     sweep.make(PLAN, tmp_path / "sweep.json")
     assert computed.count("vae_kl-latent_dim=2") == 1
+
+
+def test_a_place_where_nothing_can_be_written_is_found_before_any_training(computed, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(files.ResourceError, match=r"writing .*sweep\.json"):
+        sweep.make(PLAN, tmp_path / "file" / "sweep.json")
+    assert not computed
 
 
 def test_several_kinds_of_processor_are_named_below_the_table():

@@ -107,15 +107,19 @@ def check(sweep: Sweep, score: str) -> None:
         raise _unknown(score, known)
     with config.quiet_start():
         known = _taken(sweep.base)
+    import tensorflow as tf
+
     for name in sweep.options:
         if name not in known:
             raise ValueError(f"--set {name}: expected an option of {sweep.base.name}, one of {', '.join(known)}")
     for chosen in sweep.combinations():
+        told = ", ".join(f"{name}={value}" for name, value in chosen.items())
         try:
             _build(sweep.runs(chosen)[0])
         except (TypeError, ValueError, AttributeError, KeyError) as error:
-            told = ", ".join(f"{name}={value}" for name, value in chosen.items())
             raise ValueError(f"--set {told}: {error}") from error
+        except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+            raise ValueError(f"--set {told}: expected a model that fits into memory; take smaller values") from error
 
 
 def _taken(run):
@@ -175,10 +179,11 @@ def make(sweep: Sweep, path: Path, jobs: int | None = None) -> list[dict]:
         TrainingError: A run cannot be trained.
         FileError: The file has another structure.
     """
-    with files.lock(f"sweeping-{files.short(str(Path(path).resolve()))}"):
+    with files.lock(f"{Path(path).name}-{files.short(str(Path(path).resolve()))}-sweep"):
         parts = files.read_json(path, {}, _SCHEMA).get("parts", {})
         missing = [run for run in sweep.all_runs() if not _is_fresh(parts.get(str(run)), run)]
         if missing:
+            files.put(path, "parts", parts)  # a place where we may not write stops the sweep here, not after a training
             parallel.train_all(study.REFERENCES, jobs=jobs)
         say = study.progress(len(missing))
         for run, scored in parallel.run_all(score, missing, jobs=jobs, uses=study.REFERENCES):
