@@ -35,6 +35,7 @@ def test_values_are_json_or_words(text, values):
         (["=2"], "got '=2'"),
         (["beta=1", "beta=2"], "got 'beta=2'"),
         (["beta=1,4,1"], "--set beta: expected different values, got 1,4,1"),
+        (["beta=1,4,1.0"], "--set beta: expected different values, got 1,4,1.0"),
     ],
 )
 def test_other_texts_are_refused(texts, message):
@@ -133,6 +134,13 @@ def test_rows_have_mean_deviation_and_values_and_go_to_the_file(computed, tmp_pa
     assert Image.open(tmp_path / "sweep.png").size > (400, 300)
 
 
+def test_a_sweep_of_which_every_run_diverged_is_shown_too(computed, tmp_path):
+    rows = sweep.make(sweep.Sweep(VAE, {"latent_dim": [32]}, 1), tmp_path / "sweep.json")
+    assert sweep.table(rows, "negative_elbo")[1].split() == ["32", "diverged", "–"]
+    sweep.draw(rows, "negative_elbo", tmp_path / "sweep.png")
+    assert Image.open(tmp_path / "sweep.png").size > (200, 300)
+
+
 def test_a_sweep_goes_on_and_computes_again_only_what_is_new_or_was_changed(computed, tmp_path):
     path = tmp_path / "sweep.json"
     first, _ = sweep.make(sweep.Sweep(VAE, {"latent_dim": [2, 8]}, 1), path)
@@ -144,6 +152,14 @@ def test_a_sweep_goes_on_and_computes_again_only_what_is_new_or_was_changed(comp
     replace_in(path, '"negative_elbo": 103.0', '"negative_elbo": 99.0')
     sweep.make(PLAN, path)
     assert computed == ["vae_kl-latent_dim=2"]
+
+
+def test_a_file_whose_parts_are_not_those_of_a_sweep_is_refused(computed, tmp_path):
+    path = tmp_path / "sweep.json"
+    sweep.make(PLAN, path)
+    replace_in(path, '"processor"', '"procesor"')
+    with pytest.raises(files.FileError, match=r"sweep\.json: expected another structure, .*processor.*restore"):
+        sweep.make(PLAN, path)
 
 
 def test_an_interrupted_sweep_has_what_was_scored(computed, tmp_path, monkeypatch):

@@ -23,7 +23,8 @@ SETTINGS = ("epochs", "batch_size", "learning_rate", "decay")  # of a run; every
 BASES = {**{name: name for name, run in RUNS.items() if not run.depends_on}, **fitting.STARTS}
 MAIN = {"autoencoder": "mse", "gan": "frechet", "classifier": "accuracy"}  # the score that is shown
 SHOWN = "negative_elbo"  # of all others
-_PARTS = {"type": "object", "required": ["key", "checksum", "machine", "scores"]}
+_MACHINE = {"type": "object", "required": ["processor"]}
+_PARTS = {"type": "object", "required": ["key", "checksum", "machine", "scores"], "properties": {"machine": _MACHINE}}
 _SCHEMA = {"type": "object", "properties": {"parts": {"type": "object", "additionalProperties": _PARTS}}}
 
 
@@ -74,7 +75,7 @@ def parse(texts: Iterable[str]) -> dict[str, list]:
         if not name.isidentifier() or not given.strip() or name in found:
             raise ValueError(f"--set must be OPTION=VALUE,VALUE..., each option once, got {text!r}")
         found[name] = [tuple(value) if isinstance(value, list) else value for value in _values(given)]
-        if len({repr(value) for value in found[name]}) < len(found[name]):
+        if len({repr(float(value) if type(value) is int else value) for value in found[name]}) < len(found[name]):
             raise ValueError(f"--set {name}: expected different values, got {given}")
     return found
 
@@ -230,10 +231,10 @@ def table(rows: Sequence[dict], score: str) -> list[str]:
     """Return lines of text: options, mean, deviation and values of a score, a line for each combination.
 
     Raises:
-        ValueError: No run has such a score.
+        ValueError: Runs have scores, but no such one. Where every run diverged, there are none.
     """
     known = sorted({name for row in rows for name in row["scores"]})
-    if score not in known:
+    if known and score not in known:
         raise _unknown(score, known)
     names = list(rows[0]["options"])
     cells = [[*names, score, "±", "values"]]
