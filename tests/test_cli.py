@@ -183,6 +183,7 @@ def test_the_same_seed_draws_the_same_picture_and_another_seed_another(untrained
         (["sweep", "vea", "--set", "beta=1"], "'vea' is not one of"),
         (["sweep", "vae", "--set", "beta"], "--set must be OPTION=VALUE,VALUE..., each option once, got 'beta'"),
         (["sweep", "vae", "--set", "beta=1", "--seeds", "0"], "0 is not in the range"),
+        (["sweep", "vae", "--set", "beta=1", "-o", "a.png"], "expected a file that ends in .json, got a.png"),
         (["runs", "ae"], "unexpected extra argument"),
         (["status", "--all"], "No such option"),
         (["sample", "cvae", "-o", "x.png"], "'cvae' is not one of"),

@@ -1,3 +1,4 @@
+import itertools
 import re
 
 import numpy as np
@@ -473,3 +474,16 @@ def test_a_gap_keeps_images_apart(channels):
     shown = figures.plot_mosaic(images, gap=2).axes[0].images[0].get_array()
     assert shown.shape[:2] == (2 * 4 + 2, 3 * 5 + 2 * 2)
     assert (shown[4:6] == 0.5).all() and (shown[:, 5:7] == 0.5).all() and (shown[:4, :5] == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "angle"),
+    [(["2", "8", "32"], 0), (["(256,)", "(512, 256)"], 0), (["(256,)", "(512, 256)", "(512, 512, 256)"], 30)],
+    ids=["numbers", "two lists", "three lists"],
+)
+def test_long_values_of_a_sweep_are_slanted_where_they_would_overlap(values, angle):
+    figure = figures.plot_sweep({"option": {value: [1.0, 2.0] for value in values}}, "loss")
+    assert {label.get_rotation() for label in figure.axes[0].get_xticklabels()} == {angle}
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    assert angle or all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))

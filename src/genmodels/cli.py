@@ -407,12 +407,25 @@ def make_study(entries: tuple[str, ...], jobs: int) -> None:
     click.echo(f"Wrote {_shown(study.path())}")
 
 
+def _json_path(context, parameter, value):
+    """Refuse a file whose figure, the same name with .png, would take its place or cannot be written."""
+    if value is not None and not value.endswith(".json"):
+        raise click.BadParameter(f"expected a file that ends in .json, got {value}", context, parameter)
+    return value
+
+
 @main.command("sweep", epilog=f"RUN is one of {', '.join(sweep.BASES)}.")
 @click.argument("run", metavar="RUN", type=click.Choice(list(sweep.BASES)))
 @click.option("--set", "options", multiple=True, required=True, metavar="OPTION=VALUE,...", help=TO_SET)
 @click.option("--seeds", type=click.IntRange(1), default=3, help="Trainings of each combination.")
 @click.option("--score", help="Score to show.  [default: the loss or distance that the report gives]")
-@click.option("-o", "--output", type=click.Path(dir_okay=False), help="JSON file.  [default: sweep_RUN.json]")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False),
+    callback=_json_path,
+    help="JSON file; the figure gets its name with .png.  [default: sweep_RUN.json]",
+)
 @click.option("--dry-run", is_flag=True, help="Check the options, say what would be trained, and stop.")
 @many_at_once
 @DEVICE

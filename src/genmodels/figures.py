@@ -985,7 +985,9 @@ def plot_sweep(panels: Mapping[str, Mapping[str, Sequence[float]]], score: str) 
             if len(values):
                 spread = values.std(ddof=1) if len(values) > 1 else 0
                 axes.errorbar(place + 0.15, values.mean(), spread, fmt="o", ms=4, capsize=3, color=LINES[0])
-        axes.set_xticks(range(len(scores)), scores)
+        room = 0.85 * figure.get_figwidth() / len(panels) / len(scores)  # for a value, in inches
+        crowded = (max(map(len, scores)) + 1) * 0.6 * STYLE["xtick.labelsize"] / 72 > room
+        axes.set_xticks(range(len(scores)), scores, **({"rotation": 30, "ha": "right"} if crowded else {}))
         axes.set_xlim(-0.5, len(scores) - 0.3)
         axes.set(xlabel=option)
         axes.grid(axis="y", lw=0.3)

@@ -168,6 +168,22 @@ def test_without_a_scheduler_the_message_says_where_to_read(monkeypatch):
         list(run_all(square, [1]))
 
 
+CONNECT = """
+from genmodels.pipeline import cluster, files
+try:
+    cluster.connect("tcp://127.0.0.1:9")
+except files.ResourceError as error:
+    print(error)
+"""
+
+
+def test_a_plain_address_where_encryption_is_required_is_refused_at_once_and_nothing_waits_at_exit():
+    here = os.environ | {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True"}
+    found = subprocess.run([sys.executable, "-c", CONNECT], env=here, capture_output=True, text=True, timeout=15)
+    assert "tcp://127.0.0.1:9: expected a dask scheduler, got no connection (encryption required" in found.stdout
+    assert not found.stderr
+
+
 def test_without_dask_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setenv("GENMODELS_SCHEDULER", "tcp://127.0.0.1:9")
     monkeypatch.setitem(sys.modules, "distributed", None)

@@ -3,6 +3,8 @@ import gc
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import weakref
 from concurrent.futures import Executor, Future
 from pathlib import Path
@@ -160,6 +162,26 @@ def test_a_task_whose_worker_is_killed_is_named_with_the_remedy(tmp_path, how):
     with pytest.raises(files.ResourceError, match=message):
         list(processes.run_all(work, [tmp_path / "a", tmp_path / how], processes.Workers(1)))
     assert (tmp_path / "a").is_file()
+
+
+TWO_SIGNALS = """
+import os, signal
+from genmodels.pipeline import processes
+processes.prepare()
+both = (signal.SIGINT, signal.SIGTERM)
+try:
+    signal.pthread_sigmask(signal.SIG_BLOCK, both)
+    for number in both:
+        os.kill(os.getpid(), number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, both)
+except KeyboardInterrupt:
+    print("stopped")
+"""
+
+
+def test_a_worker_that_gets_ctrl_c_and_sigterm_at_once_stops_without_a_word():
+    found = subprocess.run([sys.executable, "-c", TWO_SIGNALS], capture_output=True, text=True)
+    assert (found.stdout, found.stderr, found.returncode) == ("stopped\n", "", 0)
 
 
 @pytest.mark.parametrize(("cores", "gigabytes", "jobs"), [(2, 4, 2), (8, 64, 8), (16, 12, 8), (4, 1, 1), (1, 100, 1)])

@@ -35,6 +35,7 @@ def test_values_are_json_or_words(text, values):
         (["=2"], "got '=2'"),
         (["beta=1", "beta=2"], "got 'beta=2'"),
         (["beta=1,4,1"], "--set beta: expected different values, got 1,4,1"),
+        (["beta=1,4,1.0"], "--set beta: expected different values, got 1,4,1.0"),
     ],
 )
 def test_other_texts_are_refused(texts, message):
@@ -68,6 +69,7 @@ def test_names_of_runs_are_words_for_folders():
         ({"decay": ["steep"]}, "--set decay=steep: .*steep"),
         ({"epochs": [0]}, "--set epochs=0: epochs must be"),
         ({"seed": [7]}, "--set seed: expected an option"),
+        ({"latent_dim": [10**9]}, "--set latent_dim=1000000000: expected a model that fits into memory"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -132,6 +134,13 @@ def test_rows_have_mean_deviation_and_values_and_go_to_the_file(computed, tmp_pa
     assert Image.open(tmp_path / "sweep.png").size > (400, 300)
 
 
+def test_a_sweep_of_which_every_run_diverged_is_shown_too(computed, tmp_path):
+    rows = sweep.make(sweep.Sweep(VAE, {"latent_dim": [32]}, 1), tmp_path / "sweep.json")
+    assert sweep.table(rows, "negative_elbo")[1].split() == ["32", "diverged", "–"]
+    sweep.draw(rows, "negative_elbo", tmp_path / "sweep.png")
+    assert Image.open(tmp_path / "sweep.png").size > (200, 300)
+
+
 def test_a_sweep_goes_on_and_computes_again_only_what_is_new_or_was_changed(computed, tmp_path):
     path = tmp_path / "sweep.json"
     first, _ = sweep.make(sweep.Sweep(VAE, {"latent_dim": [2, 8]}, 1), path)
@@ -145,6 +154,14 @@ def test_a_sweep_goes_on_and_computes_again_only_what_is_new_or_was_changed(comp
     assert computed == ["vae_kl-latent_dim=2"]
 
 
+def test_a_file_whose_parts_are_not_those_of_a_sweep_is_refused(computed, tmp_path):
+    path = tmp_path / "sweep.json"
+    sweep.make(PLAN, path)
+    replace_in(path, '"processor"', '"procesor"')
+    with pytest.raises(files.FileError, match=r"sweep\.json: expected another structure, .*processor.*restore"):
+        sweep.make(PLAN, path)
+
+
 def test_an_interrupted_sweep_has_what_was_scored(computed, tmp_path, monkeypatch):
     def interrupted(work, tasks, **_):
         yield tasks[0], work(tasks[0])
@@ -156,6 +173,13 @@ def test_an_interrupted_sweep_has_what_was_scored(computed, tmp_path, monkeypatc
             sweep.make(PLAN, tmp_path / "sweep.json")
     sweep.make(PLAN, tmp_path / "sweep.json")
     assert computed.count("vae_kl-latent_dim=2") == 1
+
+
+def test_a_place_where_nothing_can_be_written_is_found_before_any_training(computed, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(files.ResourceError, match=r"writing .*sweep\.json"):
+        sweep.make(PLAN, tmp_path / "file" / "sweep.json")
+    assert not computed
 
 
 def test_several_kinds_of_processor_are_named_below_the_table():

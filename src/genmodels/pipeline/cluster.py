@@ -124,11 +124,24 @@ def connect(address: str) -> Any:
     for name in ("distributed", "distributed.client"):  # each has a level of its own
         logging.getLogger(name).setLevel(logging.CRITICAL)  # our own messages say what to do
     dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"})  # folders of runs
+
+    class Closing(Client):
+        """A client that lets go of its thread when it cannot start. Dask's own would wait for it at exit, for 20 s."""
+
+        def start(self, **options: Any) -> None:
+            """Connect to the scheduler."""
+            try:
+                super().start(**options)
+            except Exception:
+                self.close(timeout=PATIENCE)
+                raise
+
     try:
-        return Client(address, set_as_default=False, timeout=TIMEOUT)
-    except (OSError, ValueError, TypeError) as error:  # a TimeoutError is an OSError
+        return Closing(address, set_as_default=False, timeout=TIMEOUT)
+    except (OSError, ValueError, TypeError, RuntimeError) as error:  # a TimeoutError is an OSError
         wrong = f"--scheduler {address}: expected a dask scheduler, got no connection ({error or 'no answer'})"
-        raise files.ResourceError(f"{wrong}; see docs/cluster.md") from error
+        remedy = "check the address, and the certificates in dask's configuration, see docs/cluster.md"
+        raise files.ResourceError(f"{wrong}; {remedy}") from error
 
 
 def inputs(run: Run | None) -> dict:

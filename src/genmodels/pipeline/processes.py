@@ -147,7 +147,7 @@ def _end_with_parent():
 
 def _stop(*_):
     for number in (signal.SIGINT, signal.SIGTERM):  # a second signal would interrupt the clean-up
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, lambda *_: None)  # of SIG_IGN Python says on stderr that it lost one under way
     raise KeyboardInterrupt
 
 

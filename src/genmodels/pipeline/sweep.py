@@ -23,7 +23,8 @@ SETTINGS = ("epochs", "batch_size", "learning_rate", "decay")  # of a run; every
 BASES = {**{name: name for name, run in RUNS.items() if not run.depends_on}, **fitting.STARTS}
 MAIN = {"autoencoder": "mse", "gan": "frechet", "classifier": "accuracy"}  # the score that is shown
 SHOWN = "negative_elbo"  # of all others
-_PARTS = {"type": "object", "required": ["key", "checksum", "machine", "scores"]}
+_MACHINE = {"type": "object", "required": ["processor"]}
+_PARTS = {"type": "object", "required": ["key", "checksum", "machine", "scores"], "properties": {"machine": _MACHINE}}
 _SCHEMA = {"type": "object", "properties": {"parts": {"type": "object", "additionalProperties": _PARTS}}}
 
 
@@ -74,7 +75,7 @@ def parse(texts: Iterable[str]) -> dict[str, list]:
         if not name.isidentifier() or not given.strip() or name in found:
             raise ValueError(f"--set must be OPTION=VALUE,VALUE..., each option once, got {text!r}")
         found[name] = [tuple(value) if isinstance(value, list) else value for value in _values(given)]
-        if len({repr(value) for value in found[name]}) < len(found[name]):
+        if len({repr(float(value) if type(value) is int else value) for value in found[name]}) < len(found[name]):
             raise ValueError(f"--set {name}: expected different values, got {given}")
     return found
 
@@ -107,15 +108,19 @@ def check(sweep: Sweep, score: str) -> None:
         raise _unknown(score, known)
     with config.quiet_start():
         known = _taken(sweep.base)
+    import tensorflow as tf
+
     for name in sweep.options:
         if name not in known:
             raise ValueError(f"--set {name}: expected an option of {sweep.base.name}, one of {', '.join(known)}")
     for chosen in sweep.combinations():
+        told = ", ".join(f"{name}={value}" for name, value in chosen.items())
         try:
             _build(sweep.runs(chosen)[0])
         except (TypeError, ValueError, AttributeError, KeyError) as error:
-            told = ", ".join(f"{name}={value}" for name, value in chosen.items())
             raise ValueError(f"--set {told}: {error}") from error
+        except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+            raise ValueError(f"--set {told}: expected a model that fits into memory; take smaller values") from error
 
 
 def _taken(run):
@@ -175,10 +180,11 @@ def make(sweep: Sweep, path: Path, jobs: int | None = None) -> list[dict]:
         TrainingError: A run cannot be trained.
         FileError: The file has another structure.
     """
-    with files.lock(f"sweeping-{files.short(str(Path(path).resolve()))}"):
+    with files.lock(f"{Path(path).name}-{files.short(str(Path(path).resolve()))}-sweep"):
         parts = files.read_json(path, {}, _SCHEMA).get("parts", {})
         missing = [run for run in sweep.all_runs() if not _is_fresh(parts.get(str(run)), run)]
         if missing:
+            files.put(path, "parts", parts)  # a place where we may not write stops the sweep here, not after a training
             parallel.train_all(study.REFERENCES, jobs=jobs)
         say = study.progress(len(missing))
         for run, scored in parallel.run_all(score, missing, jobs=jobs, uses=study.REFERENCES):
@@ -225,10 +231,10 @@ def table(rows: Sequence[dict], score: str) -> list[str]:
     """Return lines of text: options, mean, deviation and values of a score, a line for each combination.
 
     Raises:
-        ValueError: No run has such a score.
+        ValueError: Runs have scores, but no such one. Where every run diverged, there are none.
     """
     known = sorted({name for row in rows for name in row["scores"]})
-    if score not in known:
+    if known and score not in known:
         raise _unknown(score, known)
     names = list(rows[0]["options"])
     cells = [[*names, score, "±", "values"]]
