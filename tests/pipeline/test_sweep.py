@@ -35,6 +35,7 @@ def test_values_are_json_or_words(text, values):
         (["=2"], "got '=2'"),
         (["beta=1", "beta=2"], "got 'beta=2'"),
         (["beta=1,4,1"], "--set beta: expected different values, got 1,4,1"),
+        (["hidden_units=[64],[32],[64]"], "--set hidden_units: expected different values"),
         (["beta=1,4,1.0"], "--set beta: expected different values, got 1,4,1.0"),
     ],
 )
@@ -69,13 +70,24 @@ def test_names_of_runs_are_words_for_folders():
         ({"decay": ["steep"]}, "--set decay=steep: .*steep"),
         ({"epochs": [0]}, "--set epochs=0: epochs must be"),
         ({"seed": [7]}, "--set seed: expected an option"),
-        ({"latent_dim": [10**9]}, "--set latent_dim=1000000000: expected a model that fits into memory"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_options_and_values_that_a_training_does_not_take_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         sweep.check(sweep.Sweep(VAE, options, 1), "negative_elbo")
+
+
+def test_a_model_that_memory_cannot_hold_is_refused(monkeypatch):
+    def refuse(run):
+        if run.options.get("latent_dim", 2) > 2:
+            raise MemoryError
+        return build(run)
+
+    build = sweep._build
+    monkeypatch.setattr(sweep, "_build", refuse)  # the system may also kill a process that asks for so much
+    with pytest.raises(ValueError, match="--set latent_dim=1000000000: expected a model that fits into memory"):
+        sweep.check(sweep.Sweep(VAE, {"latent_dim": [2, 10**9]}, 1), "negative_elbo")
 
 
 def test_a_score_that_such_a_run_does_not_have_is_refused_before_any_training():

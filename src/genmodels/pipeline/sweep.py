@@ -75,7 +75,7 @@ def parse(texts: Iterable[str]) -> dict[str, list]:
         if not name.isidentifier() or not given.strip() or name in found:
             raise ValueError(f"--set must be OPTION=VALUE,VALUE..., each option once, got {text!r}")
         found[name] = [tuple(value) if isinstance(value, list) else value for value in _values(given)]
-        if len({repr(float(value) if type(value) is int else value) for value in found[name]}) < len(found[name]):
+        if any(one == other for one, other in itertools.combinations(found[name], 2)):
             raise ValueError(f"--set {name}: expected different values, got {given}")
     return found
 
