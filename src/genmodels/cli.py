@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,13 @@ DEVICE = device_option("cpu")  # for the report, whose results repeat bit for bi
 
 
 def many_at_once(command: Callable) -> Callable:
-    """Add --jobs, and --scheduler, which acts before the command."""
+    """Add --jobs, and --scheduler, which acts before the command. Say after Ctrl-C that the same command goes on."""
+
+    @wraps(command)
+    def stoppable(*args: Any, **kwargs: Any) -> Any:
+        with cli_images.goes_on():
+            return command(*args, **kwargs)
+
     jobs = click.option(
         "--jobs",
         type=click.IntRange(1),
@@ -61,7 +67,7 @@ def many_at_once(command: Callable) -> Callable:
         callback=lambda context, parameter, chosen: chosen and os.environ.update(GENMODELS_SCHEDULER=chosen),
         help="Train on the workers of this dask scheduler, see docs/cluster.md.",
     )
-    return jobs(scheduler(command))
+    return jobs(scheduler(stoppable))
 
 
 # The sections of `--help`.

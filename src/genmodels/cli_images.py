@@ -108,7 +108,7 @@ def one_line() -> Iterator[None]:
 
 
 @contextmanager
-def _goes_on() -> Iterator[None]:
+def goes_on() -> Iterator[None]:
     """Say after an interruption of the training inside the block that the same command goes on."""
     try:
         yield
@@ -185,7 +185,7 @@ def fit(
         run = fitting.plan(kind, data, **numbers, **given)
         for text in fitting.describe(run, data):
             click.echo(text, err=True)
-        with _goes_on():
+        with goes_on():
             history = fitting.fit(run, data, output, cores=cores)
     last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in history.items() if isinstance(values[-1], float))
     click.echo(f"Wrote {output}: {last}", err=True)
@@ -231,7 +231,7 @@ def evaluate(
 
         scores = evaluate(loaded, data, judges, split=split)
         if train_classifier:
-            with _goes_on():
+            with goes_on():
                 scores |= fitting.classification_accuracy(loaded, data, split=split)
     found = {"model": model, "classifiers": list(classifiers), "data": data.name, "digest": data.digest}
     found |= {"split": split, "scores": scores}
