@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from genmodels import cli
 from genmodels.explorer import page, scores
-from genmodels.pipeline import records
+from genmodels.pipeline import parallel, records
 
 PARTS = {"record": {"run ae": "0123"}, "about": {"text": "</script><script>alert(1)</script>"}}
 
@@ -123,9 +123,10 @@ def test_the_study_has_every_score_of_the_tables(name):
 
 @pytest.fixture
 def quick(monkeypatch, checkout):
-    """`genmodels explore` without models."""
+    """`genmodels explore` without models: nothing is trained."""
     from genmodels.explorer import contents
 
+    monkeypatch.setattr(parallel, "train_all", lambda *_, **__: None)
     monkeypatch.setattr(contents, "collect", lambda: ({"about": {}}, {"maps": {}}))
     return checkout / "report" / "explorer.html"
 
