@@ -107,13 +107,13 @@ def test_models_of_all_kinds_are_trained_on_own_images(arguments, shape, smoke, 
 
 def test_options_reach_the_model_and_the_training(tmp_path, monkeypatch):
     kept = []
-    monkeypatch.setattr(fitting, "fit", lambda run, data, output: kept.append(run) or {"loss": [1.0]})
-    numbers = ("--epochs", 3, "--batch-size", 9, "--learning-rate", 0.5, "--seed", 4)
+    monkeypatch.setattr(fitting, "fit", lambda run, data, output, cores: kept.extend([run, cores]) or {"loss": [1.0]})
+    numbers = ("--epochs", 3, "--batch-size", 9, "--learning-rate", 0.5, "--seed", 4, "--cores", 3)
     result = run("fit", "vae", *DATA, *numbers, "--latent-dim", 7, "--beta", 0, "-o", tmp_path / "x.keras")
     assert result.exit_code == 0, result.output
     assert (kept[0].epochs, kept[0].batch_size, kept[0].learning_rate, kept[0].seed) == (3, 9, 0.5, 4)
     assert kept[0].options["latent_dim"] == 7 and kept[0].options["beta"] == 0
-    assert kept[0].options["likelihood"] == "continuous_bernoulli"
+    assert kept[0].options["likelihood"] == "continuous_bernoulli" and kept[1] == 3
 
 
 @pytest.mark.parametrize(
