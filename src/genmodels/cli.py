@@ -413,13 +413,6 @@ def make_study(entries: tuple[str, ...], jobs: int) -> None:
     click.echo(f"Wrote {_shown(study.path())}")
 
 
-def _json_path(context, parameter, value):
-    """Refuse a file whose figure, the same name with .png, would take its place or cannot be written."""
-    if value is not None and not value.endswith(".json"):
-        raise click.BadParameter(f"expected a file that ends in .json, got {value}", context, parameter)
-    return value
-
-
 @main.command("sweep", epilog=f"RUN is one of {', '.join(sweep.BASES)}.")
 @click.argument("run", metavar="RUN", type=click.Choice(list(sweep.BASES)))
 @click.option("--set", "options", multiple=True, required=True, metavar="OPTION=VALUE,...", help=TO_SET)
@@ -429,7 +422,7 @@ def _json_path(context, parameter, value):
     "-o",
     "--output",
     type=click.Path(dir_okay=False),
-    callback=_json_path,
+    callback=cli_images.ending(".json"),  # or the figure might take its place
     help="JSON file; the figure gets its name with .png.  [default: sweep_RUN.json]",
 )
 @click.option("--dry-run", is_flag=True, help="Check the options, say what would be trained, and stop.")

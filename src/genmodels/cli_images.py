@@ -117,11 +117,15 @@ def goes_on() -> Iterator[None]:
         raise
 
 
-def _model_path(context: click.Context, parameter: click.Parameter, value: str) -> str:
-    """Refuse a file that Keras would not write a model to."""
-    if not value.endswith(".keras"):
-        raise click.BadParameter(f"expected a file that ends in .keras, got {value}", context, parameter)
-    return value
+def ending(text: str) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
+    """Return a callback of an option that refuses a file whose name does not end in a text."""
+
+    def check(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+        if value is not None and not value.endswith(text):
+            raise click.BadParameter(f"expected a file that ends in {text}, got {value}", context, parameter)
+        return value
+
+    return check
 
 
 @click.command()
@@ -132,7 +136,7 @@ def _model_path(context: click.Context, parameter: click.Parameter, value: str) 
     "--output",
     required=True,
     type=click.Path(dir_okay=False),
-    callback=_model_path,
+    callback=ending(".keras"),  # Keras writes a model to no other
     help="File to write, which ends in .keras.",
 )
 @click.option("--epochs", type=click.IntRange(1), help="Times that each image is seen.  [default: by the data]")
